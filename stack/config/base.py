@@ -1,0 +1,126 @@
+"""What every hop is configured with. One frozen field is one option; flag, environment and file spell it alike.
+
+`timeouts.head` is `--timeouts-head` and `HOPSTACK_TIMEOUTS_HEAD`. Help and reference are derived from these records.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def unit(name: str) -> dict[str, Any]:
+    """`extra` of a Meta: the unit that help and reference print behind the default."""
+    return {"unit": name}
+
+
+Seconds = Annotated[float, Meta(gt=0, extra={"unit": "s"})]
+Bytes = Annotated[int, Meta(ge=0, extra={"unit": "bytes"})]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all option records: frozen, by keyword, and deaf to unknown keys."""
+
+
+class Limits(Options, frozen=True, kw_only=True):
+    """Bounds on what one client may send or hold."""
+
+    head: Annotated[Bytes, Meta(description="Start line and header fields together; more is answered 431.")] = 32 * KIB
+    fields: Annotated[Count, Meta(description="Header fields of one message; more is answered 431.")] = 100
+    target: Annotated[Bytes, Meta(description="Request target; a longer one is answered 414.")] = 8 * KIB
+    body: Annotated[Bytes, Meta(description="Content of one request; more is answered 413. 0 is without bound.")] = 0
+    connections: Annotated[Count, Meta(description="Client connections of one process; above it accepting pauses.")] = (
+        10_000
+    )
+    requests: Annotated[
+        Count, Meta(description="Requests of one connection, after which it is closed. 0 is without bound.")
+    ] = 10_000
+    streams: Annotated[Count, Meta(description="Concurrent streams of one HTTP/2 connection; more are refused.")] = 100
+    buffer: Annotated[Bytes, Meta(description="Content held for one message before the sender is paused.")] = 64 * KIB
+
+
+class Timeouts(Options, frozen=True, kw_only=True):
+    """A time-out for every phase of the client's side."""
+
+    handshake: Annotated[Seconds, Meta(description="TLS handshake; then the connection is closed.")] = 10.0
+    head: Annotated[Seconds, Meta(description="First byte to end of a request's head; answered 408.")] = 10.0
+    body: Annotated[
+        Seconds, Meta(description="Between two reads of a request's content while it is wanted; answered 408.")
+    ] = 30.0
+    idle: Annotated[Seconds, Meta(description="A kept-alive connection without a request; then it is closed.")] = 75.0
+    send: Annotated[
+        Seconds, Meta(description="A client that takes no byte of a response; then the connection is reset.")
+    ] = 30.0
+    drain: Annotated[
+        Seconds, Meta(description="Requests in flight when the hop stops; what lasts longer is cut off.")
+    ] = 10.0
+
+
+class UpstreamTimeouts(Options, frozen=True, kw_only=True):
+    """A time-out for every phase of the next hop's side."""
+
+    connect: Annotated[Seconds, Meta(description="TCP connect and TLS handshake; answered 504.")] = 5.0
+    send: Annotated[Seconds, Meta(description="A next hop that takes no byte of the request; answered 504.")] = 30.0
+    head: Annotated[Seconds, Meta(description="End of the request to end of the response's head; answered 504.")] = 60.0
+    body: Annotated[Seconds, Meta(description="Between two reads of a response's content; the response is cut.")] = 60.0
+    idle: Annotated[
+        Seconds,
+        Meta(description="An unused connection; then it is closed. Keep it below the next hop's own idle time."),
+    ] = 30.0
+    acquire: Annotated[Seconds, Meta(description="Waiting for a free connection of a full pool; answered 503.")] = 5.0
+
+
+class PoolLimits(Options, frozen=True, kw_only=True):
+    """Connections to one next hop."""
+
+    connections: Annotated[Count, Meta(description="Open connections to one next hop, in use and idle.")] = 256
+    idle: Annotated[Count, Meta(description="Idle connections kept for reuse.")] = 64
+    waiting: Annotated[Count, Meta(description="Requests waiting for a connection; more are answered 503 at once.")] = (
+        1024
+    )
+
+
+class HopOptions(Options, frozen=True, kw_only=True):
+    """What every hop is configured with."""
+
+    name: Annotated[str, Meta(description="Name of this process in Via, logs and metrics.")] = ""
+    listen: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Address to serve, as SCHEME://HOST:PORT, or SCHEME+fd://N for a socket that is passed in. Repeats."
+        ),
+    ] = ()
+    admin: Annotated[
+        str, Meta(description="Admin endpoint, as http://127.0.0.1:PORT or http+fd://N. Empty: none. Loopback only.")
+    ] = ""
+    state_dir: Annotated[
+        str, Meta(description="Directory for the local CA and other state. Default: $HOPSTACK_HOME, else .hopstack.")
+    ] = ""
+    access_log: Annotated[str, Meta(description="Access log: `-` for standard output, a path, or `off`.")] = "-"
+
+
+class HttpOptions(HopOptions, frozen=True, kw_only=True):
+    """What every HTTP hop is configured with besides."""
+
+    cert: Annotated[
+        str, Meta(description="Certificate chain (PEM) of https listeners. Empty: the local CA issues one.")
+    ] = ""
+    key: Annotated[str, Meta(description="Private key (PEM) of https listeners.")] = ""
+    server_names: Annotated[
+        tuple[str, ...],
+        Meta(description="Names the certificate issued by the local CA is for, besides loopback. Repeats."),
+    ] = ()
+    trusted: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses or networks of peers whose Forwarded, X-Forwarded-*, X-Request-ID and traceparent are believed. Repeats."
+        ),
+    ] = ()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()

@@ -1,0 +1,142 @@
+"""What can go wrong on a hop: whose fault it is, whether another attempt may help, what to tell the client.
+
+Raised low, answered in one place (`stack.http.problem`). `proxy_status` is an error type of RFC 9209 §2.3.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Side(enum.Enum):
+    """Whose fault it is. A client's fault never counts against a backend."""
+
+    DOWNSTREAM = "client"
+    UPSTREAM = "upstream"
+    OURS = "ours"
+
+
+class Retry(enum.Enum):
+    """Whether sending the request again is allowed, given a method that allows it (RFC 9110 §9.2.2)."""
+
+    NO = "no"
+    SAFE = "safe"  # nothing of the request was acted upon
+    IF_REUSED = "if-reused"  # only when the connection was not new: it may have died before the request came
+
+
+class HopError(Exception):
+    """Base of every error a hop can meet.
+
+    `detail` is shown to the client and so never names an internal address; `private` goes to the log only.
+    """
+
+    side: Side = Side.OURS
+    retry: Retry = Retry.NO
+    status: int = 500
+    proxy_status: str = "proxy_internal_error"
+    title: str = "The hop met an error"
+
+    def __init__(self, detail: str = "", *, status: int | None = None, private: str = "") -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.private = private
+        if status is not None:
+            self.status = status
+
+
+class ClientError(HopError):
+    """The client's message is at fault."""
+
+    side, status, proxy_status, title = Side.DOWNSTREAM, 400, "http_request_error", "The request is not well-formed"
+
+
+class BadRequest(ClientError):
+    pass
+
+
+class HeadTooLarge(ClientError):
+    status, title = 431, "The request's head is too large"
+
+
+class TargetTooLong(ClientError):
+    status, title = 414, "The request's target is too long"
+
+
+class ContentTooLarge(ClientError):
+    status, title = 413, "The request's content is too large"
+
+
+class RequestTimeout(ClientError):
+    status, title = 408, "The request did not arrive in time"
+
+
+class ClientGone(ClientError):
+    """The client went away: nobody is left to answer (nginx's 499, in the log only)."""
+
+    status, title = 499, "The client closed the connection"
+
+
+class LoopDetected(ClientError):
+    status, proxy_status, title = 508, "proxy_loop_detected", "The request has passed this hop before"
+
+
+class UpstreamError(HopError):
+    """The next hop is at fault."""
+
+    side, status, proxy_status, title = Side.UPSTREAM, 502, "proxy_internal_response", "The next hop failed"
+
+
+class ConnectRefused(UpstreamError):
+    retry, proxy_status, title = Retry.SAFE, "connection_refused", "The next hop refused the connection"
+
+
+class ConnectTimeout(UpstreamError):
+    retry, status, proxy_status, title = Retry.SAFE, 504, "connection_timeout", "The next hop did not accept in time"
+
+
+class TlsFailed(UpstreamError):
+    retry, proxy_status, title = Retry.SAFE, "tls_protocol_error", "TLS with the next hop failed"
+
+
+class CertificateRefused(UpstreamError):
+    retry, proxy_status, title = Retry.SAFE, "tls_certificate_error", "The next hop's certificate was refused"
+
+
+class ClosedEarly(UpstreamError):
+    """The connection died before a byte of the response came."""
+
+    retry, proxy_status, title = Retry.IF_REUSED, "connection_terminated", "The next hop closed the connection"
+
+
+class Refused(UpstreamError):
+    """The next hop said that it did not process the request (h2 REFUSED_STREAM or GOAWAY, RFC 9113 §8.7)."""
+
+    retry, proxy_status, title = Retry.SAFE, "connection_terminated", "The next hop did not take the request"
+
+
+class ResponseIncomplete(UpstreamError):
+    proxy_status, title = "http_response_incomplete", "The next hop's response ended early"
+
+
+class ResponseMalformed(UpstreamError):
+    proxy_status, title = "http_protocol_error", "The next hop's response is not well-formed"
+
+
+class ResponseTimeout(UpstreamError):
+    status, proxy_status, title = 504, "http_response_timeout", "The next hop did not answer in time"
+
+
+class NoBackend(UpstreamError):
+    status, proxy_status, title = 503, "destination_unavailable", "No backend is available"
+
+
+class PoolExhausted(UpstreamError):
+    status, proxy_status, title = 503, "connection_limit_reached", "All connections to the next hop are busy"
+
+
+class NotFound(ClientError):
+    status, proxy_status, title = 404, "http_request_denied", "Nothing is here"
+
+
+class ConfigError(Exception):
+    """Configuration or start-up at fault: one line that names the place and the remedy. Exit status 2."""

@@ -1,0 +1,190 @@
+"""One message model for HTTP/1.1 and HTTP/2: what hops read, rewrite and answer with (RFC 9110 §6).
+
+Bytes throughout. Field names are in lower case, made so once, at the door. What belongs to one connection is not in
+`fields`: the engine removes Host (it is `authority`), Transfer-Encoding and Trailer framing, and the pseudo-fields.
+`content-length` stays: it describes the content, and a response to HEAD or a 304 carries it without a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, Protocol
+
+Field = tuple[bytes, bytes]
+Fields = list[Field]
+
+SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+"""RFC 9110 §9.2.1."""
+IDEMPOTENT: Final = SAFE | {b"PUT", b"DELETE"}
+"""RFC 9110 §9.2.2."""
+
+
+class BodyStream(AsyncIterator[bytes], Protocol):
+    """Content on its way: iterate once, with backpressure; `aclose` tells the sender that nobody reads on.
+
+    An async generator is one. Iterating may raise a HopError (ResponseIncomplete, ClientGone, RequestTimeout ...).
+    """
+
+    async def aclose(self) -> None: ...
+
+
+Body = bytes | BodyStream
+"""`b""` is no content."""
+
+
+class Peer:
+    """The other end of one downstream connection. One object a connection, shared by its requests."""
+
+    __slots__ = ("address", "local", "port", "tls", "trusted")
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        *,
+        local: tuple[str, int] = ("", 0),
+        tls: TlsInfo | None = None,
+        trusted: bool = False,
+    ) -> None:
+        self.address = address
+        self.port = port
+        self.local = local
+        self.tls = tls
+        self.trusted = trusted
+        """Whether what this peer says of the client (Forwarded, X-Forwarded-*, X-Request-ID, traceparent) is believed."""
+
+
+class TlsInfo:
+    """What the handshake settled on: `version` such as "TLSv1.3", `cipher`, `server_name` (SNI), `alpn`."""
+
+    __slots__ = ("alpn", "cipher", "server_name", "version")
+
+    def __init__(self, version: str, cipher: str, server_name: str, alpn: str) -> None:
+        self.version, self.cipher, self.server_name, self.alpn = version, cipher, server_name, alpn
+
+
+class Request:
+    """A request as it came in (treat as frozen) or as it goes out (made by `stack.http.forwarding`)."""
+
+    __slots__ = ("authority", "body", "fields", "interim", "method", "peer", "scheme", "target", "trailers", "version")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: Fields,
+        *,
+        authority: bytes,
+        scheme: bytes = b"http",
+        version: bytes = b"1.1",
+        body: Body = b"",
+        trailers: Fields | None = None,
+        peer: Peer | None = None,
+        interim: Callable[[int, Fields], None] | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        """Origin-form (`/path?query`), or `*` for OPTIONS; an absolute-form target was taken apart at the door."""
+        self.fields = fields
+        self.authority = authority
+        """Host and optional port as sent; empty only for HTTP/1.0 without Host."""
+        self.scheme = scheme
+        """`http` or `https`: of this connection."""
+        self.version = version
+        """`1.0`, `1.1` or `2`: the sender's."""
+        self.body = body
+        self.trailers: Fields = [] if trailers is None else trailers
+        """Filled in place by the time the body has ended."""
+        self.peer = peer
+        self.interim = interim
+        """Call with (status, fields) to send an interim response (102, 103) ahead of the final one."""
+
+    @property
+    def path(self) -> bytes:
+        return self.target.partition(b"?")[0]
+
+    @property
+    def query(self) -> bytes | None:
+        """None without `?`; an empty query is not the same as none."""
+        _, mark, query = self.target.partition(b"?")
+        return query if mark else None
+
+    def get(self, name: bytes) -> bytes | None:
+        return get(self.fields, name)
+
+    def __repr__(self) -> str:
+        return "<Request %s>" % b"%b %b%b".__mod__((self.method, self.authority, self.target)).decode("latin-1")
+
+
+class FieldBlock:
+    """Fields that are sent many times: kept as pairs and, serialised once, as HTTP/1.1 field lines."""
+
+    __slots__ = ("fields", "wire")
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self.fields: Fields = list(fields)
+        self.wire = b"".join(b"%b: %b\r\n" % field for field in self.fields)
+
+    def get(self, name: bytes) -> bytes | None:
+        return get(self.fields, name)
+
+
+class Response:
+    """A final response. The engine frames it: `content-length` from a bytes body, else chunked or h2 DATA.
+
+    `block`, if given, is sent before `fields`: the stored part of a response whose other fields change each time.
+    The engine adds Date, X-Request-ID and this hop's Server-Timing when they are missing.
+    """
+
+    __slots__ = ("block", "body", "fields", "status", "trailers")
+
+    def __init__(
+        self,
+        status: int,
+        fields: Fields,
+        body: Body = b"",
+        *,
+        trailers: Fields | None = None,
+        block: FieldBlock | None = None,
+    ) -> None:
+        self.status = status
+        self.fields = fields
+        self.body = body
+        self.trailers: Fields = [] if trailers is None else trailers
+        """Filled in place by the time the body has ended."""
+        self.block = block
+
+    def get(self, name: bytes) -> bytes | None:
+        value = get(self.fields, name)
+        return self.block.get(name) if value is None and self.block is not None else value
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+def get(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """The first value of a field; `name` in lower case."""
+    for key, value in fields:
+        if key == name:
+            return value
+    return None
+
+
+def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """All field lines of a name as one list-valued field (RFC 9110 §5.3)."""
+    values = [value for key, value in fields if key == name]
+    return b", ".join(values) if values else None
+
+
+def without(fields: Iterable[Field], *names: bytes) -> Fields:
+    return [field for field in fields if field[0] not in names]
+
+
+def replaced(fields: Iterable[Field], name: bytes, value: bytes) -> Fields:
+    """All lines of `name` give way to one, at the end."""
+    return [*(field for field in fields if field[0] != name), (name, value)]
+
+
+def has_no_content(method: bytes, status: int) -> bool:
+    """Whether a response can carry no content (RFC 9110 §6.4.1)."""
+    return method == b"HEAD" or status in (204, 304) or status < 200

@@ -1,0 +1,124 @@
+"""What every connection of one server shares: the service, the limits, the clock, the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Protocol
+
+from stack.clock import Clock
+from stack.config.base import Limits, Timeouts
+from stack.errors import HopError
+from stack.http import problem
+from stack.http.dates import http_date
+from stack.http.message import Field, Fields, Peer, Request, Response
+from stack.http.trust import Trust
+from stack.net.service import Service
+from stack.net.tasks import Tasks
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.identity import identify
+
+log = logging.getLogger("hopstack.server")
+
+
+class Connection(Protocol):
+    """A downstream connection as its server sees it."""
+
+    deadline: float
+    """Monotonic seconds at which `expire` is due; infinity for none."""
+
+    def expire(self) -> None: ...
+
+    def drain(self) -> None:
+        """Finish what is in flight, then close; close at once when idle."""
+
+    def abort(self) -> None: ...
+
+
+class Context:
+    """One server's part in every connection. `finished` is called once for every exchange, after its last byte."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        name: str,
+        clock: Clock,
+        random: Random,
+        tasks: Tasks,
+        limits: Limits,
+        timeouts: Timeouts,
+        trust: Trust,
+        finished: Iterable[Callable[[Exchange], object]] = (),
+    ) -> None:
+        self.service = service
+        self.name = name
+        self.clock = clock
+        self.now = clock.now
+        self.random = random
+        self.tasks = tasks
+        self.limits = limits
+        self.timeouts = timeouts
+        self.trust = trust
+        self.finished = tuple(finished)
+        self.connections: set[Connection] = set()
+        self.in_flight = 0
+        self.draining = False
+        self.connection_counts = {"h1": 0, "h2": 0}
+        """Connections ever opened, by protocol."""
+        self._date = b""
+        self._date_until = float("-inf")
+
+    def begin(self, request: Request) -> Exchange:
+        """The exchange of a request whose head is complete."""
+        exchange = Exchange(self.name, self.now, request)
+        identify(exchange, request, self.trust, self.random)
+        self.in_flight += 1
+        return exchange
+
+    def end(self, exchange: Exchange) -> None:
+        """The last byte of the response is written, or nobody will read it. Once for every `begin`."""
+        self.in_flight -= 1
+        for callback in self.finished:
+            callback(exchange)
+
+    def error(self, error: BaseException, request: Request | None, exchange: Exchange | None) -> Response:
+        """The problem document for what a service raised; anything but a HopError is our own fault and is logged."""
+        if not isinstance(error, HopError):
+            log.error("the handler failed: %r", request, exc_info=error)
+            error = HopError(private=repr(error))
+        if exchange is not None:
+            exchange.proxy_status = error.proxy_status
+            exchange.detail = error.private or error.detail
+        return problem.response(
+            error,
+            hop=self.name,
+            accept=request.get(b"accept") if request is not None else None,
+            request_id=exchange.request_id if exchange is not None else b"",
+        )
+
+    def added(self, response: Response, exchange: Exchange) -> Fields:
+        """The fields that the engine adds to a final response: Date, X-Request-ID, this hop's Server-Timing."""
+        added: list[Field] = []
+        names = [name for name, _ in response.fields]
+        if b"date" not in names and (response.block is None or response.block.get(b"date") is None):
+            added.append((b"date", self.date()))
+        if b"x-request-id" not in names:
+            added.append((b"x-request-id", exchange.request_id))
+        if exchange.marks:
+            added.append((b"server-timing", exchange.server_timing()))
+        return added
+
+    def date(self) -> bytes:
+        """Now as an HTTP date; formatted once a second."""
+        now = self.now()
+        if now >= self._date_until:
+            wall = self.clock.time()
+            self._date = http_date(wall)
+            self._date_until = now + 1.0 - wall % 1.0
+        return self._date
+
+    def peer(self, address: str, port: int, **details: object) -> Peer:
+        peer = Peer(address, port, trusted=self.trust.believes(address), **details)  # type: ignore[arg-type]
+        return peer

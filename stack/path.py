@@ -1,0 +1,66 @@
+"""The order of the path and its vocabulary: the one truth that the dashboard, the docs and the tests are checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+HOPS = ("dns_server", "cdn_edge", "loadbalancer", "proxy", "appserver")
+"""The request path, in order. Each name is a folder, an importable package and the `kind` of its processes."""
+
+STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "dns_server": {
+        "answer": ("answered", "referral", "nxdomain", "nodata", "refused", "formerr", "notimp", "badvers", "servfail"),
+        "cache": ("hit", "miss"),
+        "walk": ("walked", "failed"),
+    },
+    "cdn_edge": {
+        "lookup": ("hit", "stale", "uri-miss", "vary-miss", "request", "method", "bypass", "purged"),
+        "fetch": ("fetched", "revalidated", "failed"),
+        "store": (
+            "stored",
+            "method",
+            "status",
+            "no-store",
+            "private",
+            "authorization",
+            "set-cookie",
+            "vary-star",
+            "no-freshness",
+            "too-large",
+            "range",
+            "incomplete",
+        ),
+    },
+    "loadbalancer": {
+        "choose": ("chosen", "none"),
+        "attempt": ("answered", "refused", "timeout", "failed", "bad-status"),
+    },
+    "proxy": {
+        "route": ("app", "static", "none"),
+        "serve": ("file", "precompressed", "not-modified", "partial", "not-found", "forbidden", "unsatisfiable"),
+        "forward": ("answered", "failed"),
+        "compress": (
+            "br",
+            "zstd",
+            "gzip",
+            "identity",
+            "small",
+            "type",
+            "encoded",
+            "no-transform",
+            "status",
+            "range",
+            "head",
+        ),
+    },
+    "appserver": {
+        "app": ("answered", "failed"),
+        "db": ("asked",),
+        "health": ("healthy", "unhealthy"),
+    },
+}
+"""What each kind of hop does, step by step, and the words a step may come to.
+
+`exchange.mark(step, word)` uses these; the same words stand in Server-Timing, the access log, the metrics and
+docs/life-of-a-request.md.
+"""

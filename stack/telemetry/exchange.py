@@ -1,0 +1,77 @@
+"""The record of one request on one hop: marks appended while it runs, formatted only when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stack.http.message import Request
+
+Mark = tuple[str, str, float]
+"""(step, word, monotonic seconds at its end). Steps and words: `stack.path.STEPS`."""
+
+
+class Exchange:
+    """The only mutable object of a request. Made by the engine, marked by the handler, read by log and metrics."""
+
+    __slots__ = (
+        "attempts",
+        "began",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "detail",
+        "hop",
+        "marks",
+        "now",
+        "parent_span",
+        "proxy_status",
+        "request",
+        "request_id",
+        "sampled",
+        "span_id",
+        "status",
+        "termination",
+        "trace_id",
+        "upstream",
+    )
+
+    def __init__(self, hop: str, now: Callable[[], float], request: Request | None = None) -> None:
+        self.hop = hop
+        self.now = now
+        self.began = now()
+        self.request = request
+        self.marks: list[Mark] = []
+        self.request_id = b""
+        self.trace_id = b""
+        """32 hex digits (W3C Trace Context)."""
+        self.span_id = b""
+        """16 hex digits: this hop's own."""
+        self.parent_span = b""
+        self.sampled = False
+        self.client = ""
+        """The client's address as far as trusted peers vouch for it."""
+        self.upstream = ""
+        """Name of the backend that answered, or the last one tried."""
+        self.attempts = 0
+        self.proxy_status = ""
+        """RFC 9209 error type, when this hop made the error."""
+        self.detail = ""
+        self.termination = ""
+        """How it ended if not well: `client-gone`, `upstream-cut`, `timeout`, `drained`."""
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        """Content bytes sent to the client."""
+
+    def mark(self, step: str, word: str) -> None:
+        self.marks.append((step, word, self.now()))
+
+    def server_timing(self) -> bytes:
+        """This hop's entries: `edge-fra.lookup;dur=0.1;desc="hit"`. Durations in milliseconds, step after step."""
+        out, last = [], self.began
+        for step, word, at in self.marks:
+            out.append(f'{self.hop}.{step};dur={(at - last) * 1000:.1f};desc="{word}"')
+            last = at
+        return ", ".join(out).encode("ascii")

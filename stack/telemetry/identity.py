@@ -1,0 +1,54 @@
+"""Who a request is: its id, its trace, its client. Carried over from trusted peers, made anew otherwise."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from stack.http.message import Request
+from stack.http.trust import Trust
+from stack.telemetry.exchange import Exchange
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
+_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+
+
+def identify(exchange: Exchange, request: Request, trust: Trust, random: Random) -> None:
+    """Fill in the exchange's ids and client.
+
+    W3C Trace Context §3.2: version ff and all-zero ids are invalid, version 00 has nothing behind its flags; an
+    invalid traceparent is as good as none. Every hop is a span of its own.
+    """
+    peer = request.peer
+    bits = random.getrandbits(256)
+    exchange.span_id = b"%016x" % (bits & 0xFFFF_FFFF_FFFF_FFFF or 1)
+    if peer is not None and peer.trusted:
+        request_id = request.get(b"x-request-id")
+        traceparent = request.get(b"traceparent")
+        exchange.client = trust.client(peer.address, request.fields)
+        if request_id is not None and _REQUEST_ID.fullmatch(request_id):
+            exchange.request_id = request_id
+        if traceparent is not None:
+            _continue(exchange, traceparent)
+    elif peer is not None:
+        exchange.client = peer.address
+    if not exchange.trace_id:
+        exchange.trace_id = b"%032x" % ((bits >> 64) & (1 << 128) - 1 or 1)
+    if not exchange.request_id:
+        # the trace's id serves as the request's: one thing to grep for
+        exchange.request_id = exchange.trace_id
+
+
+def _continue(exchange: Exchange, traceparent: bytes) -> None:
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
+        return
+    version, trace_id, parent, flags, rest = match.groups()
+    if version == b"ff" or (version == b"00" and rest) or not trace_id.strip(b"0") or not parent.strip(b"0"):
+        return
+    exchange.trace_id, exchange.parent_span, exchange.sampled = trace_id, parent, bool(int(flags, 16) & 1)
+
+
+def traceparent(exchange: Exchange) -> bytes:
+    """What this hop sends inwards: its own span as the parent of the next."""
+    return b"00-%b-%b-%b" % (exchange.trace_id, exchange.span_id, b"01" if exchange.sampled else b"00")

@@ -1,0 +1,160 @@
+"""One option's value from its text: sizes, durations, and what to say when it is not one."""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+import types
+import typing
+from typing import Any, Final
+
+import msgspec
+
+SIZES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+"""`64K`, `64KiB` and `64kb` are all 64 * 1024: nobody who limits a body thinks in powers of ten."""
+DURATIONS: Final = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([a-zA-Z]*)")
+_BOOLS: Final = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+def split(annotation: Any) -> tuple[Any, tuple[msgspec.Meta, ...]]:
+    """The bare type and its Metas, innermost first."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        bare, *notes = typing.get_args(annotation)
+        return bare, tuple(note for note in notes if isinstance(note, msgspec.Meta))
+    return annotation, ()
+
+
+def unit(annotation: Any) -> str:
+    """`s`, `bytes` or nothing."""
+    for meta in reversed(split(_plain(annotation))[1]):
+        if meta.extra and "unit" in meta.extra:
+            return str(meta.extra["unit"])
+    return ""
+
+
+def _plain(annotation: Any) -> Any:
+    """`X | None` is X: an option is left out to be None."""
+    bare, metas = split(annotation)
+    if typing.get_origin(bare) in (typing.Union, types.UnionType):
+        rest = [arg for arg in typing.get_args(bare) if arg is not type(None)]
+        if len(rest) == 1:
+            inner, inner_metas = split(rest[0])
+            notes = (*inner_metas, *metas)
+            return typing.Annotated[(inner, *notes)] if notes else inner
+    return annotation
+
+
+def is_optional(annotation: Any) -> bool:
+    bare = split(annotation)[0]
+    return typing.get_origin(bare) in (typing.Union, types.UnionType) and type(None) in typing.get_args(bare)
+
+
+def element(annotation: Any) -> Any | None:
+    """The type of one element of a repeating option; None for one that does not repeat."""
+    bare = split(_plain(annotation))[0]
+    if typing.get_origin(bare) in (tuple, list, frozenset):
+        return typing.get_args(bare)[0]
+    return None
+
+
+def is_bool(annotation: Any) -> bool:
+    return split(_plain(annotation))[0] is bool
+
+
+def read(annotation: Any, text: str) -> Any:
+    """Raises ValueError whose text says what was wanted."""
+    annotation = _plain(annotation)
+    bare, _ = split(annotation)
+    value: Any = text
+    if bare is bool:
+        if text.lower() not in _BOOLS:
+            raise ValueError("wanted yes or no")
+        return _BOOLS[text.lower()]
+    if bare in (int, float):
+        value = _number(text, bare, unit(annotation))
+        if value is None:
+            raise ValueError(wanted(annotation))
+    try:
+        return msgspec.convert(value, annotation, strict=False)
+    except msgspec.ValidationError:
+        raise ValueError(wanted(annotation)) from None
+
+
+def _number(text: str, bare: type, unit: str) -> float | int | None:
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        return None
+    digits, suffix = match.groups()
+    suffix = suffix.lower()
+    if unit == "bytes":
+        if len(suffix) > 1:
+            suffix = suffix.removesuffix("ib").removesuffix("b")
+        scale: float | None = SIZES.get(suffix)
+    elif unit == "s":
+        scale = DURATIONS.get(suffix)
+    else:
+        scale = None if suffix else 1
+    if scale is None:
+        return None
+    value = float(digits) * scale if "." in digits else int(digits) * scale
+    if not math.isfinite(value):
+        return None
+    if bare is int:
+        return int(value) if value == int(value) else None
+    return float(value)
+
+
+def wanted(annotation: Any) -> str:
+    """What a value of this type looks like: `wanted a number of seconds above 0, as 500ms, 2s or 1m`."""
+    annotation = _plain(annotation)
+    bare, metas = split(annotation)
+    if typing.get_origin(bare) is typing.Literal:
+        return "wanted one of " + ", ".join(map(str, typing.get_args(bare)))
+    if isinstance(bare, type) and issubclass(bare, enum.Enum):
+        return "wanted one of " + ", ".join(str(member.value) for member in bare)
+    name, example = {
+        "bytes": ("a size in bytes", ", as 512, 64K or 256M"),
+        "s": ("a duration in seconds", ", as 500ms, 2s or 1m"),
+    }.get(unit(annotation), ("a whole number" if bare is int else "a number" if bare is float else "text", ""))
+    bounds = [
+        f"{word} {value:g}" if isinstance(value, int | float) else f"{word} {value}"
+        for meta in metas
+        for word, value in (
+            ("from", meta.ge), ("above", meta.gt), ("up to", meta.le), ("below", meta.lt),
+            ("like", meta.pattern), ("of at least", meta.min_length), ("of at most", meta.max_length),
+        )
+        if value is not None
+    ]  # fmt: skip
+    return " ".join(["wanted", name, *bounds]) + example
+
+
+def show(annotation: Any, value: Any) -> str:
+    """A default as help prints it: 64K, 500ms, yes."""
+    kind = unit(annotation)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if kind == "bytes" and value:
+        for suffix in ("G", "M", "K"):
+            if value % SIZES[suffix.lower()] == 0:
+                return f"{value // SIZES[suffix.lower()]}{suffix}"
+    if kind == "s" and value:
+        return f"{value:g}s" if value >= 1 else f"{value * 1000:g}ms"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple | list | frozenset):
+        return " ".join(str(item) for item in value)
+    return str(value)

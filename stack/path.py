@@ -1,4 +1,4 @@
-"""The order of the path and its vocabulary: the one truth that the dashboard, the docs and the tests are checked against."""
+"""The order of the path and its vocabulary: the one truth that dashboard, docs and tests are checked against."""
 
 from __future__ import annotations
 

@@ -93,7 +93,8 @@ class HopOptions(Options, frozen=True, kw_only=True):
     listen: Annotated[
         tuple[str, ...],
         Meta(
-            description="Address to serve, as SCHEME://HOST:PORT, or SCHEME+fd://N for a socket that is passed in. Repeats."
+            description="Address to serve, as SCHEME://HOST:PORT, or SCHEME+fd://N for a socket that is passed in. "
+            "Repeats."
         ),
     ] = ()
     admin: Annotated[
@@ -119,7 +120,8 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
     trusted: Annotated[
         tuple[str, ...],
         Meta(
-            description="Addresses or networks of peers whose Forwarded, X-Forwarded-*, X-Request-ID and traceparent are believed. Repeats."
+            description="Addresses or networks of peers whose Forwarded, X-Forwarded-*, X-Request-ID and traceparent "
+            "are believed. Repeats."
         ),
     ] = ()
     limits: Limits = Limits()

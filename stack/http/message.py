@@ -51,7 +51,7 @@ class Peer:
         self.local = local
         self.tls = tls
         self.trusted = trusted
-        """Whether what this peer says of the client (Forwarded, X-Forwarded-*, X-Request-ID, traceparent) is believed."""
+        """Whether its Forwarded, X-Forwarded-*, X-Request-ID and traceparent are believed."""
 
 
 class TlsInfo:
@@ -113,7 +113,8 @@ class Request:
         return get(self.fields, name)
 
     def __repr__(self) -> str:
-        return "<Request %s>" % b"%b %b%b".__mod__((self.method, self.authority, self.target)).decode("latin-1")
+        line = b"%b %b%b" % (self.method, self.authority, self.target)
+        return f"<Request {line.decode('latin-1')}>"
 
 
 class FieldBlock:

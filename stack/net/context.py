@@ -12,7 +12,7 @@ from stack.config.base import Limits, Timeouts
 from stack.errors import HopError
 from stack.http import problem
 from stack.http.dates import http_date
-from stack.http.message import Field, Fields, Peer, Request, Response
+from stack.http.message import Field, Fields, Peer, Request, Response, TlsInfo
 from stack.http.trust import Trust
 from stack.net.service import Service
 from stack.net.tasks import Tasks
@@ -119,6 +119,5 @@ class Context:
             self._date_until = now + 1.0 - wall % 1.0
         return self._date
 
-    def peer(self, address: str, port: int, **details: object) -> Peer:
-        peer = Peer(address, port, trusted=self.trust.believes(address), **details)  # type: ignore[arg-type]
-        return peer
+    def peer(self, address: str, port: int, *, local: tuple[str, int] = ("", 0), tls: TlsInfo | None = None) -> Peer:
+        return Peer(address, port, local=local, tls=tls, trusted=self.trust.believes(address))

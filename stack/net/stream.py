@@ -10,15 +10,16 @@ from stack.http.message import Fields
 
 
 class Incoming:
-    """A `BodyStream`. The connection feeds; when more than `limit` bytes wait, `pause` is called, and `resume` below it.
+    """A `BodyStream`. The connection feeds it.
 
+    When more than `limit` bytes wait, `pause` is called, and `resume` once half of them are taken.
     `consumed(n)` is called as bytes are taken (HTTP/2 flow control). `closed()` is called once, when the reader leaves
     before the end. `wanted()` is called once, when the first chunk is asked for (100-continue).
     """
 
     __slots__ = (
-        "_chunks", "_closed", "_consumed", "_ended", "_error", "_left", "_limit", "_pause", "_paused", "_resume", "_size", "_waiter",
-        "_wanted", "trailers",
+        "_chunks", "_closed", "_consumed", "_ended", "_error", "_left", "_limit", "_pause", "_paused", "_resume",
+        "_size", "_waiter", "_wanted", "trailers",
     )  # fmt: skip
 
     def __init__(

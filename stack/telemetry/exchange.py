@@ -16,26 +16,10 @@ class Exchange:
     """The only mutable object of a request. Made by the engine, marked by the handler, read by log and metrics."""
 
     __slots__ = (
-        "attempts",
-        "began",
-        "bytes_in",
-        "bytes_out",
-        "client",
-        "detail",
-        "hop",
-        "marks",
-        "now",
-        "parent_span",
-        "proxy_status",
-        "request",
-        "request_id",
-        "sampled",
-        "span_id",
-        "status",
-        "termination",
-        "trace_id",
+        "attempts", "began", "bytes_in", "bytes_out", "client", "detail", "hop", "marks", "now", "parent_span",
+        "proxy_status", "request", "request_id", "sampled", "span_id", "status", "termination", "trace_id",
         "upstream",
-    )
+    )  # fmt: skip
 
     def __init__(self, hop: str, now: Callable[[], float], request: Request | None = None) -> None:
         self.hop = hop

@@ -1,0 +1,130 @@
+"""The chunked transfer coding (RFC 9112 §7.1), strictly: bare line feeds, signs, white space and junk are refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from stack.http.h1 import FieldParser
+from stack.http.message import Fields
+
+_SIZE = re.compile(
+    # chunk-size and chunk-ext of §7.1.1: ;name, ;name=token, ;name="quoted"
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+    rb"(?:[ \t]*=[ \t]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+    rb"|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\"))?)*"
+    rb"\r\n"
+)
+MAX_LINE: Final = 4096
+MAX_TRAILERS: Final = 16 * 1024
+
+_FORBIDDEN_TRAILERS: Final = frozenset(
+    # RFC 9110 §6.5.1: framing, routing, authentication, request modifiers, response control, content format
+    {
+        b"transfer-encoding", b"content-length", b"host", b"trailer", b"te", b"connection", b"upgrade", b"keep-alive",
+        b"proxy-connection", b"authorization", b"proxy-authorization", b"proxy-authenticate", b"www-authenticate",
+        b"set-cookie", b"cookie", b"content-encoding", b"content-type", b"content-range", b"cache-control", b"expires",
+        b"age", b"date", b"location", b"retry-after", b"vary", b"warning", b"expect", b"max-forwards", b"pragma",
+        b"range",
+        b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range",
+    }
+)  # fmt: skip
+
+
+class Chunked:
+    """Decodes one message's content. Feed until `done`; `rest` is what came behind it."""
+
+    __slots__ = ("_buffer", "_left", "_parser", "done", "rest", "trailers")
+
+    def __init__(self, parser: FieldParser) -> None:
+        self._parser = parser
+        self._buffer = b""
+        self._left = -1
+        """Bytes of the present chunk still to come; -1 before its size line, 0 before the line end behind it."""
+        self.done = False
+        self.rest = b""
+        self.trailers: Fields = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The content in `data`. ValueError when the coding is broken."""
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        out: list[bytes] = []
+        at, end = 0, len(data)
+        while True:
+            left = self._left
+            if left > 0:
+                piece = data[at : at + left]
+                if not piece:
+                    return out
+                out.append(piece)
+                at += len(piece)
+                self._left = left - len(piece)
+                if self._left:
+                    return out
+                left = 0
+            if left == 0:
+                if end - at < 2:
+                    if data[at:end] not in (b"", b"\r"):
+                        raise ValueError("a chunk is longer than its size")
+                    self._buffer = data[at:]
+                    return out
+                if data[at : at + 2] != b"\r\n":
+                    raise ValueError("a chunk is longer than its size")
+                at += 2
+                self._left = -1
+            match = _SIZE.match(data, at)
+            if match is None:
+                line = data.find(b"\n", at)
+                if line >= 0 or end - at > MAX_LINE:
+                    raise ValueError("a chunk size line is not well-formed")
+                if not _may_become_size(data[at:end]):
+                    raise ValueError("a chunk size line is not well-formed")
+                self._buffer = data[at:]
+                return out
+            size = int(match[1], 16)
+            if size == 0:
+                self._end(data, match.end(), at)
+                return out
+            at = match.end()
+            self._left = size
+
+    def _end(self, data: bytes, at: int, line: int) -> None:
+        """The trailer section behind the last chunk, which starts at `line`."""
+        if data[at : at + 2] == b"\r\n":
+            self.done, self.rest = True, data[at + 2 :]
+            return
+        end = data.find(b"\r\n\r\n", at)
+        if end < 0:
+            if len(data) - at > MAX_TRAILERS:
+                raise ValueError("the trailer section is too large")
+            if re.search(rb"(?<!\r)\n|\r(?!\n|\Z)", data[at:]):
+                raise ValueError("the trailer section is not well-formed")
+            self._buffer = data[line:]
+            return
+        fields = self._parser.parse(data[at : end + 4])
+        self._parser.forget()
+        # §7.1.2: what a trailer may not carry is dropped, never merged into the head
+        self.trailers = [field for field in fields if field[0] not in _FORBIDDEN_TRAILERS]
+        self.done, self.rest = True, data[end + 4 :]
+
+
+def _may_become_size(line: bytes) -> bool:
+    digits = re.match(rb"[0-9A-Fa-f]{0,16}", line)
+    assert digits is not None
+    behind = line[digits.end() :]
+    if digits.end() == 0 or digits.end() > 15:
+        return not line
+    return not behind or behind == b"\r" or behind.lstrip(b" \t")[:1] in (b"", b";")
+
+
+def encode(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last(trailers: Fields) -> bytes:
+    """The last chunk and the trailer section."""
+    if not trailers:
+        return b"0\r\n\r\n"
+    return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in trailers if field[0] not in _FORBIDDEN_TRAILERS)

@@ -1,0 +1,320 @@
+"""The HTTP/1.1 messages of RFC 9112: heads in and out, and how their content is delimited. Bytes in, values out.
+
+httptools reads field lines, and only them: the start line is read here, because llhttp refuses methods that it does
+not know and takes RTSP, HTTP/0.9 and HTTP/2.0; framing is decided here, because llhttp cannot be told that a response
+answers HEAD. The fields are fed to it behind a constant start line that has no content, so it never sees a body.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from stack.errors import BadRequest, HeadTooLarge, HopError, ResponseMalformed, TargetTooLong
+from stack.http.message import Field, FieldBlock, Fields
+
+CLOSE: Final = -1
+CHUNKED: Final = -2
+"""Framing: these two, or the content's length in bytes."""
+
+MAX_LENGTH: Final = 2**62
+
+_BLANK = b"HTTP/1.1 304 \r\n"
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: ([\t \x21-\x7e\x80-\xff]*))?\r\n")
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^#]*)")
+_AUTHORITY = re.compile(
+    # RFC 3986 §3.2.2 reg-name, IPv4 or bracketed IP literal, and an optional port; RFC 9110 §4.2.4: no userinfo
+    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
+)
+_DIGITS = re.compile(rb"[0-9]{1,19}")
+_LIST_LENGTH = re.compile(rb"[0-9]+(?:[ \t]*,[ \t]*[0-9]+)+")
+
+_FRAMING: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"te", b"trailer"}
+)
+
+STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+
+
+class FieldParser:
+    """Field lines to pairs. One a connection: the parser behind it is reused from message to message."""
+
+    __slots__ = ("_fields", "_parser")
+
+    def __init__(self) -> None:
+        self._fields: Fields = []
+        self._parser: httptools.HttpResponseParser | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.lower(), value))
+
+    def parse(self, lines: bytes) -> Fields:
+        """`lines` end with the empty line. ValueError when they are not well-formed (RFC 9112 §5)."""
+        self._fields = fields = []
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpResponseParser(self)
+        try:
+            parser.feed_data(_BLANK + lines)
+        except httptools.HttpParserError as error:
+            self._parser = None
+            raise ValueError(str(error)) from None
+        if b" \r" in lines or b"\t\r" in lines:
+            fields = [(name, value.rstrip(b" \t")) for name, value in fields]
+        return fields
+
+    def forget(self) -> None:
+        """After `Connection: close` llhttp takes nothing more."""
+        self._parser = None
+
+
+class RequestHead:
+    """A request's head, taken apart. `framing` is CHUNKED or a length; a request never runs to the close."""
+
+    __slots__ = (
+        "authority", "expects_continue", "fields", "framing", "keep_alive", "method", "scheme", "target", "version",
+    )  # fmt: skip
+
+    def __init__(self, method: bytes, target: bytes, version: bytes, authority: bytes, fields: Fields) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.authority = authority
+        self.fields = fields
+        self.framing = 0
+        self.keep_alive = version == b"1.1"
+        self.expects_continue = False
+        self.scheme: bytes | None = None
+
+
+def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fields: int) -> RequestHead:
+    """`head` runs from the request line to the empty line. Raises a ClientError, or a HopError 501 or 505."""
+    line = _REQUEST_LINE.match(head)
+    if line is None:
+        raise _bad_request_line(head)
+    method, target, major, minor = line.groups()
+    if major != b"1":
+        raise HopError("Only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.", status=505)
+    if len(target) > max_target:
+        raise TargetTooLong(f"The target has {len(target)} bytes; at most {max_target} are taken.")
+    try:
+        fields = parser.parse(head[line.end() :])
+    except ValueError as error:
+        raise BadRequest(f"The header fields are not well-formed: {error}.") from None
+    if len(fields) > max_fields:
+        raise HeadTooLarge(f"The request has {len(fields)} fields; at most {max_fields} are taken.")
+    version = b"1.0" if minor == b"0" else b"1.1"
+    found = RequestHead(method, target, version, b"", fields)
+    host: bytes | None = None
+    length: bytes | None = None
+    coding: bytes | None = None
+    special = False
+    for name, value in fields:
+        if name not in _FRAMING:
+            continue
+        special = True
+        if name == b"host":
+            if host is not None:
+                raise BadRequest("The request has two Host fields.")  # RFC 9112 §3.2
+            host = value
+        elif name == b"content-length":
+            if length is not None and length != value:
+                raise BadRequest("The request has two lengths that differ.")
+            length = value
+        elif name == b"transfer-encoding":
+            coding = value if coding is None else coding + b", " + value
+        elif name == b"connection":
+            parser.forget()
+            options = value.lower()
+            if b"close" in options and b"close" in tokens(options):
+                found.keep_alive = False
+            elif version == b"1.0" and b"keep-alive" in tokens(options):
+                found.keep_alive = True
+        elif name == b"expect":
+            if value.lower() != b"100-continue":
+                raise HopError("Only Expect: 100-continue can be met.", status=417)
+            found.expects_continue = version == b"1.1"
+    if special:
+        found.fields = [field for field in fields if field[0] not in (b"host", b"transfer-encoding")]
+    _request_target(found, host)
+    found.framing = _request_framing(version, length, coding)
+    return found
+
+
+def _request_target(head: RequestHead, host: bytes | None) -> None:
+    """RFC 9112 §3.2: the four forms of a target, and Host."""
+    if host is None:
+        if head.version == b"1.1":
+            raise BadRequest("An HTTP/1.1 request needs a Host field.")
+        host = b""
+    elif host and not valid_authority(host):
+        raise BadRequest("The Host field is not a host and an optional port.")
+    head.authority = host
+    target = head.target
+    if target[0] == 0x2F:
+        if b"#" in target:
+            raise BadRequest("The target has a fragment.")
+        return
+    if target == b"*" and head.method == b"OPTIONS":
+        return
+    if head.method == b"CONNECT":
+        raise HopError("CONNECT is not served here.", status=501)
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or absolute[1].lower() not in (b"http", b"https"):
+        raise BadRequest("The target is neither a path nor an http(s) URL.")
+    if not valid_authority(absolute[2]):
+        raise BadRequest("The target's authority is not a host and an optional port.")
+    head.scheme, head.authority = absolute[1].lower(), absolute[2]
+    rest = absolute[3]
+    head.target = rest if rest.startswith(b"/") else b"/" + rest
+
+
+def valid_authority(value: bytes) -> bool:
+    """A host and an optional port of at most 65535, without userinfo (RFC 9110 §4.2)."""
+    if _AUTHORITY.fullmatch(value) is None:
+        return False
+    _, colon, port = value.rpartition(b":")
+    return not colon or port.endswith(b"]") or not port or int(port) <= 65535
+
+
+def _request_framing(version: bytes, length: bytes | None, coding: bytes | None) -> int:
+    """RFC 9112 §6.3 for requests."""
+    if coding is not None:
+        if version == b"1.0":
+            raise BadRequest("Transfer-Encoding has no place in HTTP/1.0.")  # §6.1
+        if length is not None:
+            raise BadRequest("The request has both Content-Length and Transfer-Encoding.")  # §6.3, smuggling
+        codings = coding.lower()
+        if codings == b"chunked":
+            return CHUNKED
+        names = list_of(codings)
+        if names.count(b"chunked") == 1 and names[-1] == b"chunked":
+            raise HopError("Only the transfer coding chunked is known here.", status=501)
+        raise BadRequest("The transfer coding does not end with chunked.")
+    return 0 if length is None else content_length(length, BadRequest)
+
+
+def content_length(value: bytes, error: type[HopError]) -> int:
+    """Digits, or one number repeated as a list (RFC 9112 §6.3 item 5). Raises `error`."""
+    if _LIST_LENGTH.fullmatch(value):
+        numbers = {number.strip(b" \t") for number in value.split(b",")}
+        if len(numbers) == 1:
+            value = numbers.pop()
+    if _DIGITS.fullmatch(value) is None or (number := int(value)) > MAX_LENGTH:
+        raise error("Content-Length is not a length.")
+    return number
+
+
+def _bad_request_line(head: bytes) -> HopError:
+    line = head.partition(b"\r\n")[0]
+    if re.fullmatch(_TOKEN + rb" [\x21-\x7e\x80-\xff]+", line):
+        return BadRequest("The request line has no version; HTTP/0.9 is not spoken here.")
+    return BadRequest("The request line is not `METHOD TARGET HTTP/1.1`.")
+
+
+class ResponseHead:
+    """A response's head. `framing` is CHUNKED, CLOSE or a length."""
+
+    __slots__ = ("fields", "framing", "keep_alive", "status", "version")
+
+    def __init__(self, status: int, version: bytes, fields: Fields) -> None:
+        self.status = status
+        self.version = version
+        self.fields = fields
+        self.framing = 0
+        self.keep_alive = version == b"1.1"
+
+
+def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_fields: int = 1000) -> ResponseHead:
+    """`head` runs from the status line to the empty line. Raises ResponseMalformed."""
+    line = _STATUS_LINE.match(head)
+    if line is None:
+        raise ResponseMalformed(private=f"status line {head[:60]!r}")
+    minor, digits, _ = line.groups()
+    status = int(digits)
+    if status < 100:
+        raise ResponseMalformed(private=f"status {status}")
+    try:
+        fields = parser.parse(head[line.end() :])
+    except ValueError as error:
+        parser.forget()
+        raise ResponseMalformed(private=f"fields: {error}") from None
+    if len(fields) > max_fields:
+        raise ResponseMalformed(private=f"{len(fields)} fields")
+    found = ResponseHead(status, b"1.0" if minor == b"0" else b"1.1", fields)
+    length: bytes | None = None
+    coding: bytes | None = None
+    for name, value in fields:
+        if name not in _FRAMING:
+            continue
+        if name == b"content-length":
+            if length is not None and length != value:
+                raise ResponseMalformed(private="two lengths that differ")
+            length = value
+        elif name == b"transfer-encoding":
+            coding = value if coding is None else coding + b", " + value
+        elif name == b"connection":
+            parser.forget()
+            options = tokens(value.lower())
+            if b"close" in options:
+                found.keep_alive = False
+            elif minor == b"0" and b"keep-alive" in options:
+                found.keep_alive = True
+    if coding is not None:
+        found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
+    found.framing = _response_framing(found, method, length, coding)
+    if found.framing == CLOSE:
+        found.keep_alive = False
+    return found
+
+
+def _response_framing(head: ResponseHead, method: bytes, length: bytes | None, coding: bytes | None) -> int:
+    """RFC 9112 §6.3 for responses."""
+    number = None if length is None else content_length(length, ResponseMalformed)
+    if method == b"HEAD" or head.status in (204, 304) or head.status < 200:
+        return 0
+    if coding is not None:
+        if length is not None or head.version == b"1.0":
+            raise ResponseMalformed(private="Transfer-Encoding with Content-Length or in HTTP/1.0")
+        # §6.3 item 4: a coding that does not end with chunked is read to the close
+        return CHUNKED if coding.lower() == b"chunked" else CLOSE
+    return CLOSE if number is None else number
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list of tokens, in lower case already."""
+    return [token.strip(b" \t") for token in value.split(b",")]
+
+
+def list_of(value: bytes) -> list[bytes]:
+    return [token for token in tokens(value) if token]
+
+
+def serialise(fields: list[Field]) -> bytes:
+    """Field lines without the empty line. ValueError when a value would break out of its line."""
+    wire = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if wire.count(b"\n") != len(fields) or wire.count(b"\r") != len(fields) or b"\0" in wire:
+        raise ValueError("a field value holds a line break")
+    return wire
+
+
+def response_head(
+    status: int, fields: Fields, added: Fields, *, block: FieldBlock | None = None, framing: bytes = b""
+) -> bytes:
+    """The whole head; `framing` are field lines that the connection adds."""
+    line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    stored = b"" if block is None else block.wire
+    return b"%b%b%b%b\r\n" % (line, stored, serialise(fields + added), framing)
+
+
+def request_head(method: bytes, target: bytes, authority: bytes, fields: Fields, *, framing: bytes = b"") -> bytes:
+    """The whole head, Host first (RFC 9110 §7.2)."""
+    wire = serialise(fields)
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method, target, authority, wire, framing)

@@ -1,0 +1,106 @@
+"""Who is believed when they speak of the client: Forwarded (RFC 7239) and X-Forwarded-For from configured peers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from stack.errors import ConfigError
+from stack.http.fields import split_list, split_params
+from stack.http.message import Field, combined
+
+_REMEMBERED = 4096
+
+
+class Trust:
+    """The peers that are believed. A trusted peer must itself overwrite or extend Forwarded and X-Forwarded-For."""
+
+    __slots__ = ("_known", "_networks")
+
+    def __init__(self, networks: Iterable[str] = ()) -> None:
+        """`networks`: addresses or networks such as `10.0.0.0/8`, `::1`. ConfigError for anything else."""
+        self._networks: list[IPv4Network | IPv6Network] = []
+        for network in networks:
+            try:
+                self._networks.append(ip_network(network))
+            except ValueError as error:
+                remedy = "give an address or a network such as 10.0.0.0/8 or ::1"
+                raise ConfigError(f"trusted: {error}; {remedy}") from None
+        self._known: dict[str, bool] = {}
+
+    def believes(self, address: str) -> bool:
+        """Whether `address` is in one of the networks. What is no IP address (a Unix socket's peer) is not."""
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            parsed = _address(address)
+            known = parsed is not None and any(parsed in network for network in self._networks)
+            self._known[address] = known
+        return known
+
+    def client(self, peer_address: str, fields: Iterable[Field]) -> str:
+        """The nearest address that no trusted peer vouches for; when all are trusted, the farthest.
+
+        Read from the near end, because each hop appends: what stands beyond the first untrusted address is that
+        client's own word. An element that names no address (`unknown`, `_hidden`, junk) ends the walk.
+        """
+        nearest = peer_address
+        if not self.believes(peer_address):
+            return nearest
+        for address in _claimed(fields):
+            if address is None:
+                break
+            nearest = address
+            if not self.believes(address):
+                break
+        return nearest
+
+
+def _claimed(fields: Iterable[Field]) -> Iterator[str | None]:
+    """The addresses that were forwarded for, nearest first; None for an element without one."""
+    fields = list(fields)
+    forwarded = combined(fields, b"forwarded")
+    if forwarded is not None:
+        for element in reversed(split_list(forwarded)):
+            yield node_address(split_params(element).get(b"for", b""))
+        return
+    forwarded_for = combined(fields, b"x-forwarded-for")
+    if forwarded_for is not None:
+        for element in reversed(forwarded_for.split(b",")):
+            yield node_address(element.strip(b" \t"))
+
+
+def node_address(node: bytes) -> str | None:
+    """The address of a node (RFC 7239 §6), in canonical form, without its port; None where it has none.
+
+    Takes also what X-Forwarded-For is seen to hold: a bare IPv6 address, an IPv4 address with a port.
+    """
+    text = node.decode("latin-1")
+    if text.startswith("["):
+        text, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not _is_port(port)):
+            return None
+        parsed = _address(text)
+        return str(parsed) if isinstance(parsed, IPv6Address) or (parsed is not None and ":" in text) else None
+    if text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not _is_port(":" + port):
+            return None
+    parsed = _address(text)
+    return None if parsed is None else str(parsed)
+
+
+def _is_port(text: str) -> bool:
+    # node-port = port / obfport (RFC 7239 §6.3); an obfuscated port tells nothing, but is allowed
+    name = text[1:]
+    return text[:1] == ":" and name.isascii() and (name[:1] == "_" or (name.isdigit() and len(name) <= 5))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(text)
+    except ValueError:
+        return None
+    # a dual-stack socket names IPv4 peers ::ffff:a.b.c.d
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed

@@ -1,0 +1,369 @@
+"""One upstream HTTP/1.1 connection: a request out, its response in, then perhaps the next (RFC 9112 §9.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from stack.clock import Clock
+from stack.config.base import UpstreamTimeouts
+from stack.errors import (
+    ClosedEarly,
+    HopError,
+    ResponseIncomplete,
+    ResponseMalformed,
+    ResponseTimeout,
+    UpstreamError,
+)
+from stack.http.chunked import encode, last
+from stack.http.h1 import FieldParser, ResponseHead, parse_response, request_head
+from stack.http.message import Request, Response, without
+from stack.net.content import Content
+from stack.net.stream import Incoming
+from stack.net.tasks import Tasks
+from stack.telemetry.exchange import Exchange
+
+INFINITY: Final = float("inf")
+MAX_HEAD: Final = 128 * 1024
+MAX_INTERIM: Final = 32
+
+
+class H1ClientConnection(asyncio.Protocol):
+    """Owned by a pool. `on_idle` and `on_closed` tell it what became of the connection."""
+
+    __slots__ = (
+        "__weakref__", "_answer", "_buffer", "_clock", "_content", "_interims", "_keep_alive", "_max_buffer",
+        "_now", "_on_closed", "_on_idle", "_parser", "_paused_reading", "_request", "_sent", "_tasks", "_timeouts",
+        "_transport", "_unsent", "_upload", "_writable", "closed", "deadline", "idle_since", "name", "served",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        timeouts: UpstreamTimeouts,
+        clock: Clock,
+        tasks: Tasks,
+        max_buffer: int,
+        on_idle: Callable[[H1ClientConnection], None],
+        on_closed: Callable[[H1ClientConnection], None],
+    ) -> None:
+        self.name = name
+        self._timeouts = timeouts
+        self._clock = clock
+        self._now = clock.now
+        self._tasks = tasks
+        self._max_buffer = max_buffer
+        self._on_idle, self._on_closed = on_idle, on_closed
+        self._parser = FieldParser()
+        self._buffer = b""
+        self._request: Request | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._content: Content | None = None
+        self._upload: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._paused_reading = False
+        self._keep_alive = True
+        self._sent = True
+        self._interims = 0
+        self._unsent = 0
+        self.closed = False
+        self.served = 0
+        """Requests begun; more than one means that the connection was reused."""
+        self.idle_since = 0.0
+        self.deadline = INFINITY
+
+    @property
+    def capacity(self) -> int:
+        return 0 if self.closed or self._request is not None else 1
+
+    @property
+    def idle(self) -> bool:
+        return self._request is None and not self.closed
+
+    # A request goes out.
+
+    async def send(self, request: Request, exchange: Exchange) -> Response:
+        """The response's head, with its content still coming unless it is here already. Raises a HopError.
+
+        Cancelling it closes the connection: the response that is still to come belongs to nobody.
+        """
+        if self.closed:
+            raise ClosedEarly(private=f"{self.name}: closed")
+        self.served += 1
+        self._request = request
+        self._keep_alive = True
+        self._interims = 0
+        self._answer = answer = asyncio.get_running_loop().create_future()
+        body = request.body
+        try:
+            if isinstance(body, bytes):
+                self._send_whole(request, body)
+            else:
+                self._send_head_of_stream(request)
+            return await answer
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            self._answer = None
+
+    def _send_whole(self, request: Request, body: bytes) -> None:
+        framing = b""
+        if request.get(b"content-length") is None and (body or request.method in (b"POST", b"PUT", b"PATCH")):
+            framing = b"content-length: %d\r\n" % len(body)  # RFC 9110 §8.6
+        head = self._head(request, framing)
+        self._sent = True
+        self._transport.write(head + body if body else head)
+        self.deadline = self._now() + self._timeouts.head
+
+    def _send_head_of_stream(self, request: Request) -> None:
+        chunked = request.get(b"content-length") is None
+        self._sent = False
+        head = self._head(request, b"transfer-encoding: chunked\r\n" if chunked else b"")
+        self._transport.write(head)
+        self._upload = self._tasks.spawn(self._send_stream(request, chunked), name=f"{self.name}.upload")
+
+    def _head(self, request: Request, framing: bytes) -> bytes:
+        try:
+            fields = without(request.fields, b"host") if request.get(b"host") is not None else request.fields
+            return request_head(request.method, request.target, request.authority, fields, framing=framing)
+        except ValueError as error:
+            self._request = None
+            self._on_idle(self)
+            raise HopError(private=f"request to {self.name}: {error}") from None
+
+    async def _send_stream(self, request: Request, chunked: bool) -> None:
+        body = request.body
+        assert not isinstance(body, bytes)
+        try:
+            async for piece in body:
+                if self.closed or self._request is not request:
+                    return
+                if piece:
+                    self._transport.write(encode(piece) if chunked else piece)
+                    if self._writable is not None:
+                        await self._writable
+            if chunked:
+                self._transport.write(last(request.trailers))
+            self._sent = True
+            self.deadline = self._now() + (self._timeouts.head if self._answer is not None else self._timeouts.body)
+            self._complete()
+        except HopError as error:
+            # an upload that breaks off must not look complete to the next hop
+            self._fail(error)
+        except asyncio.CancelledError:
+            if not self.closed:
+                self.abort()
+            raise
+
+    # A response comes in.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        request = self._request
+        if request is None:
+            self.abort()  # RFC 9112 §9.3: an answer that nobody asked for
+            return
+        if self._content is not None:
+            self._more(data)
+            return
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > MAX_HEAD:
+                    self._fail(ResponseMalformed(private=f"{self.name}: a head of more than {MAX_HEAD} bytes"))
+                    return
+                self._buffer = data
+                return
+            end += 4
+            try:
+                head = parse_response(self._parser, data[:end], method=request.method)
+            except HopError as error:
+                self._fail(error)
+                return
+            data = data[end:]
+            if head.status >= 200:
+                break
+            self._interims += 1
+            if head.status == 101 or self._interims > MAX_INTERIM:
+                self._fail(ResponseMalformed(private=f"{self.name}: an unexpected interim response {head.status}"))
+                return
+            if head.status != 100 and request.interim is not None:
+                request.interim(head.status, without(head.fields, b"connection", b"transfer-encoding"))
+            if not data:
+                return
+        self._begin(request, head, data)
+
+    def _begin(self, request: Request, head: ResponseHead, data: bytes) -> None:
+        self._keep_alive = head.keep_alive
+        response = Response(head.status, head.fields)
+        if head.framing == 0:
+            self._done_with(response, data)
+            return
+        if 0 < head.framing == len(data):  # the common small response: here as a whole, no stream needed
+            response.body = data
+            self._done_with(response, b"")
+            return
+        stream = Incoming(
+            self._max_buffer,
+            pause=self._pause_reading,
+            resume=self._resume_reading,
+            closed=self.abort,
+            trailers=response.trailers,
+        )
+        self._content = content = Content(head.framing, stream, self._parser)
+        self.deadline = self._now() + self._timeouts.body
+        rest = b""
+        if data:
+            try:
+                rest = content.feed(data)
+            except ValueError as error:
+                self._fail(ResponseMalformed(private=f"{self.name}: {error}"))
+                return
+        if content.done and (whole := stream.complete()) is not None:
+            response.body = whole
+            self._done_with(response, rest)
+            return
+        response.body = stream
+        self._resolve(response)
+
+    def _more(self, data: bytes) -> None:
+        content = self._content
+        assert content is not None
+        try:
+            rest = content.feed(data)
+        except ValueError as error:
+            self._fail(ResponseMalformed(private=f"{self.name}: {error}"))
+            return
+        if content.done:
+            if rest:
+                self._keep_alive = False
+            self._complete()
+        else:
+            self.deadline = self._now() + self._timeouts.body
+
+    def _done_with(self, response: Response, rest: bytes) -> None:
+        if rest:
+            self._keep_alive = False  # bytes behind a response are nobody's: never reuse
+        self._content = None
+        self._resolve(response)
+        self._request_answered()
+
+    def _resolve(self, response: Response) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(response)
+
+    def _complete(self) -> None:
+        """Either side has ended; when both have, the connection is free again."""
+        if self._request is not None and self._content is not None and self._content.done:
+            self._content = None
+            self._request_answered()
+
+    def _request_answered(self) -> None:
+        if not self._sent:
+            # answered before the upload had ended (RFC 9112 §9.6): nothing can follow on this connection
+            self._keep_alive = False
+        self._request = None
+        self._resume_reading()
+        if self._keep_alive and not self.closed:
+            self.idle_since = self._now()
+            self.deadline = self.idle_since + self._timeouts.idle
+            self._on_idle(self)
+        else:
+            self.close()
+
+    # Ends.
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        was_closed, self.closed = self.closed, True
+        self.deadline = INFINITY
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(ClosedEarly(private=f"{self.name}: closed while the request was sent"))
+        content = self._content
+        if content is not None:
+            # a reset is no proper end, even for content that runs to the close
+            if exc is not None or not content.closed():
+                content.stream.fail(ResponseIncomplete(private=f"{self.name}: closed within the content: {exc}"))
+            self._content = None
+        elif self._answer is not None and not self._answer.done():
+            error: UpstreamError = ClosedEarly(private=f"{self.name}: closed before the response: {exc}")
+            if self._buffer:
+                error = ResponseIncomplete(private=f"{self.name}: closed within the head")
+            self._answer.set_exception(error)
+        self._request = None
+        if self._upload is not None and not self._upload.done():
+            self._upload.cancel()
+        if not was_closed:
+            self._on_closed(self)
+
+    def _fail(self, error: HopError) -> None:
+        """The connection is of no further use."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        elif self._content is not None:
+            self._content.stream.fail(error)
+        self._content = None
+        self.abort()
+
+    def expire(self) -> None:
+        self.deadline = INFINITY
+        if self._request is None:
+            self.close()
+        elif self._writable is not None:
+            left = self._transport.get_write_buffer_size()
+            if left < self._unsent:  # slow, but taking
+                self._unsent = left
+                self.deadline = self._now() + self._timeouts.send
+            else:
+                self._fail(ResponseTimeout(private=f"{self.name}: took no byte for {self._timeouts.send:g} s"))
+        elif self._content is not None:
+            if self._content.stream.waiting or not self._paused_reading:
+                self._fail(ResponseIncomplete(private=f"{self.name}: no content for {self._timeouts.body:g} s"))
+            else:
+                self.deadline = self._now() + self._timeouts.body  # it is us who do not read
+        elif self._sent:
+            self._fail(ResponseTimeout(private=f"{self.name}: no response for {self._timeouts.head:g} s"))
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+            self._unsent = self._transport.get_write_buffer_size()
+            self.deadline = self._now() + self._timeouts.send
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        self.deadline = self._now() + self._timeouts.head if self._sent and self._answer is not None else INFINITY
+
+    def _pause_reading(self) -> None:
+        if not self._paused_reading and not self.closed:
+            self._paused_reading = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused_reading and not self.closed:
+            self._paused_reading = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close an idle connection, or one whose last response is read."""
+        if not self.closed:
+            self.closed = True
+            self._transport.close()
+            self._on_closed(self)
+
+    def abort(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._transport.abort()
+            self._on_closed(self)

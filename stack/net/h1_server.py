@@ -1,0 +1,555 @@
+"""One downstream HTTP/1.1 connection: requests in, responses out, one at a time (RFC 9112 §9)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+
+from stack.errors import BadRequest, ClientGone, ContentTooLarge, HeadTooLarge, HopError, RequestTimeout
+from stack.http.chunked import encode, last
+from stack.http.h1 import FieldParser, parse_request, response_head, serialise
+from stack.http.message import Fields, Peer, Request, Response, has_no_content
+from stack.net.content import Content
+from stack.net.context import Context
+from stack.net.stream import Incoming
+from stack.telemetry.exchange import Exchange
+
+INFINITY: Final = float("inf")
+JOIN: Final = 32 * 1024
+"""Up to this size head and content go out in one write."""
+LINGER: Final = 2.0
+"""Seconds in which what still comes after the last response is read and dropped, so that the client sees it."""
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""RFC 9113 §3.4."""
+_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0")
+
+
+class H1ServerConnection(asyncio.Protocol):
+    """See `stack.net.context.Connection`. `upgrade_h2` takes the connection over when the client preface arrives."""
+
+    __slots__ = (
+        "__weakref__", "_buffer", "_closing", "_content", "_continue", "_ctx", "_eof", "_exchange", "_head_sent",
+        "_keep_alive", "_lingering", "_parser", "_partial", "_paused_reading", "_request", "_served", "_task",
+        "_unsent", "_upgrade_h2", "_writable", "deadline", "peer", "scheme", "transport",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        context: Context,
+        peer: Peer,
+        scheme: bytes,
+        upgrade_h2: Callable[[H1ServerConnection, bytes], None] | None,
+    ) -> None:
+        self._ctx = context
+        self.peer = peer
+        self.scheme = scheme
+        self._upgrade_h2 = upgrade_h2
+        self._parser = FieldParser()
+        self._buffer = b""
+        self._content: Content | None = None
+        self._continue = False
+        self._request: Request | None = None
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._paused_reading = False
+        self._partial = False
+        self._keep_alive = True
+        self._head_sent = False
+        self._closing = False
+        self._lingering = False
+        self._eof = False
+        self._served = 0
+        self._unsent = 0
+        self.deadline = INFINITY
+
+    # Events of the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._ctx.connections.add(self)
+        self._ctx.connection_counts["h1"] += 1
+        self.deadline = self._ctx.now() + self._ctx.timeouts.head
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._ctx.connections.discard(self)
+        self._closing = True
+        if self._content is not None and not self._content.done:
+            self._content.stream.fail(ClientGone())
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(ClientGone())
+        if self._exchange is not None:
+            if not self._exchange.termination:
+                self._exchange.termination = "client-gone"
+            if self._task is not None:
+                self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            return
+        if self._request is not None:
+            self._more(data)
+        else:
+            self._parse(self._buffer + data if self._buffer else data)
+
+    def eof_received(self) -> bool:
+        """A client may shut down its side and still read (RFC 9112 §9.6); TLS cannot be half open here."""
+        self._eof = True
+        if self._request is None or self.peer.tls is not None:
+            return False
+        if self._content is not None and not self._content.done:
+            self._content.stream.fail(ClientGone("The request's content ended early."))
+        return True
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+            self._unsent = self.transport.get_write_buffer_size()
+            self.deadline = self._ctx.now() + self._ctx.timeouts.send
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        if self._content is not None and not self._content.done:
+            self.deadline = self._ctx.now() + self._ctx.timeouts.body
+        elif self._request is not None:
+            self.deadline = INFINITY
+        else:
+            self.deadline = self._ctx.now() + self._ctx.timeouts.idle
+            self._after()
+
+    # A request comes in.
+
+    def _parse(self, data: bytes) -> None:
+        """Take requests from `data` for as long as each is answered at once."""
+        ctx = self._ctx
+        while data and self._writable is None:
+            if data[0] in (0x0D, 0x0A):
+                data = data.lstrip(b"\r\n")  # RFC 9112 §2.2
+                continue
+            if self._served == 0 and self._upgrade_h2 is not None and PREFACE.startswith(data[: len(PREFACE)]):
+                if len(data) < len(PREFACE):
+                    break
+                ctx.connections.discard(self)
+                ctx.connection_counts["h1"] -= 1
+                self.deadline = INFINITY
+                self._upgrade_h2(self, data)
+                return
+            end = data.find(b"\r\n\r\n")
+            if end < 0 or end > ctx.limits.head:
+                if not self._incomplete(data, end):
+                    return
+                break
+            self._partial = False
+            end += 4
+            try:
+                head = parse_request(
+                    self._parser, data[:end], max_target=ctx.limits.target, max_fields=ctx.limits.fields
+                )
+                if ctx.limits.body and head.framing > ctx.limits.body:
+                    raise ContentTooLarge(f"At most {ctx.limits.body} bytes of content are taken.")
+            except HopError as error:
+                self._refuse(error)
+                return
+            self._served += 1
+            self._keep_alive = head.keep_alive
+            request = Request(
+                head.method,
+                head.target,
+                head.fields,
+                authority=head.authority,
+                scheme=head.scheme or self.scheme,
+                version=head.version,
+                peer=self.peer,
+                interim=self._interim,
+            )
+            data = data[end:]
+            self._request = request
+            self.deadline = INFINITY
+            if head.framing:
+                data = self._begin_content(request, head.framing, head.expects_continue, data)
+                if self._closing or self._lingering:
+                    return
+            self._head_sent = False
+            self._exchange = ctx.begin(request)
+            self._buffer = data
+            self._answer(request, self._exchange)
+            if self._request is not None or self._closing or self._lingering:
+                return
+            data = self._buffer
+        self._buffer = data
+        if data and self._writable is not None:
+            self._pause_reading()  # a client that does not take its answers may not ask for more
+        elif self._eof and not self._closing:
+            self._close()
+
+    def _incomplete(self, data: bytes, end: int) -> bool:
+        """The head has not ended: whether more may be waited for."""
+        limit = self._ctx.limits.head
+        if end > limit or len(data) > limit:
+            self._refuse(HeadTooLarge(f"The head has more than {limit} bytes."))
+            return False
+        if _BARE.search(data):
+            self._refuse(BadRequest("A line does not end with CR LF, or holds a NUL."))  # RFC 9112 §2.2
+            return False
+        if not self._partial:
+            self._partial = True
+            self.deadline = self._ctx.now() + self._ctx.timeouts.head
+        return True
+
+    def _begin_content(self, request: Request, framing: int, expects: bool, data: bytes) -> bytes:
+        stream = Incoming(
+            self._ctx.limits.buffer,
+            pause=self._pause_reading,
+            resume=self._resume_reading,
+            wanted=self._wanted if expects else None,
+            trailers=request.trailers,
+        )
+        self._content = Content(framing, stream, self._parser)
+        self._continue = expects
+        request.body = stream
+        if data:
+            data = self._feed(data)
+        if not self._content.done:
+            self.deadline = self._ctx.now() + self._ctx.timeouts.body
+        elif (whole := stream.complete()) is not None:
+            request.body = whole
+        return data
+
+    def _more(self, data: bytes) -> None:
+        """Bytes while a request is being answered: its content, or the next request."""
+        if self._content is not None and not self._content.done:
+            if self._writable is None:
+                self.deadline = self._ctx.now() + self._ctx.timeouts.body
+            data = self._feed(data)
+            if self._content.done and self._writable is None:
+                self.deadline = INFINITY
+        self._buffer += data
+        if len(self._buffer) > self._ctx.limits.buffer:
+            self._pause_reading()
+
+    def _feed(self, data: bytes) -> bytes:
+        content = self._content
+        assert content is not None
+        try:
+            rest = content.feed(data)
+        except ValueError as error:
+            self._fail_content(BadRequest(f"The request's content is not well-formed: {error}."))
+            return b""
+        limit = self._ctx.limits.body
+        if limit and content.received > limit:
+            self._fail_content(ContentTooLarge(f"At most {limit} bytes of content are taken."))
+            return b""
+        return rest
+
+    def _fail_content(self, error: HopError) -> None:
+        """The content is broken: no later request can be found behind it."""
+        assert self._content is not None
+        self._keep_alive = False
+        self._content.stream.fail(error)
+        if self._exchange is None:  # found out before the service was asked
+            self._request = None
+            self._refuse(error)
+        elif self._task is not None and not self._head_sent and not self._content.stream.waiting:
+            # the service may be waiting for something else, which this request will never complete
+            self._task.cancel()
+            self._task = None
+            self._send_whole(*self._current(), self._ctx.error(error, self._request, self._exchange))
+            self._done()
+
+    def _pause_reading(self) -> None:
+        if not self._paused_reading and not self._closing:
+            self._paused_reading = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused_reading and not self._closing:
+            self._paused_reading = False
+            self.transport.resume_reading()
+
+    def _wanted(self) -> None:
+        """The service reads the content: now it is asked for (RFC 9110 §10.1.1)."""
+        if (
+            self._continue
+            and not self._head_sent
+            and not self._closing
+            and self._content
+            and not self._content.received
+        ):
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._continue = False
+
+    # A response goes out.
+
+    def _answer(self, request: Request, exchange: Exchange) -> None:
+        try:
+            result = self._ctx.service.handle(request, exchange)
+        except Exception as error:
+            result = self._ctx.error(error, request, exchange)
+        if isinstance(result, Response):
+            if isinstance(result.body, bytes):
+                self._send_whole(request, exchange, result)
+                self._done()
+                return
+            result = _ready(result)
+        self._task = self._ctx.tasks.spawn(self._wait(request, exchange, result), name=f"{self._ctx.name}.request")
+
+    async def _wait(self, request: Request, exchange: Exchange, answer: Awaitable[Response]) -> None:
+        """The one task of a request that waits."""
+        try:
+            try:
+                response = await answer
+            except Exception as error:
+                response = self._ctx.error(error, request, exchange)
+            if self._closing:
+                await _close_body(response)
+                return
+            if isinstance(response.body, bytes):
+                self._send_whole(request, exchange, response)
+            else:
+                await self._send_stream(request, exchange, response)
+        except asyncio.CancelledError:
+            if self._task is not asyncio.current_task():
+                return  # somebody else has answered
+            self._abort_transport()
+            raise
+        finally:
+            if self._task is asyncio.current_task():
+                self._task = None
+                self._done()
+                self._after()
+
+    def _current(self) -> tuple[Request, Exchange]:
+        assert self._request is not None
+        assert self._exchange is not None
+        return self._request, self._exchange
+
+    def _begin_response(self, request: Request, response: Response, exchange: Exchange, framing: bytes) -> bytes:
+        """The head. From here on the response cannot be taken back."""
+        exchange.status = response.status
+        ctx = self._ctx
+        if self._keep_alive and (
+            ctx.draining
+            or (self._content is not None and not self._content.done)
+            or (ctx.limits.requests and self._served >= ctx.limits.requests)
+        ):
+            self._keep_alive = False
+        if not self._keep_alive:
+            framing += b"connection: close\r\n"
+        elif request.version == b"1.0":
+            framing += b"connection: keep-alive\r\n"
+        try:
+            head = response_head(
+                response.status, response.fields, ctx.added(response, exchange), block=response.block, framing=framing
+            )
+        except ValueError as error:
+            raise HopError(private=f"response to {request!r}: {error}") from None
+        self._head_sent = True
+        return head
+
+    def _send_whole(self, request: Request, exchange: Exchange, response: Response) -> None:
+        body = response.body
+        assert isinstance(body, bytes)
+        if has_no_content(request.method, response.status):
+            body, framing = b"", b""
+            if request.method == b"HEAD" and response.body and response.get(b"content-length") is None:
+                framing = b"content-length: %d\r\n" % len(response.body)
+        elif response.get(b"content-length") is None:
+            framing = b"content-length: %d\r\n" % len(body)
+        else:
+            framing = b""
+        try:
+            head = self._begin_response(request, response, exchange, framing)
+        except HopError as error:
+            response = self._ctx.error(error, request, exchange)
+            body = cast(bytes, response.body)
+            head = self._begin_response(request, response, exchange, b"content-length: %d\r\n" % len(body))
+        exchange.bytes_out = len(body)
+        if len(body) <= JOIN:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
+
+    async def _send_stream(self, request: Request, exchange: Exchange, response: Response) -> None:
+        """Head and content as it comes. A content that breaks off is visibly cut: no last chunk, or too short."""
+        body = response.body
+        assert not isinstance(body, bytes)
+        whole = False
+        try:
+            if has_no_content(request.method, response.status):
+                self.transport.write(self._begin_response(request, response, exchange, b""))
+                whole = True
+                return
+            length = response.get(b"content-length")
+            chunked = False
+            framing = b""
+            if length is None:
+                if request.version == b"1.0":
+                    self._keep_alive = False
+                else:
+                    chunked, framing = True, b"transfer-encoding: chunked\r\n"
+            left = INFINITY if length is None else int(length)
+            self.transport.write(self._begin_response(request, response, exchange, framing))
+            async for piece in body:
+                if not piece:
+                    continue
+                if (left := left - len(piece)) < 0:
+                    raise HopError(private="the content is longer than its Content-Length")
+                exchange.bytes_out += len(piece)
+                self.transport.write(encode(piece) if chunked else piece)
+                if self._writable is not None:
+                    await self._writable
+            if left > 0 and length is not None:
+                raise HopError(private="the content is shorter than its Content-Length")
+            if chunked:
+                self.transport.write(last(response.trailers))
+            whole = True
+        except Exception as error:
+            if not self._head_sent:
+                self._send_whole(request, exchange, self._ctx.error(error, request, exchange))
+                whole = True
+                return
+            self._cut(error, exchange)
+        finally:
+            if not whole:
+                self._abort_transport()
+            await body.aclose()
+
+    def _cut(self, error: Exception, exchange: Exchange) -> None:
+        if self._closing:
+            return
+        if isinstance(error, HopError):
+            exchange.proxy_status = error.proxy_status
+            exchange.termination = "upstream-cut"
+            exchange.detail = error.private or error.detail
+        else:
+            exchange.termination = "failed"
+            self._ctx.error(error, exchange.request, exchange)
+
+    def _interim(self, status: int, fields: Fields) -> None:
+        """102 and 103 ahead of the final response (RFC 9110 §15.2); a client of HTTP/1.0 knows none."""
+        request = self._request
+        if request is None or request.version == b"1.0" or self._head_sent or self._closing:
+            return
+        self.transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, serialise(fields)))
+
+    # After a response.
+
+    def _done(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        self._request = None
+        if exchange is None:
+            return
+        content, self._content = self._content, None
+        if content is not None:
+            exchange.bytes_in = content.received
+        self._ctx.end(exchange)
+        if self._closing:
+            return
+        if not self._keep_alive:
+            self._close(linger=content is not None and not content.done)
+            return
+        self.deadline = self._ctx.now() + self._ctx.timeouts.idle
+        if self._writable is None:
+            self._resume_reading()
+
+    def _after(self) -> None:
+        """Go on with what has come meanwhile."""
+        if self._closing or self._lingering or self._request is not None:
+            return
+        self._resume_reading()
+        if self._buffer:
+            asyncio.get_running_loop().call_soon(self._next)
+        elif self._eof:
+            self._close()
+
+    def _next(self) -> None:
+        if self._request is None and self._buffer and not (self._closing or self._lingering):
+            data, self._buffer = self._buffer, b""
+            self._parse(data)
+
+    def _refuse(self, error: HopError) -> None:
+        """Answer what is not a request, and close: nothing behind it can be trusted."""
+        request = Request(b"-", b"-", [], authority=b"", scheme=self.scheme, peer=self.peer)
+        self._keep_alive = False
+        self._buffer = b""
+        self._content = None
+        self._request = request
+        self._head_sent = False
+        self._exchange = exchange = self._ctx.begin(request)
+        exchange.termination = "refused"
+        self._send_whole(request, exchange, self._ctx.error(error, None, exchange))
+        self._request = None
+        self._exchange = None
+        self._ctx.end(exchange)
+        self._close(linger=True)
+
+    def _close(self, *, linger: bool = False) -> None:
+        """Close after what is written; with `linger` read on a little, so that no reset eats the answer (§9.6)."""
+        if linger and not self._eof and not self._closing:
+            self._lingering = True
+            self.deadline = self._ctx.now() + LINGER
+            self._resume_reading()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            return
+        self._closing = True
+        self.transport.close()
+        self.deadline = self._ctx.now() + self._ctx.timeouts.send  # for a client that never takes the rest
+
+    def _abort_transport(self) -> None:
+        self._closing = True
+        self.transport.abort()
+
+    # What the server asks for.
+
+    def expire(self) -> None:
+        ctx = self._ctx
+        self.deadline = INFINITY
+        if self._closing or self._lingering:
+            self._abort_transport()
+        elif self._writable is not None:
+            left = self.transport.get_write_buffer_size()
+            if left < self._unsent:  # slow, but taking
+                self._unsent = left
+                self.deadline = ctx.now() + ctx.timeouts.send
+                return
+            if self._exchange is not None:
+                self._exchange.termination = "timeout"
+            self._abort_transport()
+        elif self._request is not None:
+            if self._content is None or self._content.done:
+                return
+            if not self._content.stream.waiting:
+                self.deadline = ctx.now() + ctx.timeouts.body  # it is us who do not read
+                return
+            self._keep_alive = False
+            self._content.stream.fail(RequestTimeout(f"No content came for {ctx.timeouts.body:g} s."))
+        elif self._buffer:
+            self._refuse(RequestTimeout(f"The head was not complete after {ctx.timeouts.head:g} s."))
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        if self._request is None and not self._lingering:
+            self._close()
+        else:
+            self._keep_alive = False
+
+    def abort(self) -> None:
+        if self._exchange is not None and not self._exchange.termination:
+            self._exchange.termination = "drained"
+        self._abort_transport()
+
+
+async def _ready(response: Response) -> Response:
+    return response
+
+
+async def _close_body(response: Response) -> None:
+    if not isinstance(response.body, bytes):
+        await response.body.aclose()

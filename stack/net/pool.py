@@ -1,0 +1,317 @@
+"""Connections to one next hop: limited, reused warmest first, retried silently only where the RFC allows it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from stack.clock import Clock
+from stack.config.base import PoolLimits, UpstreamTimeouts
+from stack.errors import (
+    CertificateRefused,
+    ConnectRefused,
+    ConnectTimeout,
+    HopError,
+    PoolExhausted,
+    Retry,
+    TlsFailed,
+)
+from stack.http.message import IDEMPOTENT, Request, Response
+from stack.net.h1_client import H1ClientConnection
+from stack.net.sweeper import Sweeper
+from stack.net.tasks import Tasks
+from stack.telemetry.exchange import Exchange
+
+INFINITY: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A next hop. `source` is the local address to connect from; `server_name` is verified, by default the host."""
+
+    name: str
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    protocol: Literal["h1", "h2", "auto"] = "auto"
+    """h1, h2 (in the clear: by prior knowledge), or what ALPN says (in the clear: h1)."""
+    source: str | None = None
+
+
+class UpstreamConnection(Protocol):
+    closed: bool
+    served: int
+    idle_since: float
+    deadline: float
+
+    @property
+    def capacity(self) -> int: ...
+
+    @property
+    def idle(self) -> bool: ...
+
+    async def send(self, request: Request, exchange: Exchange) -> Response: ...
+
+    def expire(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    open: int
+    idle: int
+    connecting: int
+    waiting: int
+    limit: int
+    opened: int
+    reused: int
+    retried: int
+
+
+class Pool:
+    """Which request has which connection.
+
+    Decisions never await: they hand a waiter its connection or tell it to open one.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        limits: PoolLimits,
+        timeouts: UpstreamTimeouts,
+        clock: Clock,
+        tasks: Tasks,
+        max_buffer: int = 64 * 1024,
+    ) -> None:
+        self.upstream = upstream
+        self.limits = limits
+        self.timeouts = timeouts
+        self._clock = clock
+        self._tasks = tasks
+        self._max_buffer = max_buffer
+        self._open: set[UpstreamConnection] = set()
+        self._idle: deque[UpstreamConnection] = deque()
+        self._shared: list[UpstreamConnection] = []
+        """HTTP/2 connections: they take many requests at once."""
+        self._connecting = 0
+        self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
+        self._opened = self._reused = self._retried = 0
+        self._closed = False
+        self._sweeper = Sweeper(clock, self._open)
+
+    async def send(self, request: Request, exchange: Exchange) -> Response:
+        """The response of the next hop. Raises an UpstreamError, or what reading the request's content raises."""
+        reused = (connection := self._take()) is not None
+        if connection is None:
+            connection, reused = await self._wait_for_one()
+        try:
+            return await connection.send(request, exchange)
+        except HopError as error:
+            if not (reused and _may_retry(error, request)):
+                raise
+        self._retried += 1
+        return await (await self._connect()).send(request, exchange)
+
+    # Who gets which connection.
+
+    def _take(self) -> UpstreamConnection | None:
+        for connection in self._shared:
+            if connection.capacity > 0:
+                self._reused += 1
+                return connection
+        while self._idle:
+            connection = self._idle.pop()  # LIFO: the warmest connection first, the others may expire
+            if not connection.closed:
+                self._reused += 1
+                return connection
+        return None
+
+    async def _wait_for_one(self) -> tuple[UpstreamConnection, bool]:
+        """A connection, and whether it was used before."""
+        if len(self._open) + self._connecting < self.limits.connections:
+            return await self._connect(), False
+        if len(self._waiting) >= self.limits.waiting:
+            raise PoolExhausted(private=f"{self.upstream.name}: {len(self._waiting)} requests wait already")
+        turn: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with self._clock.timeout(self.timeouts.acquire):
+                connection = await turn
+        except TimeoutError:
+            self._give_back(turn)
+            raise PoolExhausted(
+                private=f"{self.upstream.name}: no connection free for {self.timeouts.acquire:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self._give_back(turn)
+            raise
+        if connection is not None:
+            return connection, True
+        return await self._connect(counted=True), False
+
+    def _give_back(self, turn: asyncio.Future[UpstreamConnection | None]) -> None:
+        """The waiter has left; what it may have been handed in the same moment goes to the next."""
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+        elif turn.done() and not turn.cancelled():
+            connection = turn.result()
+            if connection is None:
+                self._connecting -= 1
+                self._room()
+            else:
+                self._on_idle(connection)
+
+    def _next_waiter(self) -> asyncio.Future[UpstreamConnection | None] | None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                return turn
+        return None
+
+    def _on_idle(self, connection: UpstreamConnection) -> None:
+        if connection.closed:
+            return
+        if self._closed:
+            connection.close()
+        elif (turn := self._next_waiter()) is not None:
+            self._reused += 1
+            turn.set_result(connection)
+        elif connection in self._shared:
+            return
+        elif len(self._idle) < self.limits.idle:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _on_closed(self, connection: UpstreamConnection) -> None:
+        self._open.discard(connection)
+        if connection in self._shared:
+            self._shared.remove(connection)
+        elif connection in self._idle:
+            self._idle.remove(connection)
+        if not self._open:
+            self._sweeper.stop()
+        self._room()
+
+    def _room(self) -> None:
+        """There is room for a connection more: the first waiter opens it."""
+        if len(self._open) + self._connecting < self.limits.connections and (turn := self._next_waiter()) is not None:
+            self._connecting += 1
+            turn.set_result(None)
+
+    # Opening and closing.
+
+    async def _connect(self, *, counted: bool = False) -> UpstreamConnection:
+        if not counted:
+            self._connecting += 1
+        upstream = self.upstream
+        connected: UpstreamConnection | None = None
+        try:
+            connected = await self._open_one(upstream)
+            self._open.add(connected)
+            self._opened += 1
+            self._sweeper.start()
+            return connected
+        finally:
+            self._connecting -= 1
+            if connected is None:
+                self._room()
+
+    async def _open_one(self, upstream: Upstream) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._clock.timeout(self.timeouts.connect):
+                transport, _ = await loop.create_connection(
+                    asyncio.Protocol,
+                    upstream.host,
+                    upstream.port,
+                    ssl=upstream.tls,
+                    server_hostname=(upstream.server_name or upstream.host) if upstream.tls is not None else None,
+                    local_addr=(upstream.source, 0) if upstream.source else None,
+                )
+        except TimeoutError:
+            raise ConnectTimeout(private=f"{upstream.name}: not within {self.timeouts.connect:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateRefused(private=f"{upstream.name}: {error.verify_message}") from None
+        except ssl.SSLError as error:
+            raise TlsFailed(private=f"{upstream.name}: {error}") from None
+        except OSError as error:
+            raise ConnectRefused(private=f"{upstream.name}: {error.strerror or error}") from None
+        return self._adopt(transport)
+
+    def _adopt(self, transport: asyncio.Transport) -> UpstreamConnection:
+        """Give the transport its protocol: HTTP/2 by ALPN or prior knowledge, else HTTP/1.1."""
+        upstream = self.upstream
+        if (raw := transport.get_extra_info("socket")) is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tls = transport.get_extra_info("ssl_object")
+        speaks_h2 = tls.selected_alpn_protocol() == "h2" if tls is not None else upstream.protocol == "h2"
+        if speaks_h2:
+            from stack.net.h2_client import H2ClientConnection
+
+            h2 = H2ClientConnection(
+                name=upstream.name,
+                scheme=b"https" if tls is not None else b"http",
+                timeouts=self.timeouts,
+                clock=self._clock,
+                tasks=self._tasks,
+                max_buffer=self._max_buffer,
+                on_idle=self._on_idle,
+                on_closed=self._on_closed,
+            )
+            self._shared.append(h2)
+            transport.set_protocol(h2)
+            h2.connection_made(transport)
+            return h2
+        h1 = H1ClientConnection(
+            name=upstream.name,
+            timeouts=self.timeouts,
+            clock=self._clock,
+            tasks=self._tasks,
+            max_buffer=self._max_buffer,
+            on_idle=self._on_idle,
+            on_closed=self._on_closed,
+        )
+        transport.set_protocol(h1)
+        h1.connection_made(transport)
+        return h1
+
+    def statistics(self) -> PoolStatistics:
+        return PoolStatistics(
+            open=len(self._open),
+            idle=len(self._idle) + sum(connection.idle for connection in self._shared),
+            connecting=self._connecting,
+            waiting=len(self._waiting),
+            limit=self.limits.connections,
+            opened=self._opened,
+            reused=self._reused,
+            retried=self._retried,
+        )
+
+    async def close(self) -> None:
+        """Close what is idle now, and the rest as it becomes idle; waiters are refused."""
+        self._closed = True
+        self._sweeper.stop()
+        while (turn := self._next_waiter()) is not None:
+            turn.set_exception(PoolExhausted(private=f"{self.upstream.name}: the pool is closed"))
+        for connection in list(self._open):
+            connection.close() if connection.idle else connection.abort()
+
+
+def _may_retry(error: HopError, request: Request) -> bool:
+    """Whether a request that failed on a reused connection may be sent again, once, on a new one."""
+    if not isinstance(request.body, bytes):
+        return False  # what was read of it is gone
+    if error.retry is Retry.SAFE:
+        return True  # RFC 9113 §8.7: it was not processed, whatever the method
+    # RFC 9112 §9.3.1, RFC 9110 §9.2.2: the connection died before a byte came; never a POST
+    return error.retry is Retry.IF_REUSED and request.method in IDEMPOTENT

@@ -7,7 +7,7 @@ Bytes throughout. Field names are in lower case, made so once, at the door. What
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
 Field = tuple[bytes, bytes]
@@ -19,11 +19,15 @@ IDEMPOTENT: Final = SAFE | {b"PUT", b"DELETE"}
 """RFC 9110 §9.2.2."""
 
 
-class BodyStream(AsyncIterator[bytes], Protocol):
+class BodyStream(Protocol):
     """Content on its way: iterate once, with backpressure; `aclose` tells the sender that nobody reads on.
 
     An async generator is one. Iterating may raise a HopError (ResponseIncomplete, ClientGone, RequestTimeout ...).
     """
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def __anext__(self) -> Awaitable[bytes]: ...
 
     async def aclose(self) -> None: ...
 

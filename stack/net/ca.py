@@ -83,6 +83,7 @@ def issue(
         ):
             return cert, key
         _check_permitted(state_dir, wanted, addresses)
+        facts.unlink(missing_ok=True)  # a key without its certificate must not be taken for whole
         not_after = _issue(state_dir, name, wanted, addresses, cert, key, moment)
         made = _Facts(_sha256(cert), _sha256(ca_path(state_dir)), wanted, addresses, not_after)
         _write(facts, msgspec.json.encode(made), 0o644)
@@ -100,7 +101,8 @@ def _locked(state_dir: Path) -> Iterator[None]:
         lock = os.open(state_dir / "ca.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
-            f"{error.filename or state_dir}: {error.strerror}; choose another state directory with --state-dir or HOPSTACK_HOME"
+            f"{error.filename or state_dir}: {error.strerror}; "
+            "choose another state directory with --state-dir or HOPSTACK_HOME"
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -137,20 +139,24 @@ def _sha256(path: Path) -> str:
 def _ensure(state_dir: Path, names: Iterable[str], now: float) -> None:
     cert, key, facts = ca_path(state_dir), state_dir / "ca-key.pem", state_dir / "ca.json"
     known = _read(facts)
-    if known is None or not key.exists() or known.sha256 != _sha256(cert):
-        if cert.exists() or key.exists():
-            # somebody may trust it: it is theirs to throw away
+    if cert.exists():
+        # the certificate is written last, so it is either ours and whole or somebody else's
+        if known is None or not key.exists() or known.sha256 != _sha256(cert):
             raise ConfigError(
-                f"{cert}: the local CA is not whole (certificate, key and ca.json belong together); "
-                f"remove ca.pem, ca-key.pem and ca.json from {state_dir} to have a new one made"
+                f"{cert} is not the CA that was made here (its key or ca.json is missing or another's); "
+                f"remove ca.pem and ca-key.pem from {state_dir} to have a new one made"
             )
-    elif known.not_after - now > RENEW_DAYS * _DAY:
-        return
+        if known.not_after - now > RENEW_DAYS * _DAY:
+            return
     permitted = list(dict.fromkeys([*NAMES, *(known.names if known else ()), *(_base(name) for name in names)]))
     # a name below another one is permitted by it
     permitted = [name for name in permitted if not any(name.endswith(f".{other}") for other in permitted)]
-    not_after = _make_ca(cert, key, permitted, now)
-    _write(facts, msgspec.json.encode(_Facts(_sha256(cert), "", permitted, list(NETWORKS), not_after)), 0o644)
+    certificate, private = _make_ca(permitted, now)
+    digest = hashlib.sha256(certificate).hexdigest()
+    made = _Facts(digest, digest, permitted, list(NETWORKS), now + CA_DAYS * _DAY)
+    _write(key, private, 0o600)
+    _write(facts, msgspec.json.encode(made), 0o644)
+    _write(cert, certificate, 0o644)
 
 
 def _base(name: str) -> str:
@@ -164,7 +170,7 @@ def _check_permitted(state_dir: Path, names: Sequence[str], ips: Sequence[str]) 
         if not any(_base(name) == other or _base(name).endswith(f".{other}") for other in permitted):
             raise ConfigError(
                 f"the local CA may not vouch for {name!r}, only for {', '.join(permitted)} and loopback; "
-                f"give --cert and --key, or remove ca.pem, ca-key.pem and ca.json from {state_dir} to have a new CA made"
+                f"give --cert and --key, or remove ca.pem and ca-key.pem from {state_dir} to have a new CA made"
             )
     for ip in ips:
         if not any(ipaddress.ip_address(ip) in ipaddress.ip_network(network) for network in NETWORKS):
@@ -217,7 +223,7 @@ def _usage(**allowed: bool) -> x509.KeyUsage:
     return x509.KeyUsage(**{kind: allowed.get(kind, False) for kind in kinds})
 
 
-def _make_ca(cert: Path, key: Path, names: Sequence[str], now: float) -> float:
+def _make_ca(names: Sequence[str], now: float) -> tuple[bytes, bytes]:
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import Encoding
@@ -235,9 +241,7 @@ def _make_ca(cert: Path, key: Path, names: Sequence[str], now: float) -> float:
         )
         .sign(private, SHA256())
     )
-    _write(key, pem, 0o600)
-    _write(cert, certificate.public_bytes(Encoding.PEM), 0o644)
-    return now + CA_DAYS * _DAY
+    return certificate.public_bytes(Encoding.PEM), pem
 
 
 def _issue(

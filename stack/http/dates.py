@@ -25,7 +25,7 @@ _ASCTIME = re.compile(_DAY + rb" " + _MONTH + rb" (?P<day>\d\d| \d) " + _TIME + 
 
 def http_date(unix: float) -> bytes:
     """Unix seconds as IMF-fixdate, cut to the second; what lies outside 1970 to 9999 is moved to its end."""
-    at = _EPOCH + timedelta(seconds=int(min(max(unix, 0), _LAST)))
+    at = _datetime(unix)
     return b"%b, %02d %b %04d %02d:%02d:%02d GMT" % (
         _DAYS[at.weekday()],
         at.day,
@@ -49,21 +49,21 @@ def parse_http_date(value: bytes, now: float) -> float | None:
     match = _RFC_850.fullmatch(value)
     if match is None:
         return None
-    current = (_EPOCH + timedelta(seconds=int(min(max(now, 0), _LAST)))).year
-    year = current - current % 100 + int(match["year"])
-    # RFC 9110 §5.6.7: more than 50 years ahead means the latest such year in the past; `year` is at most 99 years
-    # ahead or behind, so the century before or after may be the nearer one
-    if year > current + 50:
+    # RFC 9110 §5.6.7: the two digits mean the latest such year that is not more than 50 years ahead
+    limit = _datetime(now)
+    year = limit.year + 50 - (limit.year + 50 - int(match["year"])) % 100
+    found = (
+        year - 50,
+        _MONTH_NUMBER[match["month"]],
+        *(int(match[part]) for part in ("day", "hour", "minute", "second")),
+    )
+    if found > limit.timetuple()[:6]:
         year -= 100
-    elif year <= current - 50 and year + 100 <= current + 50:
-        year += 100
-    found = _seconds(match, year)
-    if found is not None and year == current + 50 and found > now + _FIFTY_YEARS:
-        return _seconds(match, year - 100)
-    return found
+    return _seconds(match, year)
 
 
-_FIFTY_YEARS: Final = 50 * 365.25 * 86400
+def _datetime(unix: float) -> datetime:
+    return _EPOCH + timedelta(seconds=int(min(max(unix, 0), _LAST)))
 
 
 def _seconds(match: re.Match[bytes], year: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Who is believed when they speak of the client: Forwarded (RFC 7239) and X-Forwarded-For from configured peers only."""
+"""Who is believed when they speak of the client: Forwarded (RFC 7239), X-Forwarded-For from configured peers only."""
 
 from __future__ import annotations
 

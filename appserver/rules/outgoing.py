@@ -1,0 +1,44 @@
+"""What of an app's response goes on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from stack.http.message import Fields
+
+_OURS: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"content-length"}
+)
+
+
+def response_fields(headers: Iterable[Any]) -> tuple[Fields, int]:
+    """The fields, lower-cased, and the declared Content-Length, -1 without one. ValueError where they are not right.
+
+    The connection is the server's: what frames or keeps it is left out (RFC 9110 §7.6.1; ASGI: Transfer-Encoding is
+    ignored). The engine refuses CR, LF and NUL.
+    """
+    fields: Fields = []
+    length = -1
+    for name, value in headers:
+        if type(name) is not bytes or type(value) is not bytes:
+            name, value = _bytes(name), _bytes(value)
+        name = name.lower()
+        if name in _OURS:
+            if name != b"content-length":
+                continue
+            if not value.isdigit():
+                raise ValueError(f"Content-Length is {value!r}")
+            if length >= 0:
+                if length != int(value):
+                    raise ValueError("there are two Content-Length fields that differ")  # RFC 9110 §8.6
+                continue
+            length = int(value)
+        fields.append((name, value))
+    return fields, length
+
+
+def _bytes(part: Any) -> bytes:
+    if isinstance(part, bytes | bytearray | memoryview):
+        return bytes(part)
+    raise ValueError(f"a header is of {type(part).__name__}, not bytes: {part!r}")

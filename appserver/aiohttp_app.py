@@ -1,0 +1,233 @@
+"""An aiohttp Application on aiohttp's own runner, with this hop's identity, telemetry and way to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.web_protocol import RequestHandler
+
+from appserver.rules.scope import forwarded_scheme
+from stack.clock import Clock
+from stack.config.base import Limits, Timeouts
+from stack.errors import HopError
+from stack.http import problem
+from stack.http.message import Peer, Request
+from stack.http.trust import Trust
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.identity import identify
+
+log = logging.getLogger("hopstack.app")
+
+EXCHANGE: Final = "hopstack.exchange"
+"""`request["hopstack.exchange"]` is the Exchange: an app may append its own marks, such as ("db", "asked")."""
+
+POLL: Final = 0.02
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AiohttpRunner:
+    """Serves `app` on passed sockets. `finished` gets every exchange, for the access log and the metrics."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        name: str,
+        clock: Clock,
+        random: Random,
+        limits: Limits,
+        timeouts: Timeouts,
+        trust: Trust,
+        linger: float,
+        finished: Callable[[Exchange], object],
+    ) -> None:
+        self._name = name
+        self._clock = clock
+        self._now = clock.now
+        self._random = random
+        self._timeouts = timeouts
+        self._trust = trust
+        self._linger = linger
+        self._draining = False
+        app.on_response_prepare.append(self._prepare)
+        app.middlewares.insert(0, self._outermost())
+        self._runner = web.AppRunner(
+            app,
+            access_log=log,
+            access_log_class=_finisher(finished),
+            keepalive_timeout=timeouts.idle,
+            shutdown_timeout=timeouts.drain,
+            max_line_size=limits.target,
+            max_field_size=limits.head,
+            max_headers=limits.fields,
+        )
+
+    async def start(self, sockets: Sequence[tuple[socket.socket, ssl.SSLContext | None]]) -> None:
+        """Run the app's startup, then accept. What the startup raises comes through."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        make = server.request_factory
+
+        def begin(message: Any, payload: Any, protocol: RequestHandler, *rest: Any) -> web.BaseRequest:
+            return self._begin(make(message, payload, protocol, *rest), protocol)
+
+        server.request_factory = begin
+        for sock, tls in sockets:
+            await web.SockSite(self._runner, sock, ssl_context=tls, backlog=2048).start()
+
+    # One request.
+
+    def _begin(self, request: web.BaseRequest, protocol: RequestHandler) -> web.BaseRequest:
+        name = protocol.peername
+        address, port = (name[0], name[1]) if isinstance(name, tuple) else ("", 0)  # a Unix socket's peer has no name
+        peer = Peer(address, port, trusted=self._trust.believes(address))
+        seen = Request(
+            request.method.encode("latin-1"),
+            request.raw_path.encode("latin-1", "replace"),
+            [(name.lower(), value) for name, value in request.raw_headers],
+            authority=request.headers.get(hdrs.HOST, "").encode("latin-1", "replace"),
+            scheme=b"https" if protocol.ssl_context is not None else b"http",
+            version=b"%d.%d" % request.version,
+            peer=peer,
+        )
+        exchange = Exchange(self._name, self._now, seen)
+        identify(exchange, seen, self._trust, self._random)
+        if peer.trusted:
+            scheme = forwarded_scheme(seen.fields, exchange.client) or seen.scheme
+            request = request.clone(remote=exchange.client, scheme=scheme.decode("ascii"))
+        request[EXCHANGE] = exchange
+        return request
+
+    async def _prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """The head is about to go out."""
+        headers = response.headers
+        if headers.get(hdrs.SERVER, "").startswith("Python/"):
+            del headers[hdrs.SERVER]
+        exchange = request.get(EXCHANGE)
+        if exchange is not None:
+            exchange.mark("app", "failed" if response.status == 500 else "answered")
+            headers.setdefault("X-Request-ID", exchange.request_id.decode("ascii"))
+            headers.add("Server-Timing", exchange.server_timing().decode("ascii"))
+        if self._draining:
+            response.force_close()
+            headers[hdrs.CONNECTION] = "close"
+
+    def _outermost(self) -> Any:
+        @web.middleware
+        async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+            """What the app lets escape becomes a problem document, as on every hop."""
+            try:
+                return await handler(request)
+            except (web.HTTPException, asyncio.CancelledError, ConnectionError):
+                raise
+            except Exception as error:
+                if request.writer.output_size:
+                    raise  # the response has begun: aiohttp cuts the connection
+                return self._failed(request, error)
+
+        return explain
+
+    def _failed(self, request: web.Request, error: Exception) -> web.Response:
+        exchange: Exchange = request[EXCHANGE]
+        if not isinstance(error, HopError):
+            log.error("the app failed: %s %s", request.method, request.path, exc_info=error)
+            error = HopError(private=repr(error))
+        exchange.proxy_status = error.proxy_status
+        exchange.detail = error.private or error.detail
+        accept = request.headers.get(hdrs.ACCEPT)
+        made = problem.response(
+            error,
+            hop=self._name,
+            accept=None if accept is None else accept.encode("latin-1", "replace"),
+            request_id=exchange.request_id,
+        )
+        assert isinstance(made.body, bytes)
+        response = web.Response(status=made.status, body=made.body)
+        for name, value in made.fields:
+            response.headers[name.decode("ascii").title()] = value.decode("latin-1")
+        return response
+
+    # Stopping.
+
+    async def stop_accepting(self) -> None:
+        """The listeners are closed; from now on every response says `Connection: close`."""
+        self._draining = True
+        for site in list(self._runner.sites):
+            await site.stop()
+
+    async def drain(self) -> None:
+        """Let requests end within the drain time.
+
+        Idle connections stay open for `linger` seconds: a request that is already on its way is answered, with
+        `Connection: close`, and not reset.
+        """
+        await self.stop_accepting()
+        until = self._now() + min(self._linger, self._timeouts.drain)
+        while self.connections and self._now() < until:
+            await self._clock.sleep(POLL)
+        for connection in self._connections():
+            if not _busy(connection):
+                connection.force_close()
+        await self._runner.cleanup()  # the app's on_shutdown, then requests in flight, then its on_cleanup
+
+    async def close(self) -> None:
+        """Release everything. Safe after `drain`, and without it."""
+        await self.stop_accepting()
+        for connection in self._connections():
+            connection.force_close()
+        await self._runner.cleanup()
+
+    # Statistics.
+
+    def _connections(self) -> list[RequestHandler]:
+        return self._runner.server.connections if self._runner.server is not None else []
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections())
+
+    @property
+    def in_flight(self) -> int:
+        return sum(map(_busy, self._connections()))
+
+    @property
+    def requests(self) -> int:
+        return self._runner.server.requests_count if self._runner.server is not None else 0
+
+
+def _busy(connection: RequestHandler) -> bool:
+    return connection._request_in_progress or bool(connection._messages)
+
+
+def _content_sent(response: web.StreamResponse) -> int:
+    """aiohttp counts the head with the content, and a chunked content with its framing; the head is taken off here."""
+    head = 17 + len(response.reason) + sum(len(name) + len(value) + 4 for name, value in response.headers.items())
+    return max(0, response.body_length - head)
+
+
+def _finisher(finished: Callable[[Exchange], object]) -> type[AbstractAccessLogger]:
+    class Finisher(AbstractAccessLogger):
+        """aiohttp makes one for every connection and calls it after every response."""
+
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+            exchange = request.get(EXCHANGE)
+            if exchange is None:
+                return
+            exchange.status = response.status
+            exchange.bytes_out = _content_sent(response)
+            exchange.bytes_in = request.content.total_bytes if request.body_exists else 0
+            if request.transport is None:
+                exchange.termination = "client-gone"
+            finished(exchange)
+
+    return Finisher

@@ -1,0 +1,134 @@
+"""One line of JSON for every exchange.
+
+Field values are never logged but for the host: Authorization and Cookie cannot leak. The query is, without the values
+of what is called a token, password, secret, key or signature.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any, Final
+
+import msgspec
+
+from stack.clock import Clock
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.line_log import LineLog
+
+_SECRETS: Final = ("token", "passw", "secret", "api_key", "apikey", "signature", "session")
+_SECRET: Final = re.compile(rf"([^=&]*(?:{'|'.join(_SECRETS)})[^=&]*=)[^&]+", re.IGNORECASE)
+
+
+class AccessLog:
+    """Call it with each finished exchange.
+
+    `target` is `-`, `off` or a path. Keys, in this order: time, hop, request_id, trace_id, span_id, client, method,
+    scheme, host, path, [query], proto, status, bytes, ms, marks as [step, word, ms]; and where there is something to
+    say: upstream, attempts, proxy_status, detail, termination, tls.
+    """
+
+    def __init__(self, target: str, *, hop: str, clock: Clock) -> None:
+        self.lines = LineLog(target, clock)
+        self._add = self.lines.add
+        self._clock = clock
+        self._now = clock.now
+        self._hop = _escaped(hop)
+        self._until = float("-inf")
+        self._second = -1
+        self._written = self._prefix = ""
+
+    def __call__(self, exchange: Exchange) -> None:
+        if self.lines.enabled:
+            self._add(self.line(exchange))
+
+    def line(self, exchange: Exchange) -> str:
+        """The exchange as a line; it ends now."""
+        now = self._now()
+        if now >= self._until:
+            self._tick(now)
+        request = exchange.request
+        last = began = exchange.began
+        marks = ""
+        for step, word, at in exchange.marks:
+            marks += f',["{step}","{word}",{(at - last) * 1000:.3f}]'
+            last = at
+        request_id = exchange.request_id.decode()
+        trace_id = request_id if exchange.trace_id is exchange.request_id else exchange.trace_id.decode()
+        tail = ""
+        if request is None:
+            who = f'"client":"{_escaped(exchange.client)}","method":"","scheme":"","host":"","path":"","proto":""'
+        else:
+            try:
+                method, host, target = request.method.decode(), request.authority.decode(), request.target.decode()
+            except UnicodeDecodeError:
+                method, host, target = map(_lossy, (request.method, request.authority, request.target))
+            client = exchange.client
+            seen = f"{method}{host}{target}{client}"
+            # one look at all that a peer has a say in: quotes, backslashes, controls and the like are rare
+            if '"' in seen or "\\" in seen or not seen.isascii() or not seen.isprintable():
+                method, host, target, client = map(_escaped, (method, host, target, client))
+            if "?" in target:
+                path, _, query = target.partition("?")
+                target = f'{path}","query":"{_without_secrets(query)}'
+            peer = request.peer
+            if peer is not None and peer.tls is not None:
+                tail = f',"tls":"{peer.tls.version}"'
+            who = (
+                f'"client":"{client}","method":"{method}","scheme":"{request.scheme.decode()}","host":"{host}",'
+                f'"path":"{target}","proto":"{request.version.decode()}"'
+            )
+        if exchange.upstream:
+            tail = f',"upstream":"{_escaped(exchange.upstream)}","attempts":{exchange.attempts}{tail}'
+        if exchange.proxy_status:
+            detail = _escaped(exchange.detail)
+            tail = f'{tail},"proxy_status":"{_escaped(exchange.proxy_status)}","detail":"{detail}"'
+        if exchange.termination:
+            tail = f'{tail},"termination":"{_escaped(exchange.termination)}"'
+        return (
+            f'{self._prefix}"request_id":"{request_id}","trace_id":"{trace_id}","span_id":"{exchange.span_id.decode()}",'
+            f'{who},"status":{exchange.status},"bytes":{exchange.bytes_out},"ms":{(now - began) * 1000:.3f},'
+            f'"marks":[{marks[1:]}]{tail}}}\n'
+        )
+
+    def _tick(self, now: float) -> None:
+        """Time (RFC 3339, UTC) and hop: the same for all lines of one millisecond."""
+        wall = self._clock.time()
+        second = int(wall)
+        millisecond = int(wall * 1000) % 1000
+        self._until = now + 0.001 - wall % 0.001
+        if second != self._second:
+            self._second = second
+            self._written = f"{datetime.datetime.fromtimestamp(second, datetime.UTC):%Y-%m-%dT%H:%M:%S}"
+        self._prefix = f'{{"time":"{self._written}.{millisecond:03d}Z","hop":"{self._hop}",'
+
+    def flush(self) -> None:
+        self.lines.flush()
+
+    def reopen(self) -> None:
+        self.lines.reopen()
+
+    def close(self) -> None:
+        self.lines.close()
+
+    def statistics(self) -> dict[str, Any]:
+        return {"written": self.lines.written, "dropped": self.lines.dropped}
+
+
+def _without_secrets(query: str) -> str:
+    lower = query.lower()
+    for name in _SECRETS:  # a regular expression over every query costs ten times as much
+        if name in lower:
+            return _SECRET.sub(r"\1***", query)
+    return query
+
+
+def _lossy(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+def _escaped(text: str) -> str:
+    """As it stands between the quotes of a JSON string."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return msgspec.json.encode(text.encode("utf-8", "replace").decode()).decode()[1:-1]

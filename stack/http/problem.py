@@ -11,48 +11,51 @@ from http import HTTPStatus
 from typing import Final
 
 from stack.errors import HopError
+from stack.http.forwarding import FinalRecipient
 from stack.http.message import Field, Response
 from stack.http.negotiation import prefers_html
 from stack.http.structured import Token, item
 
 _RFC_9209: Final = "https://www.rfc-editor.org/rfc/rfc9209#section-2.3."
-_SECTIONS: Final = {
-    "dns_timeout": 1,
-    "dns_error": 2,
-    "destination_not_found": 3,
-    "destination_unavailable": 4,
-    "destination_ip_prohibited": 5,
-    "destination_ip_unroutable": 6,
-    "connection_refused": 7,
-    "connection_terminated": 8,
-    "connection_timeout": 9,
-    "connection_read_timeout": 10,
-    "connection_write_timeout": 11,
-    "connection_limit_reached": 12,
-    "tls_protocol_error": 13,
-    "tls_certificate_error": 14,
-    "tls_alert_received": 15,
-    "http_request_error": 16,
-    "http_request_denied": 17,
-    "http_response_incomplete": 18,
-    "http_response_header_section_size": 19,
-    "http_response_header_size": 20,
-    "http_response_body_size": 21,
-    "http_response_trailer_section_size": 22,
-    "http_response_trailer_size": 23,
-    "http_response_transfer_coding": 24,
-    "http_response_content_coding": 25,
-    "http_response_timeout": 26,
-    "http_upgrade_failed": 27,
-    "http_protocol_error": 28,
-    "proxy_internal_response": 29,
-    "proxy_internal_error": 30,
-    "proxy_configuration_error": 31,
-    "proxy_loop_detected": 32,
-}
+_TYPES: Final = (
+    "dns_timeout",
+    "dns_error",
+    "destination_not_found",
+    "destination_unavailable",
+    "destination_ip_prohibited",
+    "destination_ip_unroutable",
+    "connection_refused",
+    "connection_terminated",
+    "connection_timeout",
+    "connection_read_timeout",
+    "connection_write_timeout",
+    "connection_limit_reached",
+    "tls_protocol_error",
+    "tls_certificate_error",
+    "tls_alert_received",
+    "http_request_error",
+    "http_request_denied",
+    "http_response_incomplete",
+    "http_response_header_section_size",
+    "http_response_header_size",
+    "http_response_body_size",
+    "http_response_trailer_section_size",
+    "http_response_trailer_size",
+    "http_response_transfer_coding",
+    "http_response_content_coding",
+    "http_response_timeout",
+    "http_upgrade_failed",
+    "http_protocol_error",
+    "proxy_internal_response",
+    "proxy_internal_error",
+    "proxy_configuration_error",
+    "proxy_loop_detected",
+)
+_SECTIONS: Final = {error_type: number for number, error_type in enumerate(_TYPES, 1)}
 """Where RFC 9209 §2.3 defines each error type: the page that a problem's `type` leads to."""
 _GENERIC: Final = frozenset({"", "http_request_error", "http_request_denied"})
 """Types that say no more than the status does: `about:blank` (RFC 9457 §4.2.1)."""
+_FORWARDED_METHODS: Final = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 _OWN_PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
 
 _STYLE: Final = (
@@ -74,6 +77,10 @@ def response(
 
     `hop` is this process's name. `fields` are what the status calls for: Allow with 405, Retry-After with 503.
     """
+    if isinstance(error, FinalRecipient):
+        fields = [*fields, (b"allow", _FORWARDED_METHODS)]
+        if error.status == 204:
+            return Response(204, [(b"cache-control", b"no-store"), *fields])
     phrase = _phrase(error.status)
     specific = error.proxy_status not in _GENERIC
     title = error.title if specific else phrase

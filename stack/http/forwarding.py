@@ -1,0 +1,251 @@
+"""A message on its way through (RFC 9110 §7.6): what one connection owns comes off, then what this hop says goes on.
+
+Nothing a hop adds can be named in Connection and lost, because stripping comes first.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Final
+
+from stack.errors import ClientError, LoopDetected
+from stack.http.fields import quote, split_list, split_params, tokens
+from stack.http.message import Fields, Request, Response
+from stack.http.trust import node_address
+
+# RFC 9110 §7.6.1, and the fields that HTTP/2 forbids (RFC 9113 §8.2.2). TE goes with them: no trailers are asked for.
+_HOP_BY_HOP: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"http2-settings"}
+)
+# §11.7: credentials and challenges between a client and its next proxy
+_REQUEST_ONLY: Final = frozenset({b"proxy-authorization"})
+_RESPONSE_ONLY: Final = frozenset({b"proxy-authenticate", b"proxy-authentication-info"})
+
+_VOUCHED: Final = frozenset(
+    {
+        b"client-cert",  # RFC 9440 §2.4: only the hop that ended TLS may say so
+        b"client-cert-chain",
+        b"front-end-https",
+        b"true-client-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-forwarded",
+        b"x-forwarded-by",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-scheme",
+        b"x-forwarded-server",
+        b"x-forwarded-ssl",
+        b"x-original-host",
+        b"x-original-url",
+        b"x-real-ip",
+        b"x-rewrite-url",
+    }
+)
+"""Claims that only a trusted peer may make. They pass unchanged from one."""
+
+_REWRITTEN: Final = frozenset(
+    {
+        b"forwarded",
+        b"traceparent",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    }
+)
+
+
+def _underscored(name: bytes) -> set[bytes]:
+    """All spellings of a name with `_` for some `-`: what an application that maps both alike takes for the name."""
+    return {b"".join(letters) for letters in product(*((b"-", b"_") if c == 0x2D else (bytes([c]),) for c in name))}
+
+
+_NEVER: Final = frozenset(
+    {b"proxy"}  # CVE-2016-5385: CGI turns it into HTTP_PROXY
+    | {
+        spelling
+        for name in _VOUCHED | _REWRITTEN | {b"tracestate"}
+        for spelling in _underscored(name)
+        if b"_" in spelling
+    }
+)
+_SPECIAL: Final = _HOP_BY_HOP | _REQUEST_ONLY | _REWRITTEN | _NEVER | {b"max-forwards", b"tracestate"}
+_SPECIAL_UNLESS_TRUSTED: Final = _SPECIAL | _VOUCHED
+_DROPPED_FROM_RESPONSE: Final = _HOP_BY_HOP | _RESPONSE_ONLY
+_SPECIAL_IN_RESPONSE: Final = _DROPPED_FROM_RESPONSE | {b"via"}
+
+_FRAMING: Final = frozenset({b"content-length"})
+"""Fields that stay even where Connection names them: without them the content would have no end."""
+_NAMES_NOTHING: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close", b""})
+"""Connection as nearly every sender writes it: no field behind it but those that go anyhow."""
+_OBFUSCATED: Final = bytes(c if (c < 0x80 and chr(c).isalnum()) or c in b"._-" else 0x5F for c in range(256))
+"""To the alphabet of an obfuscated node name (RFC 7239 §6.3)."""
+
+
+class FinalRecipient(ClientError):
+    """Max-Forwards is 0: this hop answers in place of the origin (RFC 9110 §7.6.2). No fault of anybody's.
+
+    `stack.http.problem` makes the answer: OPTIONS with this hop's Allow; TRACE is not supported, because it would
+    show the client what the hops before this one have added.
+    """
+
+    status, proxy_status, title = 204, "", "Max-Forwards has run out at this hop"
+
+    def __init__(self, method: bytes) -> None:
+        super().__init__(status=204 if method == b"OPTIONS" else 405)
+
+
+def outbound(
+    request: Request, *, pseudonym: bytes, client: str, request_id: bytes, traceparent: bytes, trusted: bool
+) -> Request:
+    """The request for the next hop; `request` is left as it is, its body and trailers are shared.
+
+    `pseudonym` is this hop's name in Via, `client` the address that the exchange found, `trusted` whether the peer's
+    word about its own client is believed. Raises LoopDetected, FinalRecipient.
+    """
+    special = _SPECIAL if trusted else _SPECIAL_UNLESS_TRUSTED
+    fields = request.fields
+    kept: Fields = [field for field in fields if field[0] not in special]
+    claims: dict[bytes, bytes] = {}
+    if len(kept) != len(fields):
+        for name, value in fields:
+            if name in special:
+                claims[name] = claims[name] + b", " + value if name in claims else value
+    via = claims.get(b"via")
+    if via is not None and pseudonym in via and _passed(via, pseudonym):
+        raise LoopDetected(f"{pseudonym.decode('latin-1')} is already named in Via")
+    connection = claims.get(b"connection")
+    if connection is not None and connection not in _NAMES_NOTHING:
+        named = set(tokens(connection)) - _FRAMING
+        kept = [field for field in kept if field[0] not in named]
+        claims = {name: value for name, value in claims.items() if name not in named}
+        via = claims.get(b"via")
+    if b"max-forwards" in claims:
+        kept.append((b"max-forwards", _one_less(request.method, claims[b"max-forwards"])))
+
+    proto, host, peer = request.scheme, request.authority, request.peer
+    address = ((client if peer is None else peer.address) or "unknown").encode("latin-1", "replace")
+    # RFC 7239 §4; an IPv6 address in brackets, so quoted (§6), and without its zone; `by` is an obfuscated name (§6.3)
+    forwarded = b"".join(
+        (
+            b'for="[' + address.partition(b"%")[0] + b']"' if b":" in address else b"for=" + address,
+            b';host="' + _escaped(host) + b'";proto=' if host else b";proto=",
+            proto,
+            b";by=_",
+            pseudonym.translate(_OBFUSCATED),
+        )
+    )
+    if trusted and claims:
+        forwarded, address, proto, host = _extended(claims, client, forwarded, address, proto, host)
+        # W3C Trace Context §3.3: tracestate belongs to the traceparent it came with
+        if b"tracestate" in claims and traceparent[3:35] == claims.get(b"traceparent", b"")[3:35]:
+            kept.append((b"tracestate", claims[b"tracestate"]))
+    received = request.version + b" " + pseudonym
+    kept += (
+        (b"via", received if via is None else via + b", " + received),
+        (b"forwarded", forwarded),
+        (b"x-forwarded-for", address),
+        (b"x-forwarded-proto", proto),
+        (b"x-request-id", request_id),
+        (b"traceparent", traceparent),
+    )
+    if host:
+        kept.append((b"x-forwarded-host", host))
+    return Request(
+        request.method,
+        request.target,
+        kept,
+        authority=request.authority,
+        scheme=request.scheme,
+        body=request.body,
+        trailers=request.trailers,
+        interim=request.interim,
+    )
+
+
+def inbound(response: Response, *, pseudonym: bytes, date: bytes, version: bytes = b"1.1") -> Response:
+    """The response for the hop before, changed in place. `version` is what the next hop spoke, `date` is now.
+
+    Server-Timing, Cache-Status and Proxy-Status of the hops behind pass on.
+    """
+    fields = response.fields
+    via = b""
+    dated = False
+    kept: Fields = []
+    connection: list[bytes] = []
+    for field in fields:
+        name = field[0]
+        if name in _SPECIAL_IN_RESPONSE:
+            if name == b"connection":
+                connection.append(field[1])
+            elif name == b"via":
+                via += field[1] + b", "
+        else:
+            if name == b"date":
+                dated = True
+            kept.append(field)
+    for value in connection:
+        if value not in _NAMES_NOTHING:
+            named = set(tokens(value)) - _FRAMING
+            kept = [field for field in kept if field[0] not in named]
+            dated = dated and b"date" not in named
+    kept.append((b"via", via + version + b" " + pseudonym))
+    if not dated:
+        # RFC 9110 §6.6.1: whoever forwards a response without Date adds the time of its arrival
+        kept.append((b"date", date))
+    response.fields = kept
+    return response
+
+
+def _passed(via: bytes, pseudonym: bytes) -> bool:
+    """Whether `pseudonym` is the received-by of an element (RFC 9110 §7.6.3), not merely within one."""
+    return any(len(parts := element.split(None, 2)) > 1 and parts[1] == pseudonym for element in via.split(b","))
+
+
+def _escaped(text: bytes) -> bytes:
+    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') if b'"' in text or b"\\" in text else text
+
+
+def _one_less(method: bytes, value: bytes) -> bytes:
+    """RFC 9110 §7.6.2; for other methods, and where it is no number, the field passes unchanged."""
+    if method not in (b"OPTIONS", b"TRACE") or not value.isdigit():
+        return value
+    left = int(value[:20])
+    if left == 0:
+        raise FinalRecipient(method)
+    return b"%d" % (left - 1)
+
+
+def _extended(
+    claims: dict[bytes, bytes], client: str, forwarded: bytes, address: bytes, proto: bytes, host: bytes
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """Forwarded, X-Forwarded-For, -Proto and -Host with a trusted peer's before this hop's own.
+
+    A peer that wrote only one of the two chains gets the other made from it: the next hop may read either.
+    """
+    chain, plain = claims.get(b"forwarded"), claims.get(b"x-forwarded-for")
+    if chain is None and plain is not None:
+        nodes = [node_address(part.strip(b" \t")) for part in plain.split(b",")]
+        chain = b", ".join(b"for=" + _node(node) for node in nodes)
+    elif plain is None and chain is not None:
+        elements = [split_params(element) for element in split_list(chain)]
+        nodes = [node_address(params.get(b"for", b"")) for params in elements]
+        plain = b", ".join((node or "unknown").encode("ascii") for node in nodes)
+        for params, node in zip(reversed(elements), reversed(nodes), strict=True):
+            if node == client:  # what the hop that saw the client said of its request
+                proto, host = params.get(b"proto", proto), params.get(b"host", host)
+                break
+    return (
+        forwarded if chain is None else chain + b", " + forwarded,
+        address if plain is None else plain + b", " + address,
+        claims.get(b"x-forwarded-proto", proto),
+        claims.get(b"x-forwarded-host", host),
+    )
+
+
+def _node(address: str | None) -> bytes:
+    if address is None:
+        return b"unknown"
+    return quote(b"[%b]" % address.encode("ascii") if ":" in address else address.encode("ascii"))

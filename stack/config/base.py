@@ -57,6 +57,13 @@ class Timeouts(Options, frozen=True, kw_only=True):
     send: Annotated[
         Seconds, Meta(description="A client that takes no byte of a response; then the connection is reset.")
     ] = 30.0
+    half_closed: Annotated[
+        Seconds,
+        Meta(
+            description="A client that shut down its side before it was answered: it may still read, or have gone. "
+            "The work goes on for this long."
+        ),
+    ] = 0.05
     drain: Annotated[
         Seconds, Meta(description="Requests in flight when the hop stops; what lasts longer is cut off.")
     ] = 10.0

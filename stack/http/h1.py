@@ -32,7 +32,6 @@ _AUTHORITY = re.compile(
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
 )
 _DIGITS = re.compile(rb"[0-9]{1,19}")
-_LIST_LENGTH = re.compile(rb"[0-9]+(?:[ \t]*,[ \t]*[0-9]+)+")
 
 _FRAMING: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"te", b"trailer"}
@@ -202,11 +201,7 @@ def _request_framing(version: bytes, length: bytes | None, coding: bytes | None)
 
 
 def content_length(value: bytes, error: type[HopError]) -> int:
-    """Digits, or one number repeated as a list (RFC 9112 §6.3 item 5). Raises `error`."""
-    if _LIST_LENGTH.fullmatch(value):
-        numbers = {number.strip(b" \t") for number in value.split(b",")}
-        if len(numbers) == 1:
-            value = numbers.pop()
+    """Digits only: a list, even of one number repeated, may be refused (RFC 9112 §6.3 item 5) and is."""
     if _DIGITS.fullmatch(value) is None or (number := int(value)) > MAX_LENGTH:
         raise error("Content-Length is not a length.")
     return number

@@ -97,11 +97,21 @@ class H1ServerConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client may shut down its side and still read (RFC 9112 §9.6); TLS cannot be half open here."""
         self._eof = True
-        if self._request is None or self.peer.tls is not None:
+        if self.peer.tls is not None or (self._request is None and (self._partial or not self._buffer)):
             return False
+        if self._request is None:
+            return True  # whole requests wait for their turn
         if self._content is not None and not self._content.done:
             self._content.stream.fail(ClientGone("The request's content ended early."))
+        if not self._head_sent:
+            request = self._request
+            self._ctx.clock.call_later(self._ctx.timeouts.half_closed, lambda: self._left(request))
         return True
+
+    def _left(self, request: Request) -> None:
+        """Whoever closes sends the same FIN as who shuts down one side; an answer on its way tells them apart."""
+        if self._request is request and not self._head_sent:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         if self._writable is None:

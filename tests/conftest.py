@@ -1,0 +1,38 @@
+"""Fixtures and markers of all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+PACKAGES = {
+    "dig": "bind9-dnsutils",
+    "nghttp": "nghttp2-client",
+    "h2load": "nghttp2-client",
+    "curl": "curl",
+    "chromium": "chromium",
+    "openssl": "openssl",
+    "wrk": "wrk",
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+    "postgres": "postgresql",
+}
+"""Debian's package of each outside program."""
+
+PLACES = ("/usr/sbin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/17/bin")
+
+
+def find(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(PLACES))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for program in marker.args:
+            if find(program) is None:
+                message = f"{program} is not installed: apt-get install {PACKAGES.get(program, program)}"
+                if os.environ.get("CI") == "true":
+                    pytest.fail(message, pytrace=False)
+                pytest.skip(message)

@@ -20,7 +20,7 @@ from stack.http.message import SAFE
 RETRIED_STATUS: Final = frozenset({502, 503, 504})
 """The backend, or something behind it, could not serve now; another may."""
 
-_BEFORE_SENDING: Final = (ConnectRefused, ConnectTimeout, TlsFailed, CertificateRefused, PoolExhausted)
+BEFORE_SENDING: Final = (ConnectRefused, ConnectTimeout, TlsFailed, CertificateRefused, PoolExhausted)
 """There was no connection: not a byte of the request, head or content, has left."""
 
 
@@ -44,7 +44,7 @@ def after_error(error: HopError, method: bytes, *, replayable: bool) -> NotRetri
     """
     if error.side is not Side.UPSTREAM:
         return NotRetried.CLIENT if error.side is Side.DOWNSTREAM else NotRetried.OURS
-    if isinstance(error, _BEFORE_SENDING):
+    if isinstance(error, BEFORE_SENDING):
         return None
     if method not in SAFE and error.retry is not Retry.SAFE:
         return NotRetried.METHOD

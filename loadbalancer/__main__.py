@@ -1,0 +1,10 @@
+"""`python -m loadbalancer`."""
+
+from __future__ import annotations
+
+import sys
+
+from stack.hop.process import main
+
+if __name__ == "__main__":
+    sys.exit(main("loadbalancer"))

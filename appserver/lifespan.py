@@ -19,15 +19,16 @@ _VERSION: Final = {"version": "3.0", "spec_version": "2.0"}
 class Lifespan:
     """`state` is filled by the app during startup. An app that does not know lifespan is served without."""
 
-    def __init__(self, app: App, *, clock: Clock, tasks: Tasks) -> None:
+    def __init__(self, app: App, *, clock: Clock, tasks: Tasks, required: bool = False) -> None:
         self.state: dict[str, Any] = {}
         self.supported = False
+        self._required = required
         self._app = app
         self._clock = clock
         self._tasks = tasks
         self._events: asyncio.Queue[Message] = asyncio.Queue()
         self._answer: asyncio.Future[str] | None = None
-        """None, or what the app said: the error it failed with, empty for complete."""
+        """What the app said: the error it failed with, empty for complete."""
         self._phase = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -40,6 +41,8 @@ class Lifespan:
         except TimeoutError:
             self._task.cancel()
             raise ConfigError(f"the app's lifespan startup did not complete within {within:g} s") from None
+        if self._required and not failed and not self.supported:
+            raise ConfigError("the app does not answer lifespan startup; use --lifespan auto or off")
         if failed:
             raise ConfigError(f"the app's lifespan startup failed: {failed}")
 

@@ -1,0 +1,42 @@
+"""The app server's options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from stack.config.base import HttpOptions, Seconds
+
+
+class Config(HttpOptions, frozen=True, kw_only=True):
+    """Serves one application, ASGI 3 or aiohttp, with a master and its workers."""
+
+    app: Annotated[
+        str, Meta(description="Application, as package.module:attribute: ASGI, aiohttp, or a factory of one.")
+    ] = ""
+    app_dir: Annotated[str, Meta(description="Directory that goes first on sys.path.")] = "."
+    factory: Annotated[
+        bool, Meta(description="The attribute is called to make the application. Default: found out by its shape.")
+    ] = False
+    workers: Annotated[
+        int,
+        Meta(ge=0, le=256, description="Worker processes; they share the sockets. 0: serve in this process."),
+    ] = 1
+    root_path: Annotated[
+        str, Meta(description="Where the app is mounted, if the hop before took that prefix off the path (ASGI).")
+    ] = ""
+    lifespan: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="ASGI lifespan: `auto` serves an app that does not know it, `on` refuses to, `off` skips it."),
+    ] = "auto"
+    start_timeout: Annotated[
+        Seconds, Meta(description="Import of the app and its startup; a worker that takes longer has failed.")
+    ] = 30.0
+    linger: Annotated[
+        Seconds,
+        Meta(description="Idle connections stay open this long when a worker stops, for what is on its way."),
+    ] = 0.5
+    restart_delay: Annotated[
+        Seconds, Meta(description="Before a dead worker is started again; doubles up to 10 s while workers die young.")
+    ] = 0.2

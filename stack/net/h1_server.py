@@ -8,17 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from stack.errors import BadRequest, ClientGone, ContentTooLarge, HeadTooLarge, HopError, RequestTimeout
-from stack.http.chunked import encode, last
-from stack.http.h1 import FieldParser, parse_request, response_head, serialise
-from stack.http.message import Fields, Peer, Request, Response, has_no_content
+from stack.http.h1 import FieldParser, parse_request
+from stack.http.message import Peer, Request, Response
 from stack.net.content import Content
 from stack.net.context import Context
+from stack.net.h1_sender import INFINITY, H1Sender
 from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
 
-INFINITY: Final = float("inf")
-JOIN: Final = 32 * 1024
-"""Up to this size head and content go out in one write."""
 LINGER: Final = 2.0
 """Seconds in which what still comes after the last response is read and dropped, so that the client sees it."""
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -26,13 +23,12 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0")
 
 
-class H1ServerConnection(asyncio.Protocol):
+class H1ServerConnection(H1Sender):
     """See `stack.net.context.Connection`. `upgrade_h2` takes the connection over when the client preface arrives."""
 
     __slots__ = (
-        "__weakref__", "_buffer", "_closing", "_content", "_continue", "_ctx", "_eof", "_exchange", "_head_sent",
-        "_keep_alive", "_lingering", "_parser", "_partial", "_paused_reading", "_request", "_served", "_task",
-        "_unsent", "_upgrade_h2", "_writable", "deadline", "peer", "scheme", "transport",
+        "__weakref__", "_buffer", "_continue", "_eof", "_exchange", "_lingering", "_parser", "_partial",
+        "_paused_reading", "_task", "_unsent", "_upgrade_h2", "deadline", "peer", "scheme",
     )  # fmt: skip
 
     def __init__(
@@ -42,26 +38,19 @@ class H1ServerConnection(asyncio.Protocol):
         scheme: bytes,
         upgrade_h2: Callable[[H1ServerConnection, bytes], None] | None,
     ) -> None:
-        self._ctx = context
+        super().__init__(context)
         self.peer = peer
         self.scheme = scheme
         self._upgrade_h2 = upgrade_h2
         self._parser = FieldParser()
         self._buffer = b""
-        self._content: Content | None = None
         self._continue = False
-        self._request: Request | None = None
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
         self._paused_reading = False
         self._partial = False
-        self._keep_alive = True
-        self._head_sent = False
-        self._closing = False
         self._lingering = False
         self._eof = False
-        self._served = 0
         self._unsent = 0
         self.deadline = INFINITY
 
@@ -187,7 +176,7 @@ class H1ServerConnection(asyncio.Protocol):
             self._exchange = ctx.begin(request)
             self._buffer = data
             self._answer(request, self._exchange)
-            if self._request is not None or self._closing or self._lingering:
+            if self._occupied():
                 return
             data = self._buffer
         self._buffer = data
@@ -223,10 +212,10 @@ class H1ServerConnection(asyncio.Protocol):
         request.body = stream
         if data:
             data = self._feed(data)
-        if not self._content.done:
-            self.deadline = self._ctx.now() + self._ctx.timeouts.body
-        elif (whole := stream.complete()) is not None:
+        if (whole := stream.complete()) is not None:
             request.body = whole
+        else:
+            self.deadline = self._ctx.now() + self._ctx.timeouts.body
         return data
 
     def _more(self, data: bytes) -> None:
@@ -337,116 +326,6 @@ class H1ServerConnection(asyncio.Protocol):
         assert self._exchange is not None
         return self._request, self._exchange
 
-    def _begin_response(self, request: Request, response: Response, exchange: Exchange, framing: bytes) -> bytes:
-        """The head. From here on the response cannot be taken back."""
-        exchange.status = response.status
-        ctx = self._ctx
-        if self._keep_alive and (
-            ctx.draining
-            or (self._content is not None and not self._content.done)
-            or (ctx.limits.requests and self._served >= ctx.limits.requests)
-        ):
-            self._keep_alive = False
-        if not self._keep_alive:
-            framing += b"connection: close\r\n"
-        elif request.version == b"1.0":
-            framing += b"connection: keep-alive\r\n"
-        try:
-            head = response_head(
-                response.status, response.fields, ctx.added(response, exchange), block=response.block, framing=framing
-            )
-        except ValueError as error:
-            raise HopError(private=f"response to {request!r}: {error}") from None
-        self._head_sent = True
-        return head
-
-    def _send_whole(self, request: Request, exchange: Exchange, response: Response) -> None:
-        body = response.body
-        assert isinstance(body, bytes)
-        if has_no_content(request.method, response.status):
-            body, framing = b"", b""
-            if request.method == b"HEAD" and response.body and response.get(b"content-length") is None:
-                framing = b"content-length: %d\r\n" % len(response.body)
-        elif response.get(b"content-length") is None:
-            framing = b"content-length: %d\r\n" % len(body)
-        else:
-            framing = b""
-        try:
-            head = self._begin_response(request, response, exchange, framing)
-        except HopError as error:
-            response = self._ctx.error(error, request, exchange)
-            body = cast(bytes, response.body)
-            head = self._begin_response(request, response, exchange, b"content-length: %d\r\n" % len(body))
-        exchange.bytes_out = len(body)
-        if len(body) <= JOIN:
-            self.transport.write(head + body)
-        else:
-            self.transport.write(head)
-            self.transport.write(body)
-
-    async def _send_stream(self, request: Request, exchange: Exchange, response: Response) -> None:
-        """Head and content as it comes. A content that breaks off is visibly cut: no last chunk, or too short."""
-        body = response.body
-        assert not isinstance(body, bytes)
-        whole = False
-        try:
-            if has_no_content(request.method, response.status):
-                self.transport.write(self._begin_response(request, response, exchange, b""))
-                whole = True
-                return
-            length = response.get(b"content-length")
-            chunked = False
-            framing = b""
-            if length is None:
-                if request.version == b"1.0":
-                    self._keep_alive = False
-                else:
-                    chunked, framing = True, b"transfer-encoding: chunked\r\n"
-            left = INFINITY if length is None else int(length)
-            self.transport.write(self._begin_response(request, response, exchange, framing))
-            async for piece in body:
-                if not piece:
-                    continue
-                if (left := left - len(piece)) < 0:
-                    raise HopError(private="the content is longer than its Content-Length")
-                exchange.bytes_out += len(piece)
-                self.transport.write(encode(piece) if chunked else piece)
-                if self._writable is not None:
-                    await self._writable
-            if left > 0 and length is not None:
-                raise HopError(private="the content is shorter than its Content-Length")
-            if chunked:
-                self.transport.write(last(response.trailers))
-            whole = True
-        except Exception as error:
-            if not self._head_sent:
-                self._send_whole(request, exchange, self._ctx.error(error, request, exchange))
-                whole = True
-                return
-            self._cut(error, exchange)
-        finally:
-            if not whole:
-                self._abort_transport()
-            await body.aclose()
-
-    def _cut(self, error: Exception, exchange: Exchange) -> None:
-        if self._closing:
-            return
-        if isinstance(error, HopError):
-            exchange.proxy_status = error.proxy_status
-            exchange.termination = "upstream-cut"
-            exchange.detail = error.private or error.detail
-        else:
-            exchange.termination = "failed"
-            self._ctx.error(error, exchange.request, exchange)
-
-    def _interim(self, status: int, fields: Fields) -> None:
-        """102 and 103 ahead of the final response (RFC 9110 §15.2); a client of HTTP/1.0 knows none."""
-        request = self._request
-        if request is None or request.version == b"1.0" or self._head_sent or self._closing:
-            return
-        self.transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, serialise(fields)))
-
     # After a response.
 
     def _done(self) -> None:
@@ -467,9 +346,13 @@ class H1ServerConnection(asyncio.Protocol):
         if self._writable is None:
             self._resume_reading()
 
+    def _occupied(self) -> bool:
+        """Whether no further request is to be read now."""
+        return self._request is not None or self._closing or self._lingering
+
     def _after(self) -> None:
         """Go on with what has come meanwhile."""
-        if self._closing or self._lingering or self._request is not None:
+        if self._occupied():
             return
         self._resume_reading()
         if self._buffer:
@@ -478,7 +361,7 @@ class H1ServerConnection(asyncio.Protocol):
             self._close()
 
     def _next(self) -> None:
-        if self._request is None and self._buffer and not (self._closing or self._lingering):
+        if self._buffer and not self._occupied():
             data, self._buffer = self._buffer, b""
             self._parse(data)
 
@@ -510,10 +393,6 @@ class H1ServerConnection(asyncio.Protocol):
         self._closing = True
         self.transport.close()
         self.deadline = self._ctx.now() + self._ctx.timeouts.send  # for a client that never takes the rest
-
-    def _abort_transport(self) -> None:
-        self._closing = True
-        self.transport.abort()
 
     # What the server asks for.
 

@@ -1,0 +1,153 @@
+"""How a response leaves on a downstream HTTP/1.1 connection: framing, backpressure, a visible cut (RFC 9112 §6, §7)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, cast
+
+from stack.errors import HopError
+from stack.http.chunked import encode, last
+from stack.http.h1 import response_head, serialise
+from stack.http.message import Fields, Request, Response, has_no_content
+from stack.net.content import Content
+from stack.net.context import Context
+from stack.telemetry.exchange import Exchange
+
+INFINITY: Final = float("inf")
+JOIN: Final = 32 * 1024
+"""Up to this size head and content go out in one write."""
+
+
+class H1Sender(asyncio.Protocol):
+    """The sending half of `H1ServerConnection`."""
+
+    __slots__ = (
+        "_closing", "_content", "_ctx", "_head_sent", "_keep_alive", "_request", "_served", "_writable", "transport",
+    )  # fmt: skip
+
+    def __init__(self, context: Context) -> None:
+        self._ctx = context
+        self.transport: asyncio.Transport
+        self._request: Request | None = None
+        self._content: Content | None = None
+        """The request's."""
+        self._writable: asyncio.Future[None] | None = None
+        """Waits for the client to take what is written; None while it keeps up."""
+        self._keep_alive = True
+        self._head_sent = False
+        self._closing = False
+        self._served = 0
+
+    def _begin_response(self, request: Request, response: Response, exchange: Exchange, framing: bytes) -> bytes:
+        """The head. From here on the response cannot be taken back."""
+        exchange.status = response.status
+        ctx = self._ctx
+        if self._keep_alive and (
+            ctx.draining
+            or (self._content is not None and not self._content.done)
+            or (ctx.limits.requests and self._served >= ctx.limits.requests)
+        ):
+            self._keep_alive = False
+        if not self._keep_alive:
+            framing += b"connection: close\r\n"
+        elif request.version == b"1.0":
+            framing += b"connection: keep-alive\r\n"
+        try:
+            head = response_head(
+                response.status, response.fields, ctx.added(response, exchange), block=response.block, framing=framing
+            )
+        except ValueError as error:
+            raise HopError(private=f"response to {request!r}: {error}") from None
+        self._head_sent = True
+        return head
+
+    def _send_whole(self, request: Request, exchange: Exchange, response: Response) -> None:
+        body = response.body
+        assert isinstance(body, bytes)
+        if has_no_content(request.method, response.status):
+            whole, body, framing = body, b"", b""
+            if request.method == b"HEAD" and whole and response.get(b"content-length") is None:
+                framing = b"content-length: %d\r\n" % len(whole)
+        elif response.get(b"content-length") is None:
+            framing = b"content-length: %d\r\n" % len(body)
+        else:
+            framing = b""
+        try:
+            head = self._begin_response(request, response, exchange, framing)
+        except HopError as error:
+            response = self._ctx.error(error, request, exchange)
+            body = cast(bytes, response.body)
+            head = self._begin_response(request, response, exchange, b"content-length: %d\r\n" % len(body))
+        exchange.bytes_out = len(body)
+        if len(body) <= JOIN:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
+
+    async def _send_stream(self, request: Request, exchange: Exchange, response: Response) -> None:
+        """Head and content as it comes. A content that breaks off is visibly cut: no last chunk, or too short."""
+        body = response.body
+        assert not isinstance(body, bytes)
+        whole = False
+        try:
+            if has_no_content(request.method, response.status):
+                self.transport.write(self._begin_response(request, response, exchange, b""))
+                whole = True
+                return
+            length = response.get(b"content-length")
+            chunked = False
+            framing = b""
+            if length is None:
+                if request.version == b"1.0":
+                    self._keep_alive = False
+                else:
+                    chunked, framing = True, b"transfer-encoding: chunked\r\n"
+            left = INFINITY if length is None else int(length)
+            self.transport.write(self._begin_response(request, response, exchange, framing))
+            async for piece in body:
+                if not piece:
+                    continue
+                if (left := left - len(piece)) < 0:
+                    raise HopError(private="the content is longer than its Content-Length")
+                exchange.bytes_out += len(piece)
+                self.transport.write(encode(piece) if chunked else piece)
+                if self._writable is not None:
+                    await self._writable
+            if left > 0 and length is not None:
+                raise HopError(private="the content is shorter than its Content-Length")
+            if chunked:
+                self.transport.write(last(response.trailers))
+            whole = True
+        except Exception as error:
+            if not self._head_sent:
+                self._send_whole(request, exchange, self._ctx.error(error, request, exchange))
+                whole = True
+                return
+            self._cut(error, exchange)
+        finally:
+            if not whole:
+                self._abort_transport()
+            await body.aclose()
+
+    def _cut(self, error: Exception, exchange: Exchange) -> None:
+        if self._closing:
+            return
+        if isinstance(error, HopError):
+            exchange.proxy_status = error.proxy_status
+            exchange.termination = "upstream-cut"
+            exchange.detail = error.private or error.detail
+        else:
+            exchange.termination = "failed"
+            self._ctx.error(error, exchange.request, exchange)
+
+    def _interim(self, status: int, fields: Fields) -> None:
+        """102 and 103 ahead of the final response (RFC 9110 §15.2); a client of HTTP/1.0 knows none."""
+        request = self._request
+        if request is None or request.version == b"1.0" or self._head_sent or self._closing:
+            return
+        self.transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, serialise(fields)))
+
+    def _abort_transport(self) -> None:
+        self._closing = True
+        self.transport.abort()

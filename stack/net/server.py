@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from stack.http.message import Peer, TlsInfo
 from stack.net.context import Context
@@ -91,7 +91,7 @@ class _Door(asyncio.Protocol):
         self._is_tls = is_tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
         context = self._context
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX:

@@ -1,0 +1,155 @@
+"""The admin endpoint of one process: what it is, how it does, and what may be changed. Loopback only.
+
+Whatever runs on this machine may ask, a web page in its browser may not: Host must be a loopback name (DNS rebinding),
+and a change with an Origin must come from this very endpoint.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+from typing import Any, Final
+
+from stack.clock import Clock
+from stack.config.base import Limits, Timeouts
+from stack.config.listen import address
+from stack.errors import ClientError, ConfigError
+from stack.hop.hop import AdminHandler, Hop
+from stack.http import problem
+from stack.http.message import Field, Request, Response
+from stack.http.trust import Trust
+from stack.net.context import Context
+from stack.net.server import Server
+from stack.net.tasks import Tasks
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.metrics import Metrics
+
+_READS: Final = (b"GET", b"HEAD")
+_SAVED: Final[list[Field]] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+
+class Forbidden(ClientError):
+    status, proxy_status, title = 403, "", "The admin endpoint does not take this request"
+
+
+class NoSuchPage(ClientError):
+    status, proxy_status, title = 404, "", "The admin endpoint has no such page"
+
+
+class NotAllowed(ClientError):
+    status, proxy_status, title = 405, "", "The method is not for this page"
+
+
+class AdminService:
+    """`Service` over one hop: /-/ready, /-/live, /-/stats, /-/config, /metrics, and the hop's own routes."""
+
+    def __init__(self, hop: Hop, *, metrics: Metrics, config: Callable[[], Mapping[str, Any]]) -> None:
+        self._hop = hop
+        self._metrics = metrics
+        self._config = config
+        self.local: tuple[str, int] = ("", 0)
+        """The address it is bound to: a Host that names it is right."""
+        self._routes: dict[bytes, dict[bytes, AdminHandler]] = {}
+        for (method, path), handler in {**self._own(), **hop.routes()}.items():
+            self._routes.setdefault(path, {})[method] = handler
+
+    def _own(self) -> dict[tuple[bytes, bytes], AdminHandler]:
+        return {
+            (b"GET", b"/-/ready"): self._ready,
+            (b"GET", b"/-/live"): lambda _: text("alive\n"),
+            (b"GET", b"/-/stats"): lambda _: as_json(self._hop.stats()),
+            (b"GET", b"/-/config"): lambda _: as_json(self._config()),
+            (b"GET", b"/metrics"): lambda _: Response(
+                200, [*_SAVED, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")],
+                self._metrics.text().encode(),
+            ),
+        }  # fmt: skip
+
+    def handle(self, request: Request, exchange: Exchange) -> Response | Awaitable[Response]:
+        try:
+            return self._handler(request)(request)
+        except (Forbidden, NoSuchPage, NotAllowed) as error:
+            fields: list[Field] = []
+            if isinstance(error, NotAllowed):
+                fields = [(b"allow", self._allowed(request.path))]  # RFC 9110 §15.5.6: MUST say which are
+            accept = request.get(b"accept")
+            return problem.response(
+                error, hop=self._hop.name, accept=accept, request_id=exchange.request_id, fields=fields
+            )
+
+    def _handler(self, request: Request) -> AdminHandler:
+        if not self._is_local(request.authority):
+            raise Forbidden("Host must be the loopback address that this endpoint is bound to.")
+        methods = self._routes.get(request.path)
+        if methods is None:
+            raise NoSuchPage(f"Pages: {', '.join(sorted(path.decode() for path in self._routes))}")
+        method = b"GET" if request.method == b"HEAD" else request.method
+        handler = methods.get(method)
+        if handler is None:
+            raise NotAllowed
+        if request.method not in _READS:
+            origin = request.get(b"origin")
+            if origin is not None and origin != b"%b://%b" % (request.scheme, request.authority):
+                raise Forbidden("A page of another origin may not change this process.")
+            if request.get(b"sec-fetch-site") not in (None, b"same-origin", b"none"):
+                raise Forbidden("A page of another origin may not change this process.")
+        return handler
+
+    def _allowed(self, path: bytes) -> bytes:
+        methods = set(self._routes[path])
+        return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
+
+    def _is_local(self, authority: bytes) -> bool:
+        host, _, port = authority.decode("latin-1").rpartition(":")
+        if not port.isdigit():
+            host = authority.decode("latin-1")
+        host = host.strip("[]").lower()
+        if host in ("localhost", self.local[0]) or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            # HTTP/1.0 without Host: no browser sends that
+            return not authority
+
+    def _ready(self, _: Request) -> Response:
+        readiness = self._hop.readiness()
+        return text("ready\n") if readiness.ready else text(f"not ready: {readiness.reason}\n", status=503)
+
+
+class Admin:
+    """The service on its own listener and the project's own engine."""
+
+    def __init__(self, service: AdminService, name: str, *, clock: Clock, random: Random, tasks: Tasks) -> None:
+        self._service = service
+        self._server = Server(
+            Context(
+                service, name=name, clock=clock, random=random, tasks=tasks,
+                limits=Limits(connections=64), timeouts=Timeouts(drain=1.0), trust=Trust(()),
+            )
+        )  # fmt: skip
+
+    async def start(self, bound: socket.socket) -> str:
+        """Its URL. ConfigError off loopback: who reaches it may change the process."""
+        host, port = bound.getsockname()[:2]
+        if not ipaddress.ip_address(host).is_loopback:
+            raise ConfigError(f"--admin {address(host, port)}: the admin endpoint is for loopback only, as 127.0.0.1:0")
+        self._service.local = (host, port)
+        await self._server.listen(bound)
+        return f"http://{address(host, port)}"
+
+    async def stop(self) -> None:
+        await self._server.close()
+
+
+def text(content: str, *, status: int = 200) -> Response:
+    return Response(status, [*_SAVED, (b"content-type", b"text/plain; charset=utf-8")], content.encode())
+
+
+def as_json(value: object, *, status: int = 200) -> Response:
+    """For `routes()` of hops too. Indented: it is read by people as much as by programs."""
+    body = json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n"
+    return Response(status, [*_SAVED, (b"content-type", b"application/json")], body)

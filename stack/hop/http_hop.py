@@ -1,0 +1,149 @@
+"""What every HTTP hop is made of: a service on the engine, with log, metrics, certificates, draining and statistics."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from stack.clock import Clock, settle
+from stack.config.base import HttpOptions
+from stack.config.listen import address
+from stack.errors import ConfigError
+from stack.hop.hop import AdminHandler, Bound, Readiness
+from stack.http.trust import Trust
+from stack.net import Net, ca
+from stack.net.context import Context
+from stack.net.server import Server
+from stack.net.service import Service
+from stack.net.tls import server_context
+from stack.telemetry.access_log import AccessLog
+from stack.telemetry.metrics import Metrics
+from stack.telemetry.requests import RequestMetrics
+
+_CLEAR: Final = ("http", "h2c")
+
+
+class HttpHop:
+    """A hop around one `Service`. Subclass it for what the hop owns besides: `on_start`, `on_stop`, `readiness` ..."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        config: HttpOptions,
+        service: Service,
+        *,
+        clock: Clock,
+        random: Random,
+        net: Net,
+        metrics: Metrics,
+        state_dir: Path,
+    ) -> None:
+        self.name, self.kind, self.config = name, kind, config
+        self.clock, self.random, self.net, self.metrics, self.state_dir = clock, random, net, metrics, state_dir
+        self.draining = False
+        self.listening: list[str] = []
+        self._began = clock.now()
+        self._stopped = False
+        self.access_log = AccessLog(config.access_log, hop=name, clock=clock)
+        finished = [RequestMetrics(metrics, name)]
+        self.context = Context(
+            service,
+            name=name,
+            clock=clock,
+            random=random,
+            tasks=net.tasks,
+            limits=config.limits,
+            timeouts=config.timeouts,
+            trust=Trust(config.trusted),
+            finished=[self.access_log, *finished] if self.access_log.lines.enabled else finished,
+        )
+        self.server = Server(self.context)
+        metrics.gauge(
+            "hopstack_requests_in_flight", "Requests being answered.", ("hop",),
+            lambda: [((name,), self.context.in_flight)],
+        )  # fmt: skip
+        metrics.gauge(
+            "hopstack_connections", "Open client connections.", ("hop",),
+            lambda: [((name,), len(self.context.connections))],
+        )  # fmt: skip
+
+    # What a hop overrides.
+
+    async def on_start(self) -> None:
+        """Before the first connection is accepted."""
+
+    async def on_stop(self) -> None:
+        """After the last connection is closed."""
+
+    def readiness(self) -> Readiness:
+        return Readiness(False, "draining") if self.draining else Readiness(True)
+
+    def stats(self) -> dict[str, Any]:
+        """Extend it: `{**super().stats(), "cache": ...}`."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "uptime_s": round(self.clock.now() - self._began, 3),
+            "listen": self.listening,
+            "server": asdict(self.server.statistics()),
+            "access_log": self.access_log.statistics(),
+        }
+
+    def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
+        return {}
+
+    # What the process calls.
+
+    async def start(self, sockets: Sequence[Bound]) -> None:
+        for bound in sockets:
+            if bound.scheme != "https" and bound.scheme not in _CLEAR:
+                raise ConfigError(f"--listen {bound.scheme}://: {self.kind} serves http, https and h2c")
+        tls = self._tls([bound.address[0] for bound in sockets if bound.scheme == "https"])
+        await self.on_start()
+        for bound in sockets:
+            await self.server.listen(bound.socket, tls if bound.scheme == "https" else None)
+            self.listening.append(f"{bound.scheme}://{address(*bound.address)}")
+
+    async def drain(self) -> None:
+        self.draining = True
+        await self.server.drain()
+
+    async def stop(self) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
+        self.draining = True
+        await self.server.close()
+        await settle(2)  # aborted connections end their exchanges
+        try:
+            await self.on_stop()
+        finally:
+            self.access_log.close()
+
+    def reopen_logs(self) -> None:
+        """After the log file was renamed (SIGUSR1)."""
+        self.access_log.reopen()
+
+    def _tls(self, hosts: Sequence[str]) -> ssl.SSLContext | None:
+        """For the https listeners: the certificate that is configured, else one that the local CA issues."""
+        if not hosts:
+            return None
+        config = self.config
+        if bool(config.cert) != bool(config.key):
+            missing = "--key" if config.cert else "--cert"
+            raise ConfigError(f"{missing} is missing: a certificate and its key are given together")
+        if config.cert:
+            return server_context(config.cert, config.key)
+        loopback = dict.fromkeys(
+            ["127.0.0.1", "::1", *(host for host in hosts if ipaddress.ip_address(host).is_loopback)]
+        )
+        cert, key = ca.issue(
+            self.state_dir, self.name.replace("/", "-"), [*config.server_names, "localhost"], [*loopback]
+        )
+        return server_context(cert, key)

@@ -48,6 +48,12 @@ def coding(accept_encoding: bytes | None, offered: Sequence[bytes]) -> bytes | N
     if not accept_encoding:
         # an absent field allows anything, an empty one nothing but identity
         return IDENTITY
+    if b";" not in accept_encoding:  # as browsers send it: no weights
+        named = {part.strip(b" \t") for part in accept_encoding.lower().split(b",")}
+        for name in offered:
+            if name in named or b"*" in named or (name == b"gzip" and b"x-gzip" in named):
+                return name
+        return IDENTITY
     weights = weighted(accept_encoding)
     for alias, name in _ALIASES.items():
         if alias in weights:

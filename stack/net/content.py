@@ -47,6 +47,9 @@ class Content:
         self._finish()
         return rest
 
+    def finished(self) -> bool:
+        return self.done
+
     def closed(self) -> bool:
         """The sender closed: whether the message is whole."""
         if self._left == CLOSE and not self.done:

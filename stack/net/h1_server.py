@@ -220,12 +220,11 @@ class H1ServerConnection(H1Sender):
 
     def _more(self, data: bytes) -> None:
         """Bytes while a request is being answered: its content, or the next request."""
-        if self._content is not None and not self._content.done:
-            if self._writable is None:
-                self.deadline = self._ctx.now() + self._ctx.timeouts.body
+        content = self._content
+        if content is not None and not content.done:
             data = self._feed(data)
-            if self._content.done and self._writable is None:
-                self.deadline = INFINITY
+            if self._writable is None:
+                self.deadline = INFINITY if content.finished() else self._ctx.now() + self._ctx.timeouts.body
         self._buffer += data
         if len(self._buffer) > self._ctx.limits.buffer:
             self._pause_reading()

@@ -1,0 +1,258 @@
+"""Sockets of a DNS server: datagrams, and streams of length-prefixed messages (RFC 1035 §4.2, RFC 7766)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable
+from typing import Any, Final, Protocol, cast
+
+from stack.clock import Clock
+from stack.net.sweeper import Sweeper
+from stack.net.tasks import Tasks
+
+MAX_WAITING: Final = 2000
+"""Datagrams that wait for their answers at one time; further ones that would have to wait are dropped, as a full
+socket buffer would."""
+MAX_PIPELINED: Final = 100
+"""Queries of one connection that wait for their answers; then no more is read from it."""
+
+
+class Answerer(Protocol):
+    """Gives the response to a message, at once or later; None for no response. Must not raise."""
+
+    def answer(self, message: bytes, client: str, protocol: str) -> bytes | None | Awaitable[bytes | None]: ...
+
+
+class DnsListener:
+    """Serves one address: any number of UDP and TCP sockets of it."""
+
+    def __init__(self, answerer: Answerer, *, clock: Clock, tasks: Tasks, idle: float, connections: int) -> None:
+        """`idle`: seconds after which a connection without a query is closed. `connections`: the most that are open;
+        the one that has been idle longest gives way to a new one."""
+        self.answerer = answerer
+        self.clock = clock
+        self.tasks = tasks
+        self.idle = idle
+        self.max_connections = connections
+        self.streams: set[_Stream] = set()
+        self.draining = False
+        self._datagrams: list[asyncio.DatagramTransport] = []
+        self._servers: list[asyncio.Server] = []
+        self._sweeper = Sweeper(clock, self.streams)
+        self.waiting = 0
+        self.dropped = 0
+        self.accepted = 0
+
+    async def listen(self, sock: socket.socket, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        """Serve `sock`, by its type. `ssl_context`: DNS over TLS (RFC 7858)."""
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        if sock.type == socket.SOCK_DGRAM:
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
+            self._datagrams.append(transport)
+            return
+        protocol = "tls" if ssl_context is not None else "tcp"
+        server = await loop.create_server(lambda: _Stream(self, protocol), sock=sock, ssl=ssl_context, backlog=512)
+        self._servers.append(server)
+        self._sweeper.start()
+
+    async def drain(self, within: float) -> None:
+        """Accept nothing more; answer what was asked, at most `within` seconds."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for transport in self._datagrams:
+            if not self.waiting:
+                transport.close()
+        for stream in list(self.streams):
+            stream.close_when_done()
+        deadline = self.clock.now() + within
+        while (self.waiting or self.streams) and self.clock.now() < deadline:
+            await self.clock.sleep(0.02)
+        await self.close()
+
+    async def close(self) -> None:
+        self._sweeper.stop()
+        for server in self._servers:
+            server.close()
+        for transport in self._datagrams:
+            transport.close()
+        for stream in list(self.streams):
+            stream.abort()
+        self._servers.clear()
+        self._datagrams.clear()
+        await asyncio.sleep(0)  # transports let go of their sockets in the loop's next round
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "connections": len(self.streams),
+            "connections_accepted": self.accepted,
+            "waiting": self.waiting,
+            "dropped": self.dropped,
+        }
+
+    def make_room(self) -> None:
+        if len(self.streams) > self.max_connections:
+            min(self.streams, key=lambda stream: (stream.waiting > 0, stream.deadline)).abort()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    __slots__ = ("_answer", "_listener", "_transport")
+
+    def __init__(self, listener: DnsListener) -> None:
+        self._listener = listener
+        self._answer = listener.answerer.answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        response = self._answer(data, addr[0], "udp")
+        if response is None:
+            return
+        if isinstance(response, bytes):
+            self._send(response, addr)
+        elif self._listener.waiting >= MAX_WAITING or self._listener.draining:
+            self._listener.dropped += 1
+            if asyncio.iscoroutine(response):
+                response.close()
+        else:
+            self._listener.waiting += 1
+            self._listener.tasks.spawn(self._later(response, addr), name="dns-udp")
+
+    async def _later(self, response: Awaitable[bytes | None], addr: tuple[Any, ...]) -> None:
+        try:
+            message = await response
+        finally:
+            self._listener.waiting -= 1
+        if message is not None:
+            self._send(message, addr)
+
+    def _send(self, message: bytes, addr: tuple[Any, ...]) -> None:
+        try:
+            self._transport.sendto(message, addr)
+        except (OSError, ValueError):
+            # a source nothing can be sent to, such as port 0: forged
+            self._listener.dropped += 1
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error for something we sent: the client has gone."""
+
+
+class _Stream(asyncio.Protocol):
+    """One connection. Queries are answered as they come, in whatever order their answers are ready (RFC 7766 §7)."""
+
+    __slots__ = (
+        "_buffer",
+        "_client",
+        "_closing",
+        "_listener",
+        "_paused",
+        "_protocol",
+        "_transport",
+        "deadline",
+        "waiting",
+    )
+
+    def __init__(self, listener: DnsListener, protocol: str) -> None:
+        self._listener = listener
+        self._protocol = protocol
+        self._buffer = b""
+        self._client = ""
+        self._closing = False
+        self._paused = False
+        self.waiting = 0
+        self.deadline = float("inf")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if peer else ""
+        listener = self._listener
+        listener.accepted += 1
+        listener.streams.add(self)
+        self._touch()
+        listener.make_room()
+
+    def _touch(self) -> None:
+        self.deadline = self._listener.clock.now() + self._listener.idle
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer + data if self._buffer else data
+        at, end = 0, len(buffer)
+        out: list[bytes] = []
+        while end - at >= 2:
+            size = buffer[at] << 8 | buffer[at + 1]
+            if end - at - 2 < size:
+                break
+            message = buffer[at + 2 : at + 2 + size]
+            at += 2 + size
+            self._touch()  # only a whole query counts: bytes that trickle in keep nothing open
+            response = self._listener.answerer.answer(message, self._client, self._protocol)
+            if isinstance(response, bytes):
+                out.append(len(response).to_bytes(2, "big") + response)
+            elif response is None:
+                # nothing sensible comes over this connection (RFC 7766 §6.2.4 lets a server close it)
+                self._closing = True
+                break
+            else:
+                self.waiting += 1
+                self._listener.tasks.spawn(self._later(response), name="dns-tcp")
+        self._buffer = buffer[at:]
+        if out:
+            self._transport.write(b"".join(out))
+        if self._closing:
+            self._close_if_done()
+        elif self.waiting >= MAX_PIPELINED:
+            self._transport.pause_reading()
+
+    async def _later(self, response: Awaitable[bytes | None]) -> None:
+        try:
+            message = await response
+        finally:
+            self.waiting -= 1
+        if message is not None and not self._transport.is_closing():
+            self._transport.write(len(message).to_bytes(2, "big") + message)
+        if self._closing:
+            self._close_if_done()
+        else:
+            self._touch()
+            if not self._paused and not self._transport.is_closing() and self.waiting < MAX_PIPELINED:
+                self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self._paused = True  # the client does not read its answers: ask it for no more queries
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """Half-closed: what was asked is still answered."""
+        self._closing = True
+        self._close_if_done()
+        return self._protocol == "tcp" and self.waiting > 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.streams.discard(self)
+
+    def expire(self) -> None:
+        if self.waiting:
+            self._touch()
+        else:
+            self.abort()
+
+    def close_when_done(self) -> None:
+        self._closing = True
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if not self.waiting:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._listener.streams.discard(self)
+        self._transport.abort()

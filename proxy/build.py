@@ -1,0 +1,174 @@
+"""From options to a running reverse proxy. All that is wrong with the options is said here, in one line."""
+
+from __future__ import annotations
+
+import random as random_
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from proxy.codecs.coder import Coder
+from proxy.compression import Compressor
+from proxy.config import Compression, Config
+from proxy.handler import Proxy
+from proxy.prober import Prober
+from proxy.rules.compression import Policy, Types
+from proxy.static import StaticFiles
+from stack.clock import Clock
+from stack.config.base import PoolLimits, UpstreamTimeouts
+from stack.errors import ConfigError
+from stack.hop.hop import Readiness
+from stack.hop.http_hop import HttpHop
+from stack.http.dates import http_date
+from stack.net import Net
+from stack.net.pool import Pool, Upstream
+from stack.net.tls import client_context
+from stack.telemetry.metrics import Metrics
+
+KIND = "proxy"
+
+
+def build(
+    config: Config, *, clock: Clock, random: random_.Random, net: Net, metrics: Metrics, state_dir: Path
+) -> ProxyHop:
+    """Without I/O on the network; certificates and the static directory are looked at. Raises ConfigError."""
+    name = config.name or KIND
+    upstream, authority = app(config)
+    types = listed(config.compression)
+    pool = net.pool(upstream, limits=config.upstream_pool, timeouts=config.upstream_timeouts)
+    service = Proxy(
+        name=name,
+        app=pool,
+        app_name=upstream.name,
+        static=_static(config, name, types, clock, random),
+        compressor=_compressor(config.compression, types) if config.compress else None,
+        date=lambda: http_date(clock.time()),
+    )
+    prober = _prober(config, name, upstream, authority, clock, net) if config.health else None
+    hop = ProxyHop(
+        name, KIND, config, service, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir
+    )
+    hop.attach(pool, prober)
+    return hop
+
+
+class ProxyHop(HttpHop):
+    """The process's view of the proxy: readiness and statistics."""
+
+    _pool: Pool
+    _prober: Prober | None
+
+    def attach(self, pool: Pool, prober: Prober | None) -> None:
+        self._pool, self._prober = pool, prober
+
+    async def on_start(self) -> None:
+        if self._prober is not None:
+            self.net.tasks.spawn(self._prober.run(), name=f"{self.name} asks its app's health")
+
+    def readiness(self) -> Readiness:
+        own = super().readiness()
+        return own if self._prober is None or not own.ready else self._prober.readiness
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            **super().stats(),
+            "upstream": {
+                "name": self._pool.upstream.name,
+                "address": f"{self._pool.upstream.host}:{self._pool.upstream.port}",
+                "pool": msgspec.to_builtins(self._pool.statistics()),
+                "health": None if self._prober is None else msgspec.to_builtins(self._prober.statistics()),
+            },
+        }
+
+
+def app(config: Config) -> tuple[Upstream, bytes]:
+    """The app's place, and its authority."""
+    text = config.upstream
+    name, mark, url = text.partition("=")
+    if not mark or "://" in name:
+        name, url = "", text
+    remedy = "give the app as --upstream http://HOST:PORT or NAME=http://HOST:PORT"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"upstream {text!r}: {error}; {remedy}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"upstream {text!r} is no http or https address; {remedy}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+        raise ConfigError(f"upstream {text!r}: a path, query or user has no place there; {remedy}")
+    tls = client_context(config.upstream_ca or None) if parts.scheme == "https" else None
+    port = port or (443 if tls is not None else 80)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Upstream(name or address, host, port, tls=tls), address.encode("ascii", "replace")
+
+
+def listed(options: Compression) -> Types:
+    try:
+        return Types(options.types)
+    except ValueError as error:
+        raise ConfigError(f"compression.types: {error} is no media type; write text/html, text/* or *+json") from None
+
+
+def _compressor(options: Compression, types: Types) -> Compressor:
+    coders = {coding: _coder(coding, options) for coding in options.codings}
+    policy = Policy(tuple(coding.encode("ascii") for coding in coders), options.minimum, types)
+    return Compressor(policy, {coding.encode("ascii"): coder for coding, coder in coders.items()})
+
+
+def _coder(coding: str, options: Compression) -> Coder:
+    """Each library is loaded only where it is used."""
+    if coding == "br":
+        from proxy.codecs.br import Brotli
+
+        return Brotli(options.br_level)
+    if coding == "zstd":
+        from proxy.codecs.zstd import Zstd
+
+        return Zstd(options.zstd_level)
+    if coding == "gzip":
+        from proxy.codecs.gzip import Gzip
+
+        return Gzip(options.gzip_level)
+    raise ConfigError(f"compression.codings: {coding!r} is not offered; choose among zstd, br and gzip")
+
+
+def _static(config: Config, name: str, types: Types, clock: Clock, random: random_.Random) -> StaticFiles | None:
+    if not config.static:
+        return None
+    prefix = config.static_prefix
+    if not (prefix.startswith("/") and prefix.endswith("/")) or not prefix.isascii() or "//" in prefix:
+        raise ConfigError(f"static_prefix {prefix!r}: it begins and ends with a slash, as /static/")
+    if not Path(config.static).is_dir():
+        raise ConfigError(f"static {config.static!r} is no directory; give the one that holds the built files")
+    return StaticFiles(
+        str(Path(config.static).absolute()),
+        prefix=prefix.encode("ascii"),
+        max_age=config.static_max_age,
+        compressible=types,
+        hop=name,
+        time=clock.time,
+        random=random,
+    )
+
+
+def _prober(config: Config, name: str, upstream: Upstream, authority: bytes, clock: Clock, net: Net) -> Prober:
+    if not config.health.startswith("/") or not config.health.isascii() or not config.health.isprintable():
+        raise ConfigError(f"health {config.health!r}: it is a path of the app, as /health")
+    timeout = config.health_timeout
+    return Prober(
+        net.pool(  # its own: a pool that is full of slow requests says nothing of the app's health
+            upstream,
+            limits=PoolLimits(connections=1, idle=1, waiting=1),
+            timeouts=UpstreamTimeouts(connect=timeout, head=timeout, body=timeout),
+        ),
+        name=name,
+        app_name=upstream.name,
+        authority=authority,
+        path=config.health,
+        interval=config.health_interval,
+        timeout=timeout,
+        clock=clock,
+    )

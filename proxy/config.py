@@ -1,0 +1,79 @@
+"""What a reverse proxy is configured with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from stack.config.base import Bytes, Count, HttpOptions, Options, PoolLimits, Seconds, UpstreamTimeouts
+
+COMPRESSIBLE = (
+    "text/*",
+    "*+json",
+    "*+xml",
+    "application/json",
+    "application/javascript",
+    "application/x-javascript",
+    "application/xml",
+    "application/x-ndjson",
+    "application/wasm",
+    "application/vnd.ms-fontobject",
+    "font/otf",
+    "font/ttf",
+    "image/bmp",
+    "image/vnd.microsoft.icon",
+    "image/x-icon",
+)
+
+
+class Compression(Options, frozen=True, kw_only=True):
+    """What is compressed, and how hard."""
+
+    codings: Annotated[
+        tuple[str, ...],
+        Meta(description="Content codings offered; the first settles where a client likes several equally. Repeats."),
+    ] = ("zstd", "br", "gzip")
+    minimum: Annotated[
+        Bytes, Meta(description="Content shorter than this is left alone; one of unknown length is not.")
+    ] = 1024
+    types: Annotated[
+        tuple[str, ...], Meta(description="Media types to compress, such as text/html, text/* or *+json. Repeats.")
+    ] = COMPRESSIBLE
+    br_level: Annotated[
+        int, Meta(ge=0, le=11, description="Brotli's quality. 4 and 5 answer in time, 11 does not.")
+    ] = 4
+    zstd_level: Annotated[int, Meta(ge=1, le=19, description="Zstandard's level.")] = 3
+    gzip_level: Annotated[
+        int, Meta(ge=1, le=9, description="Gzip's level: up to 3 by isal where installed, else by zlib.")
+    ] = 2
+
+
+class Config(HttpOptions, frozen=True, kw_only=True):
+    upstream: Annotated[
+        str, Meta(description="The app, as [NAME=]http://HOST:PORT or https. The name stands in the log.")
+    ] = ""
+    upstream_ca: Annotated[
+        str, Meta(description="Authority (PEM) an https app is verified against. Empty: the system's authorities.")
+    ] = ""
+    upstream_pool: PoolLimits = PoolLimits()
+    upstream_timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    health: Annotated[
+        str,
+        Meta(description="Path of the app that readiness follows: ready while it answers 2xx. Empty: always ready."),
+    ] = "/health"
+    health_interval: Annotated[
+        Seconds, Meta(description="Between two looks at a ready app; at another one a fifth of it.")
+    ] = 1.0
+    health_timeout: Annotated[Seconds, Meta(description="For an answer of the app's health; then it is not ready.")] = (
+        2.0
+    )
+    compress: Annotated[bool, Meta(description="Compress responses.")] = True
+    compression: Compression = Compression()
+    static: Annotated[str, Meta(description="Directory of static files. Empty: all requests go to the app.")] = ""
+    static_prefix: Annotated[
+        str, Meta(description="Path under which the static files are; begins and ends with a slash.")
+    ] = "/static/"
+    static_max_age: Annotated[
+        Count, Meta(description="Seconds that a static file keeps whose name has no content hash.", extra={"unit": "s"})
+    ] = 300

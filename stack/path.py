@@ -9,7 +9,19 @@ HOPS = ("dns_server", "cdn_edge", "loadbalancer", "proxy", "appserver")
 
 STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "dns_server": {
-        "answer": ("answered", "referral", "nxdomain", "nodata", "refused", "formerr", "notimp", "badvers", "servfail"),
+        "answer": (
+            "answered",
+            "referral",
+            "nxdomain",
+            "nodata",
+            "refused",
+            "formerr",
+            "notimp",
+            "badvers",
+            "servfail",
+            "yxdomain",
+            "notauth",
+        ),
         "cache": ("hit", "miss"),
         "walk": ("walked", "failed"),
     },
@@ -32,12 +44,22 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "loadbalancer": {
-        "choose": ("chosen", "none"),
+        "choose": ("chosen", "panic", "none"),
         "attempt": ("answered", "refused", "timeout", "failed", "bad-status"),
     },
     "proxy": {
         "route": ("app", "static", "none"),
-        "serve": ("file", "precompressed", "not-modified", "partial", "not-found", "forbidden", "unsatisfiable"),
+        "serve": (
+            "file",
+            "precompressed",
+            "not-modified",
+            "partial",
+            "not-found",
+            "forbidden",
+            "unsatisfiable",
+            "precondition-failed",
+            "method",
+        ),
         "forward": ("answered", "failed"),
         "compress": (
             "br",

@@ -227,7 +227,7 @@ def _extended(
     """
     chain, plain = claims.get(b"forwarded"), claims.get(b"x-forwarded-for")
     if chain is None and plain is not None:
-        nodes = [node_address(part.strip(b" \t")) for part in plain.split(b",")]
+        nodes = [node_address(part) for part in split_list(plain)]
         chain = b", ".join(b"for=" + _node(node) for node in nodes)
     elif plain is None and chain is not None:
         elements = [split_params(element) for element in split_list(chain)]

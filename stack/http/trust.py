@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 from stack.errors import ConfigError
 from stack.http.fields import split_list, split_params
-from stack.http.message import Field, combined
+from stack.http.message import Field
 
-_REMEMBERED = 4096
+_REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 256
 
 
 class Trust:
     """The peers that are believed. A trusted peer must itself overwrite or extend Forwarded and X-Forwarded-For."""
 
-    __slots__ = ("_known", "_networks")
+    __slots__ = ("_clients", "_known", "_networks")
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
         """`networks`: addresses or networks such as `10.0.0.0/8`, `::1`. ConfigError for anything else."""
@@ -27,28 +29,51 @@ class Trust:
                 remedy = "give an address or a network such as 10.0.0.0/8 or ::1"
                 raise ConfigError(f"trusted: {error}; {remedy}") from None
         self._known: dict[str, bool] = {}
+        self._clients: dict[tuple[str, bytes, bytes], str] = {}
 
     def believes(self, address: str) -> bool:
         """Whether `address` is in one of the networks. What is no IP address (a Unix socket's peer) is not."""
         known = self._known.get(address)
         if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
             parsed = _address(address)
             known = parsed is not None and any(parsed in network for network in self._networks)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
             self._known[address] = known
         return known
 
     def client(self, peer_address: str, fields: Iterable[Field]) -> str:
         """The nearest address that no trusted peer vouches for; when all are trusted, the farthest.
 
-        Read from the near end, because each hop appends: what stands beyond the first untrusted address is that
-        client's own word. An element that names no address (`unknown`, `_hidden`, junk) ends the walk.
+        Forwarded is read if there is one, X-Forwarded-For otherwise. An element that names no address (`unknown`,
+        `_hidden`, junk) ends the walk.
         """
-        nearest = peer_address
         if not self.believes(peer_address):
-            return nearest
-        for address in _claimed(fields):
+            return peer_address
+        chain, plain = b"", b""
+        for name, value in fields:
+            if name == b"forwarded":
+                chain = chain + b", " + value if chain else value
+            elif name == b"x-forwarded-for":
+                plain = plain + b", " + value if plain else value
+        if chain:
+            plain = b""
+        elif not plain:
+            return peer_address
+        # the same few clients come back request after request, and reading a chain costs more than a hop may
+        key = (peer_address, chain, plain)
+        found = self._clients.get(key)
+        if found is None:
+            found = self._walk(peer_address, _forwarded(chain) if chain else _forwarded_for(plain))
+            if len(chain) + len(plain) <= _LONGEST_REMEMBERED:
+                if len(self._clients) >= _REMEMBERED:
+                    self._clients.clear()
+                self._clients[key] = found
+        return found
+
+    def _walk(self, nearest: str, claimed: Iterable[str | None]) -> str:
+        """From the near end, because each hop appends: beyond the first untrusted address is that client's own word."""
+        for address in claimed:
             if address is None:
                 break
             nearest = address
@@ -57,18 +82,14 @@ class Trust:
         return nearest
 
 
-def _claimed(fields: Iterable[Field]) -> Iterator[str | None]:
-    """The addresses that were forwarded for, nearest first; None for an element without one."""
-    fields = list(fields)
-    forwarded = combined(fields, b"forwarded")
-    if forwarded is not None:
-        for element in reversed(split_list(forwarded)):
-            yield node_address(split_params(element).get(b"for", b""))
-        return
-    forwarded_for = combined(fields, b"x-forwarded-for")
-    if forwarded_for is not None:
-        for element in reversed(forwarded_for.split(b",")):
-            yield node_address(element.strip(b" \t"))
+def _forwarded(value: bytes) -> Iterator[str | None]:
+    for element in reversed(split_list(value)):
+        yield node_address(split_params(element).get(b"for", b""))
+
+
+def _forwarded_for(value: bytes) -> Iterator[str | None]:
+    for element in reversed(split_list(value)):
+        yield node_address(element)
 
 
 def node_address(node: bytes) -> str | None:

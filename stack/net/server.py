@@ -49,13 +49,17 @@ class Server:
         self._listeners.append(listener)
         self._sweeper.start()
 
-    async def drain(self) -> None:
-        """Stop accepting, let requests in flight end within the drain time, then cut off the rest."""
-        context = self.context
-        context.draining = True
+    def stop_accepting(self) -> None:
+        """The listeners are closed, and from now on every response says that its connection closes."""
+        self.context.draining = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+
+    async def drain(self) -> None:
+        """Stop accepting, let requests in flight end within the drain time, then cut off the rest."""
+        context = self.context
+        self.stop_accepting()
         for connection in list(context.connections):
             connection.drain()
         until = context.now() + context.timeouts.drain

@@ -1,0 +1,28 @@
+"""The numbers of HTTP/2: frame types, flags, error codes, sizes (RFC 9113 §6, §7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""RFC 9113 §3.4."""
+FRAME: Final = 16384
+"""Bytes of a frame's payload, in and out: SETTINGS_MAX_FRAME_SIZE is left at its smallest, which is fair to all."""
+WINDOW: Final = 65535
+LAST_STREAM: Final = 2**31 - 1
+
+# RFC 9113 §6
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, END_HEADERS, PADDED, HAS_PRIORITY = 0x1, 0x4, 0x8, 0x20
+
+# RFC 9113 §7
+NO_ERROR: Final = 0x0
+PROTOCOL_ERROR: Final = 0x1
+INTERNAL_ERROR: Final = 0x2
+FLOW_CONTROL_ERROR: Final = 0x3
+STREAM_CLOSED: Final = 0x5
+FRAME_SIZE_ERROR: Final = 0x6
+REFUSED_STREAM: Final = 0x7
+CANCEL: Final = 0x8
+COMPRESSION_ERROR: Final = 0x9
+ENHANCE_YOUR_CALM: Final = 0xB

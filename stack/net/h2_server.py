@@ -1,0 +1,463 @@
+"""One downstream HTTP/2 connection: requests in, responses out, many at a time (RFC 9113)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from functools import partial
+from typing import Final, cast
+
+from stack.errors import ClientGone, ContentTooLarge, HopError, RequestTimeout
+from stack.http import h2_wire as wire
+from stack.http.h2 import Connection
+from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Reset, Trailers
+from stack.http.h2_fields import Malformed, RequestHead, request_head, response_list, trailer_fields, trailer_list
+from stack.http.message import Fields, Peer, Request, Response, get, has_no_content
+from stack.net.context import Context
+from stack.net.h2_connection import INFINITY, H2Transport
+from stack.net.h2_stream import ServerStream
+
+GRACE: Final = 1.0
+"""Seconds between the two GOAWAYs of a drain at most: a round trip, usually."""
+
+
+class H2ServerConnection(H2Transport):
+    """See `stack.net.context.Connection`."""
+
+    __slots__ = (
+        "_ctx", "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams", "peer", "scheme",
+    )  # fmt: skip
+
+    def __init__(self, context: Context, peer: Peer, scheme: bytes) -> None:
+        limits = context.limits
+        super().__init__(
+            Connection(is_client=False, streams=limits.streams, window=limits.buffer, max_head=limits.head),
+            now=context.now,
+            send_timeout=context.timeouts.send,
+        )
+        self._ctx = context
+        self.peer = peer
+        self.scheme = scheme
+        self._streams: dict[int, ServerStream] = {}
+        self._served = 0
+        self._draining = False
+        """No more requests are to come."""
+        self._last_step = INFINITY
+        """When the second GOAWAY of a drain is due at the latest."""
+        self._idle_since = self._partial_since = context.now()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._ctx.connections.add(self)
+        self._ctx.connection_counts["h2"] += 1
+        self._arm(self._now() + self._ctx.timeouts.head)
+        if self._ctx.draining:
+            self.drain()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._ctx.connections.discard(self)
+        self._closing = True
+        self.deadline = INFINITY
+        for stream in list(self._streams.values()):
+            self._gone(stream, "client-gone", ClientGone())
+
+    def _batch_ended(self, progress: bool, now: float) -> None:
+        if not self._h2.partial:
+            self._partial_since = INFINITY
+        elif progress or self._partial_since == INFINITY:
+            self._partial_since = now
+            self._arm(now + self._ctx.timeouts.head)
+
+    # A request comes in.
+
+    def _on(self, event: Event, now: float) -> None:
+        if isinstance(event, Head):
+            self._begin(event, now)
+        elif isinstance(event, Data):
+            self._content(event, now)
+        elif isinstance(event, Trailers):
+            self._trailers(event, now)
+        elif isinstance(event, Reset):
+            if (stream := self._streams.get(event.stream)) is not None:
+                stream.exchange.detail = event.reason
+                self._gone(stream, "client-gone" if event.by_peer else "refused", ClientGone())
+        elif isinstance(event, Acknowledged):
+            self._second_goaway()
+        elif isinstance(event, Failed):
+            for stream in list(self._streams.values()):
+                stream.exchange.detail = event.reason
+                self._gone(stream, "refused", ClientGone())
+            self._close(linger=True)
+        elif isinstance(event, Away):
+            self._draining = True
+            if not self._streams:
+                self._close()
+
+    def _begin(self, event: Head, now: float) -> None:
+        ctx = self._ctx
+        limits = ctx.limits
+        try:
+            head = request_head(event.fields, max_head=limits.head, max_fields=limits.fields, max_target=limits.target)
+            if event.ended and head.length:
+                raise Malformed("content-length, and no content")  # §8.1.1
+            if limits.body and head.length and head.length > limits.body:
+                raise ContentTooLarge(f"At most {limits.body} bytes of content are taken.")
+        except Malformed as error:
+            self._refuse_stream(event, str(error), now)
+            return
+        except HopError as error:
+            self._refuse(event, error)
+            return
+        self._served += 1
+        stream = ServerStream(self, event.stream, head.length, now)
+        stream.request = request = self._request(head, stream)
+        if not event.ended:
+            request.body = stream.expect_content(
+                limits.buffer, request.trailers, expects_continue=head.expects_continue
+            )
+            self._arm(now + ctx.timeouts.body)
+        stream.exchange = ctx.begin(request)
+        self._streams[event.stream] = stream
+        if limits.requests and self._served >= limits.requests:
+            self.drain()
+        self._answer(stream)
+
+    def _request(self, head: RequestHead, stream: ServerStream) -> Request:
+        return Request(
+            head.method,
+            head.target,
+            head.fields,
+            authority=head.authority,
+            scheme=self.scheme,
+            version=b"2",
+            peer=self.peer,
+            interim=stream.interim,
+        )
+
+    def _refuse_stream(self, event: Head, reason: str, now: float) -> None:
+        """Not a request: no service sees it. A stream error (§8.1.1); the log says why."""
+        exchange = self._ctx.begin(self._nothing(event))
+        exchange.termination, exchange.detail = "refused", reason
+        later = self._h2.fault(event.stream, now)
+        self._h2.release(event.stream)
+        self._ctx.end(exchange)
+        for more in later:
+            self._on(more, now)
+
+    def _refuse(self, event: Head, error: HopError) -> None:
+        """A request that is answered without asking the service."""
+        stream = ServerStream(self, event.stream, None, 0.0)
+        stream.request = self._nothing(event)
+        stream.exchange = self._ctx.begin(stream.request)
+        stream.exchange.termination = "refused"
+        self._streams[event.stream] = stream
+        self._send_whole(stream, self._ctx.error(error, None, stream.exchange))
+
+    def _nothing(self, event: Head) -> Request:
+        method = get(event.fields, b":method") or b"-"
+        return Request(method, b"-", [], authority=b"", scheme=self.scheme, version=b"2", peer=self.peer)
+
+    def _content(self, event: Data, now: float) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is None or stream.incoming is None:
+            self._h2.credit(event.stream, event.size)
+            return
+        stream.owed += event.size
+        stream.credit(event.size - len(event.content))  # padding is nobody's
+        stream.received_at = now
+        if not stream.length.take(len(event.content)) or (event.ended and not stream.length.complete()):
+            self._mismatch(stream, now)
+            return
+        limit = self._ctx.limits.body
+        if limit and stream.length.received > limit:
+            # what follows is neither kept nor credited
+            stream.incoming.fail(ContentTooLarge(f"At most {limit} bytes of content are taken."))
+            return
+        if event.content:
+            stream.incoming.feed(event.content)
+        if event.ended:
+            stream.incoming.end()
+
+    def _trailers(self, event: Trailers, now: float) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is None or stream.incoming is None:
+            return
+        try:
+            trailers = trailer_fields(event.fields, max_fields=self._ctx.limits.fields)
+        except Malformed as error:
+            self._faulty(stream, str(error), now)
+            return
+        if not stream.length.complete():
+            self._mismatch(stream, now)
+            return
+        stream.request.trailers += trailers
+        stream.incoming.end()
+
+    def _mismatch(self, stream: ServerStream, now: float) -> None:
+        self._faulty(stream, "the content is not as long as content-length says", now)  # §8.1.1
+
+    def _faulty(self, stream: ServerStream, reason: str, now: float) -> None:
+        stream.exchange.detail = reason
+        later = self._h2.fault(stream.id, now)
+        self._gone(stream, "refused", ClientGone("The request is malformed."))
+        for more in later:
+            self._on(more, now)
+
+    # A response goes out.
+
+    def _answer(self, stream: ServerStream) -> None:
+        ctx = self._ctx
+        try:
+            result = ctx.service.handle(stream.request, stream.exchange)
+        except Exception as error:
+            result = ctx.error(error, stream.request, stream.exchange)
+        if isinstance(result, Response):
+            if isinstance(result.body, bytes):
+                self._send_whole(stream, result)
+                return
+            stream.response = result
+            stream.task = ctx.tasks.spawn(self._send_stream(stream, result), name=f"{ctx.name}.response")
+        else:
+            stream.waits_for = result
+            stream.task = ctx.tasks.spawn(self._wait(stream, result), name=f"{ctx.name}.request")
+        stream.task.add_done_callback(partial(self._task_done, stream))
+
+    async def _wait(self, stream: ServerStream, answer: Awaitable[Response]) -> None:
+        """The one task of a request that waits."""
+        stream.waits_for = None
+        try:
+            response = await answer
+        except Exception as error:
+            response = self._ctx.error(error, stream.request, stream.exchange)
+        if not isinstance(response.body, bytes):
+            await self._send_stream(stream, response)
+        elif not stream.gone:
+            self._send_whole(stream, response)
+
+    def _task_done(self, stream: ServerStream, task: asyncio.Task[None]) -> None:
+        """Also of a task that was cancelled before its first step, which no `finally` of its own sees."""
+        stream.task = None
+        if stream.waits_for is not None and (close := getattr(stream.waits_for, "close", None)) is not None:
+            close()
+        if stream.response is not None and not isinstance(stream.response.body, bytes):
+            self._ctx.tasks.spawn(stream.response.body.aclose(), name=f"{self._ctx.name}.unread")
+        if not stream.queued:
+            if not stream.gone and self._h2.sending(stream.id):
+                self._h2.reset(stream.id, wire.INTERNAL_ERROR)
+            self._finish(stream)
+
+    def _send_head(self, stream: ServerStream, response: Response, more: Fields, *, ended: bool) -> None:
+        """ValueError when a field is not well-formed. From here on the response cannot be taken back."""
+        added = self._ctx.added(response, stream.exchange)
+        fields = response_list(response.status, response.block, response.fields, added + more)
+        stream.exchange.status = response.status
+        stream.responded = True
+        self._h2.send_head(stream.id, fields, ended=ended)
+
+    def _send_whole(self, stream: ServerStream, response: Response) -> None:
+        body = cast(bytes, response.body)
+        more: Fields = []
+        no_content = has_no_content(stream.request.method, response.status)
+        if (body or not no_content) and response.get(b"content-length") is None and response.status not in (204, 304):
+            more.append((b"content-length", b"%d" % len(body)))
+        if no_content:
+            body = b""
+        trailers = [] if no_content or not response.trailers else trailer_list(response.trailers)
+        ended = not body and not trailers
+        try:
+            self._send_head(stream, response, more, ended=ended)
+        except ValueError as error:
+            bad = HopError(private=f"response to {stream.request!r}: {error}")
+            self._send_whole(stream, self._ctx.error(bad, stream.request, stream.exchange))
+            return
+        stream.queued = True
+        if ended:
+            self._sent(stream.id)
+        else:
+            self._outbox.put(stream.sending, body, ended=True, trailers=trailers)
+        self._soon()
+
+    async def _send_stream(self, stream: ServerStream, response: Response) -> None:
+        """Head and content as it comes. Content that breaks off is visibly cut: by RST_STREAM."""
+        stream.response = None
+        body = response.body
+        assert not isinstance(body, bytes)
+        try:
+            if stream.gone:
+                return
+            if has_no_content(stream.request.method, response.status):
+                stream.queued = True
+                self._send_head(stream, response, [], ended=True)
+                self._sent(stream.id)
+                self._soon()
+                return
+            declared = response.get(b"content-length")
+            left = INFINITY if declared is None else int(declared)
+            self._send_head(stream, response, [], ended=False)
+            self._soon()
+            async for piece in body:
+                if not piece:
+                    continue
+                if (left := left - len(piece)) < 0:
+                    raise HopError(private="the content is longer than its content-length")
+                whole = self._outbox.put(stream.sending, piece)
+                self._flush()
+                if not whole:
+                    await self._outbox.wait(stream.sending)
+            if left > 0 and declared is not None:
+                raise HopError(private="the content is shorter than its content-length")
+            trailers = trailer_list(response.trailers)
+            stream.queued = True
+            self._outbox.put(stream.sending, b"", ended=True, trailers=trailers)
+            self._soon()
+        except Exception as error:
+            self._cut(stream, error)
+        finally:
+            await body.aclose()
+
+    def _cut(self, stream: ServerStream, error: Exception) -> None:
+        exchange = stream.exchange
+        if stream.gone:
+            return
+        if not stream.responded:
+            stream.queued = False
+            self._send_whole(stream, self._ctx.error(error, stream.request, exchange))
+            return
+        self._h2.reset(stream.id, wire.INTERNAL_ERROR)
+        if isinstance(error, HopError):
+            exchange.proxy_status = error.proxy_status
+            exchange.termination = "upstream-cut"
+            exchange.detail = error.private or error.detail
+        else:
+            exchange.termination = "failed"
+            self._ctx.error(error, exchange.request, exchange)
+        self._soon()
+
+    def send_interim(self, stream: ServerStream, status: int, fields: Fields) -> None:
+        """100, 102 and 103 ahead of the final response (RFC 9110 §15.2)."""
+        if not stream.responded and self._h2.sending(stream.id):
+            self._h2.send_head(stream.id, response_list(status, None, fields, ()), ended=False)
+            self._soon()
+
+    def credit(self, stream: ServerStream, size: int) -> None:
+        self._h2.credit(stream.id, size)
+        self._soon()
+
+    # The end of a stream.
+
+    def _sent(self, stream_id: int) -> None:
+        """The end of a response is on its way."""
+        if (stream := self._streams.get(stream_id)) is not None:
+            if not self._h2.ended(stream_id):
+                self._h2.reset(stream_id, wire.NO_ERROR)  # §8.1: answered early; the rest is not wanted
+            self._finish(stream, answered=True)
+
+    def _gone(self, stream: ServerStream, termination: str, error: HopError) -> None:
+        """Nobody waits for the response any more."""
+        if stream.gone:
+            return
+        stream.gone = True
+        stream.exchange.termination = stream.exchange.termination or termination
+        self._outbox.discard(stream.id, error)
+        if stream.incoming is not None:
+            stream.incoming.fail(error)
+        if stream.task is not None:
+            stream.queued = False
+            stream.task.cancel()
+        else:
+            self._finish(stream)
+
+    def _finish(self, stream: ServerStream, *, answered: bool = False) -> None:
+        """Once for every stream: its resources, and the exchange's end."""
+        if self._streams.pop(stream.id, None) is None:
+            return
+        self._h2.credit(stream.id, stream.owed)
+        stream.owed = 0
+        stream.gone = True
+        self._h2.release(stream.id, answered=answered)
+        exchange = stream.exchange
+        exchange.bytes_in = stream.length.received
+        exchange.bytes_out = stream.sending.sent
+        self._ctx.end(exchange)
+        if not self._streams and not self._closing:
+            self._idle_since = self._now()
+            self._arm(self._idle_since + self._ctx.timeouts.idle)
+            if self._draining and self._last_step == INFINITY:
+                self._close()
+        self._soon()
+
+    # What the server asks for, and what time brings.
+
+    def drain(self) -> None:
+        """In two steps (§6.8): a request that is on its way here while we say so is still answered."""
+        if self._draining or self._closing:
+            return
+        self._draining = True
+        self._h2.go_away(last=False)
+        self._h2.ping()
+        self._last_step = self._now() + GRACE
+        self._arm(self._last_step)
+        self._soon()
+
+    def _second_goaway(self) -> None:
+        if self._last_step == INFINITY:
+            return
+        self._last_step = INFINITY
+        self._h2.go_away()
+        if not self._streams:
+            self._close()
+        self._soon()
+
+    def abort(self) -> None:
+        for stream in self._streams.values():
+            stream.exchange.termination = stream.exchange.termination or "drained"
+        self._abort()
+
+    def expire(self) -> None:
+        self.deadline = INFINITY
+        if self._closing:
+            self._abort()
+            return
+        now = self._now()
+        self._expire_connection(now)
+        if not self._closing:
+            self._expire_streams(now)
+            self._flush()
+
+    def _expire_connection(self, now: float) -> None:
+        times = self._ctx.timeouts
+        if self._is_stuck(now):
+            for stream in self._streams.values():
+                stream.exchange.termination = stream.exchange.termination or "timeout"
+            self._abort()
+            return
+        if self._partial_since + times.head <= now:
+            self._h2.go_away(wire.ENHANCE_YOUR_CALM, reason=b"a field section did not end in time")
+            self._close(linger=True)
+            return
+        self._arm(self._partial_since + times.head)
+        if self._last_step <= now:
+            self._second_goaway()
+        self._arm(self._last_step)
+        if not self._streams:
+            if self._idle_since + times.idle <= now:
+                self._h2.go_away()
+                self._close()
+            else:
+                self._arm(self._idle_since + times.idle)
+
+    def _expire_streams(self, now: float) -> None:
+        times = self._ctx.timeouts
+        for stream_id in self._outbox.stalled(now - times.send):
+            self._h2.reset(stream_id, wire.CANCEL)
+            self._gone(self._streams[stream_id], "timeout", ClientGone("The client opens no window."))
+        for stream in list(self._streams.values()):
+            incoming = stream.incoming
+            if incoming is None or incoming.ended:
+                continue
+            if not incoming.waiting:
+                self._arm(now + times.body)  # it is us who do not read
+            elif stream.received_at + times.body > now:
+                self._arm(stream.received_at + times.body)
+            else:
+                incoming.fail(RequestTimeout(f"No content came for {times.body:g} s."))

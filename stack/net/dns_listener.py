@@ -22,7 +22,7 @@ MAX_PIPELINED: Final = 100
 class Answerer(Protocol):
     """Gives the response to a message, at once or later; None for no response. Must not raise."""
 
-    def answer(self, message: bytes, client: str, protocol: str) -> bytes | None | Awaitable[bytes | None]: ...
+    def answer(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None] | None: ...
 
 
 class DnsListener:
@@ -45,16 +45,16 @@ class DnsListener:
         self.dropped = 0
         self.accepted = 0
 
-    async def listen(self, sock: socket.socket, *, ssl_context: ssl.SSLContext | None = None) -> None:
-        """Serve `sock`, by its type. `ssl_context`: DNS over TLS (RFC 7858)."""
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve `sock`, by its type; with `tls` as DNS over TLS (RFC 7858)."""
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         if sock.type == socket.SOCK_DGRAM:
             transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
             self._datagrams.append(transport)
             return
-        protocol = "tls" if ssl_context is not None else "tcp"
-        server = await loop.create_server(lambda: _Stream(self, protocol), sock=sock, ssl=ssl_context, backlog=512)
+        protocol = "tls" if tls is not None else "tcp"
+        server = await loop.create_server(lambda: _Stream(self, protocol), sock=sock, ssl=tls, backlog=512)
         self._servers.append(server)
         self._sweeper.start()
 

@@ -1,0 +1,85 @@
+"""What the DNS server is configured with: an authoritative server by its zones, a resolver by its root hints."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from stack.config.base import Count, HttpOptions, Options, Seconds
+
+Ttl = Annotated[int, Meta(ge=0, le=0x7FFF_FFFF, extra={"unit": "s"})]
+
+
+class TcpOptions(Options, frozen=True, kw_only=True):
+    """Connections of DNS over TCP."""
+
+    idle: Annotated[Seconds, Meta(description="A connection without a query; then it is closed (RFC 7766 §6.2.3).")] = (
+        10.0
+    )
+    connections: Annotated[
+        Count, Meta(description="Open connections; above it the one that has been idle longest gives way.")
+    ] = 1000
+
+
+class WalkOptions(Options, frozen=True, kw_only=True):
+    """How far a resolver goes for one question."""
+
+    attempt: Annotated[Seconds, Meta(description="Waiting for one server's response; then the next is asked.")] = 0.8
+    total: Annotated[Seconds, Meta(description="The whole walk; then the client is answered SERVFAIL.")] = 5.0
+    queries: Annotated[Count, Meta(description="Queries sent for one question, those for name servers included.")] = 40
+    depth: Annotated[
+        Count, Meta(description="Questions within questions: name servers whose addresses must be looked up.")
+    ] = 4
+    links: Annotated[Count, Meta(description="Aliases (CNAME) followed for one question.")] = 12
+
+
+class CacheOptions(Options, frozen=True, kw_only=True):
+    """What a resolver remembers."""
+
+    entries: Annotated[Count, Meta(description="RRsets and negative answers kept; the oldest give way.")] = 100_000
+    max_ttl: Annotated[Ttl, Meta(description="The longest that an answer is kept (RFC 8767 §4: at most a week).")] = (
+        86_400
+    )
+    max_negative_ttl: Annotated[
+        Ttl, Meta(description="The longest that NXDOMAIN and NODATA are kept (RFC 2308 §5: one to three hours).")
+    ] = 3_600
+    failure_ttl: Annotated[
+        Ttl, Meta(description="How long a failed walk is not tried again (RFC 9520 §3.2: 1 s to 5 min).")
+    ] = 2
+
+
+class Config(HttpOptions, frozen=True, kw_only=True):
+    """A DNS server. With `zone` it is authoritative, with `resolver` it walks for its clients."""
+
+    zone: Annotated[
+        tuple[str, ...],
+        Meta(description="A zone and its master file, as NAME=FILE; `.` is the root. Repeats."),
+    ] = ()
+    resolver: Annotated[bool, Meta(description="Resolve for clients instead of answering from zones.")] = False
+    root: Annotated[
+        tuple[str, ...], Meta(description="Address of a root server for the resolver, as ADDRESS[:PORT]. Repeats.")
+    ] = ()
+    port: Annotated[
+        int,
+        Meta(
+            ge=1, le=65535, description="Port of all servers that the resolver is referred to: a referral names none."
+        ),
+    ] = 53
+    allow: Annotated[
+        tuple[str, ...],
+        Meta(description="Addresses and networks that the resolver answers; others are refused. Repeats."),
+    ] = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+    payload: Annotated[
+        int,
+        Meta(
+            ge=512,
+            le=4096,
+            description="The longest response over UDP, and what is announced by EDNS; 1232 is never fragmented.",
+            extra={"unit": "bytes"},
+        ),
+    ] = 1232
+    answers: Annotated[Count, Meta(description="Finished responses kept for repeated queries. 0: none.")] = 20_000
+    tcp: TcpOptions = TcpOptions()
+    walk: WalkOptions = WalkOptions()
+    cache: CacheOptions = CacheOptions()

@@ -1,0 +1,133 @@
+"""A query's way through the server: read, look for a finished response, answer, write, count and log."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from dns_server.query_log import QueryLog
+from dns_server.responses import Responses
+from dns_server.rules import authority, types
+from dns_server.rules.query import Query, parse
+from dns_server.rules.response import PAYLOAD, limit, refusal, write
+from dns_server.rules.rrset import Answer
+from dns_server.rules.zone import Zones
+
+STREAMS = frozenset({"tcp", "tls", "https"})
+
+
+class Role(Protocol):
+    """What the server is: it gives the answer, at once or after a walk."""
+
+    recursion: bool
+    """Whether it recurses: RA in its responses."""
+
+    def answer(self, query: Query, client: str) -> Answer | Awaitable[Answer]: ...
+
+    def epoch(self) -> object:
+        """Finished responses hold while this is the same: they are made anew when it changes."""
+
+
+class Authority:
+    """Answers from zones. The zones are replaced as a whole; nobody sees half of a reload."""
+
+    recursion = False
+
+    def __init__(self, zones: Zones) -> None:
+        self.zones = zones
+
+    def answer(self, query: Query, client: str) -> Answer:
+        if query.cls not in (types.IN, types.CLASS_ANY):
+            return Answer("refused", types.REFUSED)
+        answer = authority.answer(self.zones, query.name, query.key, query.type)
+        if query.cls == types.CLASS_ANY:
+            answer.authoritative = False  # RFC 1035 §6.2: it does not cover all classes
+        return answer
+
+    def epoch(self) -> object:
+        return self.zones
+
+
+def respond(zones: Zones, message: bytes, *, stream: bool, payload: int = PAYLOAD) -> bytes | None:
+    """What an authoritative server with these zones answers to `message`: all of it but the counting."""
+    query = parse(message)
+    if query is None:
+        return None
+    if query.rcode:
+        return refusal(query, query.rcode, payload=payload)
+    answer = Authority(zones).answer(query, "")
+    return write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
+
+
+class Handler:
+    """One server. `answer` is called for every message, whatever it came over."""
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        payload: int,
+        responses: int,
+        now: Callable[[], float],
+        log: QueryLog,
+    ) -> None:
+        self.role = role
+        self._recursion = role.recursion
+        self._payload = payload
+        self._now = now
+        self._log = log
+        self._finished = log.finished
+        self._datagrams = Responses(responses)
+        self._streams = Responses(responses)
+
+    def answer(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None] | None:
+        """The response, or an awaitable of it when the resolver has to walk; None when there is none. Never raises."""
+        began = self._now()
+        stream = protocol in STREAMS
+        responses = self._streams if stream else self._datagrams
+        epoch = self.role.epoch()
+        if epoch is not responses.epoch:
+            responses.flush(epoch)
+        # everything behind the id: name, letter case, flags and EDNS are all part of the key, so all echoes are right
+        key = message[2:]
+        known = responses.get(key)
+        if known is not None:
+            tail, asked, answer = known
+            self._finished(asked, answer, client, protocol, began, len(tail) + 2)
+            return message[:2] + tail
+        query = parse(message)
+        if query is None:
+            self._log.ignored += 1
+            return None
+        if query.rcode:
+            response = refusal(query, query.rcode, recursion=self._recursion, payload=self._payload)
+            answer = Answer(types.rcode_name(query.rcode).lower(), query.rcode)
+            self._finished(query, answer, client, protocol, began, len(response))
+            return response
+        found = self.role.answer(query, client)
+        if not isinstance(found, Answer):
+            return self._later(query, found, client, protocol, began)
+        response = self._write(query, found, protocol)
+        self._finished(query, found, client, protocol, began, len(response))
+        if not query.options:  # a cookie or the like is new every time: not worth a place
+            responses.keep(key, (response[2:], query, found))
+        return response
+
+    async def _later(
+        self, query: Query, found: Awaitable[Answer], client: str, protocol: str, began: float
+    ) -> bytes | None:
+        answer = await found
+        response = self._write(query, answer, protocol)
+        self._finished(query, answer, client, protocol, began, len(response))
+        return response
+
+    def _write(self, query: Query, answer: Answer, protocol: str) -> bytes:
+        size = limit(query, stream=protocol in STREAMS, payload=self._payload)
+        return write(query, answer, size=size, recursion=self._recursion, payload=self._payload)
+
+    def flush(self) -> None:
+        self._datagrams.flush(None)
+        self._streams.flush(None)
+
+    def statistics(self) -> dict[str, object]:
+        return {"responses": {"datagrams": len(self._datagrams), "streams": len(self._streams)}}

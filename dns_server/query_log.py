@@ -1,0 +1,89 @@
+"""One line of JSON for every query, and the counters of the same words."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from dns_server.rules import types
+from dns_server.rules.names import to_text
+from dns_server.rules.query import Query
+from dns_server.rules.rrset import Answer
+from stack.clock import Clock
+from stack.telemetry.line_log import LineLog
+from stack.telemetry.metrics import Metrics
+
+
+class QueryLog:
+    """Told of every finished query. Keys of a line, in this order: time, hop, client, proto, name, type, class,
+    rcode, flags, bytes, ms, marks as [step, word], and walk for one that was walked."""
+
+    def __init__(self, target: str, *, hop: str, clock: Clock, metrics: Metrics) -> None:
+        self.lines = LineLog(target, clock)
+        self.ignored = 0
+        """Messages without an answer: too short, or responses."""
+        self._hop = hop
+        self._clock = clock
+        self._now: Callable[[], float] = clock.now
+        self._queries = metrics.counter(
+            "hopstack_dns_queries_total", "Queries answered.", ("type", "rcode", "protocol", "word")
+        ).values
+        self._seconds = metrics.counter(
+            "hopstack_dns_seconds_total", "Seconds spent on queries, waiting included.", ("protocol",)
+        ).values
+        metrics.gauge(
+            "hopstack_dns_ignored",
+            "Messages without an answer: too short, or responses.",
+            (),
+            lambda: [((), self.ignored)],
+        )
+
+    def finished(self, query: Query, answer: Answer, client: str, protocol: str, began: float, size: int) -> None:
+        took = self._now() - began
+        # unknown types share a label: a client must not be able to make series
+        labels = (types.TYPES.get(query.type, "other"), types.rcode_name(answer.rcode), protocol, answer.word)
+        queries = self._queries
+        queries[labels] = queries.get(labels, 0) + 1
+        seconds = self._seconds
+        seconds[protocol,] = seconds.get((protocol,), 0.0) + took
+        if self.lines.enabled:
+            self.lines.add(self._line(query, answer, client, protocol, took, size))
+
+    def _line(self, query: Query, answer: Answer, client: str, protocol: str, took: float, size: int) -> str:
+        time = datetime.datetime.fromtimestamp(self._clock.time(), datetime.UTC)
+        line: dict[str, Any] = {
+            "time": f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z",
+            "hop": self._hop,
+            "client": client,
+            "proto": protocol,
+            "name": to_text(query.name) if query.name else "",
+            "type": types.type_name(query.type) if query.question else "",
+            "rcode": types.rcode_name(answer.rcode),
+            "flags": _flags(query, answer),
+            "bytes": size,
+            "ms": round(took * 1000, 3),
+            "marks": [*answer.marks, ["answer", answer.word]],
+        }
+        if answer.walk:
+            line["walk"] = answer.walk
+        return msgspec.json.encode(line).decode() + "\n"
+
+    def statistics(self) -> dict[str, Any]:
+        by_word: dict[str, int] = {}
+        for labels, count in self._queries.items():
+            by_word[labels[3]] = by_word.get(labels[3], 0) + int(count)
+        return {"queries": sum(by_word.values()), "words": by_word, "ignored": self.ignored}
+
+
+def _flags(query: Query, answer: Answer) -> list[str]:
+    flags = ["aa"] if answer.authoritative else []
+    if query.recursion_desired:
+        flags.append("rd")
+    if query.edns:
+        flags.append("edns")
+    if query.dnssec_ok:
+        flags.append("do")
+    return flags

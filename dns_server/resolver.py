@@ -1,0 +1,314 @@
+"""The resolver: from the cache by TTL, else by walking from the root down (RFC 1034 §5.3.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from dns_server.cache import Cache, Delegation, Entry
+from dns_server.config import WalkOptions
+from dns_server.rules import types
+from dns_server.rules.names import ROOT, is_at_or_below, parent, to_text
+from dns_server.rules.query import Query
+from dns_server.rules.rrset import Answer, RRset
+from dns_server.rules.walk import Found, Missing, Referral, Step, Useless, addresses, read_step
+from dns_server.upstreams import Ask, NoReply
+from stack.clock import Clock
+from stack.http.trust import Trust
+from stack.net.dns_client import Address
+from stack.net.tasks import Tasks
+
+SLOW = 10.0
+"""Seconds for which a server that did not answer is asked after all others."""
+
+
+class Failed(Exception):
+    """The walk came to no answer; the message says why."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What one client's question may still cost, whatever zones it leads to (NXNSAttack, RFC 9520 §2)."""
+
+    queries: int
+    trail: list[str] = field(default_factory=list)
+    """Who was asked, and what each said."""
+
+    def spend(self) -> None:
+        if self.queries <= 0:
+            raise Failed("too many queries")
+        self.queries -= 1
+
+
+class Resolver:
+    """A role of `handler.Handler`."""
+
+    recursion = True
+
+    def __init__(
+        self,
+        *,
+        roots: Iterable[Address],
+        port: int,
+        allow: Trust,
+        options: WalkOptions,
+        cache: Cache,
+        ask: Ask,
+        clock: Clock,
+        random: Random,
+        tasks: Tasks,
+    ) -> None:
+        hints = {b"\x04root\x05hints\0": tuple(roots)}
+        self._roots = Delegation(ROOT, tuple(hints), hints, float("inf"))
+        self._port = port
+        self._allow = allow
+        self._options = options
+        self.cache = cache
+        self._ask = ask
+        self._clock = clock
+        self._random = random
+        self._tasks = tasks
+        self._flights: dict[tuple[bytes, int], asyncio.Task[Answer]] = {}
+        self._slow: dict[Address, float] = {}
+        self.walks = 0
+        self.failures = 0
+        self._epoch: tuple[int, int] = (0, 0)
+
+    def epoch(self) -> object:
+        """TTLs count down by whole seconds: a finished response holds for the rest of one."""
+        epoch = (int(self._clock.now()), self.cache.generation)
+        if epoch != self._epoch:
+            self._epoch = epoch
+        return self._epoch
+
+    def answer(self, query: Query, client: str) -> Answer | Awaitable[Answer]:
+        """From the cache at once; an awaitable where it has to walk."""
+        if query.cls != types.IN or not self._allow.believes(client):
+            return Answer("refused", types.REFUSED)
+        if query.type in (types.AXFR, types.IXFR, types.RRSIG):
+            return Answer("refused", types.REFUSED)
+        if query.type == types.ANY:
+            # RFC 8482 §4.2: a made-up HINFO, so that nobody takes it for all there is
+            answer = Answer("answered")
+            answer.answer.append((query.name, RRset(query.name, 13, 3600, (b"\x07RFC8482\0",))))
+            return answer
+        known = self._from_cache(query.name, query.key, query.type)
+        if known is not None:
+            known.marks = (("cache", "hit"),)
+            return known
+        if not query.recursion_desired:
+            # what we do not know we say nothing about: no way down is given from a cache
+            answer = Answer("refused", types.REFUSED)
+            answer.marks = (("cache", "miss"),)
+            return answer
+        return self._resolve(query.name, query.key, query.type)
+
+    def _from_cache(self, name: bytes, key: bytes, type: int) -> Answer | None:
+        """The whole answer out of the cache, along its aliases; None when any of it is missing."""
+        answer = Answer("answered")
+        now = self._clock.now()
+        for _ in range(self._options.links + 1):
+            entry = self.cache.get(key, type)
+            alias = None
+            if entry is None:
+                alias = self.cache.get(key, types.CNAME)
+                if alias is None or alias.data is None:
+                    return None
+                entry = alias
+            _add(answer, name, entry, now)
+            if alias is None or alias.data is None:
+                return answer
+            name = alias.data.rdatas[0]
+            key = name.lower()
+        return _servfail()
+
+    async def _resolve(self, name: bytes, key: bytes, type: int) -> Answer:
+        """Walk, together with everybody who asks the same at the moment."""
+        flight = self._flights.get((key, type))
+        if flight is None:
+            flight = self._tasks.spawn(self._fly(key, type), name=f"walk {to_text(name)}")
+            self._flights[key, type] = flight
+            flight.add_done_callback(lambda _: self._flights.pop((key, type), None))
+        try:
+            # shielded: a client that leaves does not take the answer from the others
+            found = await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            if flight.cancelled():
+                return _servfail()
+            raise
+        answer = Answer(found.word, found.rcode)
+        # the first owner takes the letter case of this question (RFC 4343 §4.1)
+        answer.answer = [(name if owner.lower() == key else owner, rrset) for owner, rrset in found.answer]
+        answer.authority, answer.marks, answer.walk = found.authority, found.marks, found.walk
+        return answer
+
+    async def _fly(self, key: bytes, type: int) -> Answer:
+        budget = Budget(self._options.queries)
+        self.walks += 1
+        word = "walked"
+        try:
+            async with self._clock.timeout(self._options.total):
+                answer = await self._lookup(key, type, budget, depth=0)
+        except (Failed, TimeoutError) as error:
+            self.failures += 1
+            self.cache.keep_failure(key, type)
+            budget.trail.append(str(error) or "out of time")
+            answer, word = _servfail(), "failed"
+        answer.marks = (("cache", "miss"), ("walk", word))
+        answer.walk = tuple(budget.trail)
+        return answer
+
+    async def _lookup(self, key: bytes, type: int, budget: Budget, *, depth: int) -> Answer:
+        """Resolve along the aliases. What the cache knows is not asked again. Raises Failed."""
+        answer = Answer("answered")
+        name = key
+        seen = {key}
+        while len(seen) <= self._options.links + 1:
+            entry = self.cache.get(key, type) or self.cache.get(key, types.CNAME)
+            if entry is not None:
+                if entry.rcode == types.SERVFAIL:
+                    raise Failed("it failed a moment ago")
+                if not _is_alias(entry, type):
+                    _add(answer, name, entry, self._clock.now())
+                    return answer
+                _add(answer, name, entry, self._clock.now())
+                assert entry.data is not None
+                name = entry.data.rdatas[0]
+            else:
+                step = await self._walk(key, type, budget, depth)
+                for link in step.links:
+                    self.cache.keep(link)
+                    answer.answer.append((link.owner, link))
+                    seen.add(link.owner.lower())
+                    key = link.rdatas[0].lower()
+                if isinstance(step, Missing):
+                    self.cache.keep_absence(key, type, step)
+                    _set_absent(answer, step.rcode, step.soa)
+                    return answer
+                if step.data is not None:
+                    self.cache.keep(step.data)
+                    answer.answer.append((step.data.owner, step.data))
+                    return answer
+                name = step.target
+            key = name.lower()
+            if key in seen:
+                raise Failed("the aliases form a loop")
+            seen.add(key)
+        raise Failed("too many aliases")
+
+    async def _walk(self, key: bytes, type: int, budget: Budget, depth: int) -> Found | Missing:
+        """Down from the deepest zone whose servers are known. Every referral leads further down, so it ends."""
+        # DS is the parent's to answer (RFC 4035 §3.1.4.1)
+        delegation = self.cache.nearest_delegation(parent(key) if type == types.DS else key) or self._roots
+        while True:
+            step = await self._ask_servers(delegation, key, type, budget, depth)
+            if not isinstance(step, Referral):
+                return step
+            delegation = self.cache.keep_referral(step, self._port)
+
+    async def _ask_servers(
+        self, zone: Delegation, key: bytes, type: int, budget: Budget, depth: int
+    ) -> Found | Missing | Referral:
+        """The first of a zone's servers that has something to say. Those that did not reply get a second chance."""
+        silent: list[Address] = []
+        async for address in self._addresses(zone, budget, depth):
+            step = await self._ask_server(address, zone, key, type, budget)
+            if not isinstance(step, Useless):
+                return step
+            if step.reason == "timeout":
+                silent.append(address)
+        for address in silent:
+            step = await self._ask_server(address, zone, key, type, budget)
+            if not isinstance(step, Useless):
+                return step
+        self.cache.forget_delegation(zone.zone)  # it may be what is wrong: the next question walks anew
+        raise Failed(f"no server of {to_text(zone.zone)} answered")
+
+    async def _ask_server(self, address: Address, zone: Delegation, key: bytes, type: int, budget: Budget) -> Step:
+        budget.spend()
+        step: Step
+        try:
+            reply = await self._ask(address, key, type, timeout=self._options.attempt)
+            step = read_step(reply, zone=zone.zone, key=key, type=type)
+        except NoReply as error:
+            step = Useless(str(error))
+            self._slow[address] = self._clock.now() + SLOW
+        else:
+            self._slow.pop(address, None)
+        budget.trail.append(f"{address[0]}:{address[1]} {to_text(zone.zone)} {_word(step)}")
+        return step
+
+    async def _addresses(self, zone: Delegation, budget: Budget, depth: int) -> AsyncIterator[Address]:
+        """Those known, in random order with the slow ones last; then those that have to be looked up."""
+        known: list[Address] = []
+        unknown: list[bytes] = []
+        for server in zone.servers:
+            if (glue := zone.glue.get(server)) is not None:
+                known += glue
+            elif (entry := self.cache.get(server, types.A)) is not None and entry.data is not None:
+                known += [(address, self._port) for address in addresses(entry.data)]
+            elif not is_at_or_below(server, zone.zone):  # below it, only glue could have told
+                unknown.append(server)
+        now = self._clock.now()
+        self._random.shuffle(known)
+        known.sort(key=lambda address: self._slow.get(address, 0.0) > now)
+        for address in known:
+            yield address
+        if depth >= self._options.depth:
+            return
+        for server in unknown:
+            try:
+                found = await self._lookup(server, types.A, budget, depth=depth + 1)
+            except Failed as error:
+                budget.trail.append(f"{to_text(server)} {error}")
+                continue
+            for _, rrset in found.answer:
+                if rrset.type == types.A:
+                    for host in addresses(rrset):
+                        yield host, self._port
+
+    def statistics(self) -> dict[str, int]:
+        return {"walks": self.walks, "failures": self.failures, "in_flight": len(self._flights)}
+
+
+def _is_alias(entry: Entry, type: int) -> bool:
+    return entry.data is not None and entry.data.type == types.CNAME and type != types.CNAME
+
+
+def _add(answer: Answer, name: bytes, entry: Entry, now: float) -> None:
+    """What the cache knows of `name`, with the TTL that is left."""
+    rrset = entry.aged(now)
+    if entry.data is not None and rrset is not None:
+        answer.answer.append((name, rrset))
+    else:
+        _set_absent(answer, entry.rcode, rrset)
+
+
+def _set_absent(answer: Answer, rcode: int, soa: RRset | None) -> None:
+    answer.rcode = rcode
+    answer.word = _ABSENT[rcode]
+    if soa is not None:
+        answer.authority.append((soa.owner, soa))
+
+
+_ABSENT = {types.NOERROR: "nodata", types.NXDOMAIN: "nxdomain", types.SERVFAIL: "servfail"}
+
+
+def _servfail() -> Answer:
+    return Answer("servfail", types.SERVFAIL)
+
+
+def _word(step: Step) -> str:
+    match step:
+        case Found(data=None):
+            return "alias"
+        case Found():
+            return "answered"
+        case Missing():
+            return _ABSENT[step.rcode]
+        case Referral():
+            return f"referral {to_text(step.zone)}"
+        case Useless():
+            return step.reason

@@ -1,0 +1,46 @@
+"""Finished responses, by everything in the query behind its id."""
+
+from __future__ import annotations
+
+from dns_server.rules.query import Query
+from dns_server.rules.rrset import Answer
+
+Finished = tuple[bytes, Query, Answer]
+"""The response behind its id, and what log and metrics say of it."""
+
+LONGEST_KEY = 300
+"""A question and a bare OPT: longer queries carry what will not come again."""
+
+
+class Responses:
+    """At most `limit` responses, in two generations: when the young one is full it becomes the old one, and what is
+    asked again moves back. That costs a repeated query one look in a dict and never a list."""
+
+    __slots__ = ("_half", "_old", "_young", "epoch")
+
+    def __init__(self, limit: int) -> None:
+        self._half = limit // 2
+        self._young: dict[bytes, Finished] = {}
+        self._old: dict[bytes, Finished] = {}
+        self.epoch: object = None
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, key: bytes) -> Finished | None:
+        found = self._young.get(key)
+        if found is None and (found := self._old.get(key)) is not None:
+            self.keep(key, found)
+        return found
+
+    def keep(self, key: bytes, finished: Finished) -> None:
+        if len(key) > LONGEST_KEY or not self._half:
+            return
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[key] = finished
+
+    def flush(self, epoch: object) -> None:
+        self.epoch = epoch
+        if self._young or self._old:
+            self._young, self._old = {}, {}

@@ -1,0 +1,188 @@
+"""The DNS server as a hop: its sockets, its zones or its cache, its admin routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from dns_server.config import Config
+from dns_server.doh import Doh
+from dns_server.handler import Authority, Handler
+from dns_server.query_log import QueryLog
+from dns_server.resolver import Resolver
+from dns_server.rules.names import NameFault, from_text, to_text
+from dns_server.rules.zone import Zones
+from stack.clock import Clock
+from stack.config.listen import address
+from stack.errors import BadRequest, ConfigError
+from stack.hop.hop import AdminHandler, Bound, Readiness
+from stack.hop.http_hop import HttpHop
+from stack.http.message import Request, Response
+from stack.net import Net
+from stack.net.dns_listener import DnsListener
+from stack.telemetry.metrics import Metrics
+
+log = logging.getLogger("hopstack.dns")
+
+_DNS: Final = ("dns", "tls")
+_MAX_ROWS: Final = 1000
+
+LoadZones = Callable[[], Zones]
+
+
+class DnsServer(HttpHop):
+    """An authoritative server or a resolver, by its role. DNS over HTTPS is served by the engine."""
+
+    config: Config
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        role: Authority | Resolver,
+        load_zones: LoadZones,
+        *,
+        clock: Clock,
+        random: Random,
+        net: Net,
+        metrics: Metrics,
+        state_dir: Path,
+    ) -> None:
+        self.role = role
+        self._load_zones = load_zones
+        self._fault = ""
+        self.query_log = QueryLog(config.access_log, hop=name, clock=clock, metrics=metrics)
+        self.handler = Handler(
+            role, payload=config.payload, responses=config.answers, now=clock.now, log=self.query_log
+        )
+        super().__init__(
+            name, "dns_server", config, Doh(self.handler),
+            clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
+        )  # fmt: skip
+        self.listener = DnsListener(
+            self.handler, clock=clock, tasks=net.tasks, idle=config.tcp.idle, connections=config.tcp.connections
+        )
+
+    # What the process calls.
+
+    async def start(self, sockets: Sequence[Bound]) -> None:
+        await self._read_zones()
+        own = [bound for bound in sockets if bound.scheme in _DNS]
+        web = [bound for bound in sockets if bound.scheme not in _DNS]
+        if any(bound.scheme == "tcp" for bound in web):
+            raise ConfigError("--listen tcp://: the DNS server serves dns (UDP and TCP), tls, https and http")
+        tls = self._tls([bound.address[0] for bound in own if bound.scheme == "tls"])
+        for bound in own:
+            await self.listener.listen(bound.socket, tls if bound.scheme == "tls" else None)
+            place = f"{bound.scheme}://{address(*bound.address)}"
+            if place not in self.listening:
+                self.listening.append(place)
+        await super().start(web)
+
+    async def drain(self) -> None:
+        self.draining = True
+        await asyncio.gather(super().drain(), self.listener.drain(self.config.timeouts.drain))
+
+    async def on_stop(self) -> None:
+        await self.listener.close()
+        self.query_log.lines.close()
+
+    def reopen_logs(self) -> None:
+        super().reopen_logs()
+        self.query_log.lines.reopen()
+
+    def readiness(self) -> Readiness:
+        return super().readiness()
+
+    async def reload(self) -> None:
+        """Read the zones anew. All of them or none: with any fault the old ones stay, and the fault is shown."""
+        try:
+            await self._read_zones()
+        except ConfigError as error:
+            self._fault = str(error)
+            raise
+        self._fault = ""
+        log.info("zones reloaded")
+
+    async def _read_zones(self) -> None:
+        if isinstance(self.role, Authority):
+            # in a thread: a large zone takes seconds, and questions are answered meanwhile
+            self.role.zones = await asyncio.to_thread(self._load_zones)
+
+    # The admin endpoint.
+
+    def stats(self) -> dict[str, Any]:
+        stats = {
+            **super().stats(),
+            "role": "resolver" if isinstance(self.role, Resolver) else "authoritative",
+            "dns": self.query_log.statistics(),
+            "sockets": self.listener.statistics(),
+            **self.handler.statistics(),
+        }
+        if isinstance(self.role, Resolver):
+            stats |= {"cache": self.role.cache.statistics(), "walk": self.role.statistics()}
+        else:
+            stats |= {"zones": len(self.role.zones.by_key), "zones_fault": self._fault}
+        return stats
+
+    def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
+        routes: dict[tuple[bytes, bytes], AdminHandler] = {
+            (b"GET", b"/-/zones"): self._show_zones,
+            (b"POST", b"/-/flush"): self._flush,
+        }
+        if isinstance(self.role, Resolver):
+            routes[b"GET", b"/-/cache"] = self._show_cache
+        else:
+            routes[b"POST", b"/-/reload"] = self._reload
+        return routes
+
+    def _show_zones(self, request: Request) -> Response:
+        """The zones that are served, or to which the resolver knows the way."""
+        if isinstance(self.role, Resolver):
+            return _json({"zones": list(self.role.cache.zones())})
+        zones = [
+            {
+                "zone": to_text(zone.origin),
+                "serial": zone.serial,
+                "names": len(zone.nodes),
+                "rrsets": _count(zone.rrsets()),
+            }
+            for zone in self.role.zones.by_key.values()
+        ]
+        return _json({"zones": zones, "fault": self._fault})
+
+    def _show_cache(self, request: Request) -> Response:
+        assert isinstance(self.role, Resolver)
+        return _json({"entries": list(self.role.cache.rows(_MAX_ROWS)), **self.role.cache.statistics()})
+
+    def _flush(self, request: Request) -> Response:
+        """Forget everything, or with ?name=NAME all at and below it."""
+        names = parse_qs((request.query or b"").decode("latin-1")).get("name", [])
+        try:
+            key = from_text(names[0]).lower() if names else None
+        except NameFault as fault:
+            raise BadRequest(str(fault)) from None
+        flushed = self.role.cache.flush(key) if isinstance(self.role, Resolver) else 0
+        self.handler.flush()
+        return _json({"flushed": flushed})
+
+    async def _reload(self, request: Request) -> Response:
+        try:
+            await self.reload()
+        except ConfigError as error:
+            return _json({"reloaded": False, "fault": str(error)}, status=409)
+        return self._show_zones(request)
+
+
+def _count(items: Any) -> int:
+    return sum(1 for _ in items)
+
+
+def _json(value: object, *, status: int = 200) -> Response:
+    return Response(status, [(b"content-type", b"application/json")], json.dumps(value).encode() + b"\n")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random as random_
+import asyncio
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,9 +31,7 @@ from stack.telemetry.metrics import Metrics
 KIND = "proxy"
 
 
-def build(
-    config: Config, *, clock: Clock, random: random_.Random, net: Net, metrics: Metrics, state_dir: Path
-) -> ProxyHop:
+def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> ProxyHop:
     """Without I/O on the network; certificates and the static directory are looked at. Raises ConfigError."""
     name = config.name or KIND
     upstream, authority = app(config)
@@ -46,26 +45,58 @@ def build(
         compressor=_compressor(config.compression, types) if config.compress else None,
         date=lambda: http_date(clock.time()),
     )
-    prober = _prober(config, name, upstream, authority, clock, net) if config.health else None
-    hop = ProxyHop(
-        name, KIND, config, service, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir
+    return ProxyHop(
+        name,
+        config,
+        service,
+        pool=pool,
+        prober=_prober(config, name, upstream, authority, clock, net) if config.health else None,
+        clock=clock,
+        random=random,
+        net=net,
+        metrics=metrics,
+        state_dir=state_dir,
     )
-    hop.attach(pool, prober)
-    return hop
 
 
 class ProxyHop(HttpHop):
     """The process's view of the proxy: readiness and statistics."""
 
-    _pool: Pool
-    _prober: Prober | None
-
-    def attach(self, pool: Pool, prober: Prober | None) -> None:
-        self._pool, self._prober = pool, prober
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        service: Proxy,
+        *,
+        pool: Pool,
+        prober: Prober | None,
+        clock: Clock,
+        random: Random,
+        net: Net,
+        metrics: Metrics,
+        state_dir: Path,
+    ) -> None:
+        super().__init__(
+            name, KIND, config, service, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir
+        )
+        self._pool = pool
+        self._prober = prober
+        self._probing: asyncio.Task[None] | None = None
+        if prober is not None:
+            metrics.gauge(
+                "hopstack_app_ready",
+                "Whether the app's last answer to the health check was 2xx.",
+                ("hop",),
+                lambda: [((name,), float(prober.readiness.ready))],
+            )
 
     async def on_start(self) -> None:
         if self._prober is not None:
-            self.net.tasks.spawn(self._prober.run(), name=f"{self.name} asks its app's health")
+            self._probing = self.net.tasks.spawn(self._prober.run(), name=f"{self.name} asks its app's health")
+
+    async def on_stop(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
 
     def readiness(self) -> Readiness:
         own = super().readiness()
@@ -135,7 +166,7 @@ def _coder(coding: str, options: Compression) -> Coder:
     raise ConfigError(f"compression.codings: {coding!r} is not offered; choose among zstd, br and gzip")
 
 
-def _static(config: Config, name: str, types: Types, clock: Clock, random: random_.Random) -> StaticFiles | None:
+def _static(config: Config, name: str, types: Types, clock: Clock, random: Random) -> StaticFiles | None:
     if not config.static:
         return None
     prefix = config.static_prefix

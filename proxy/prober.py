@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,8 +10,6 @@ from stack.errors import HopError
 from stack.hop.hop import Readiness
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
-
-log = logging.getLogger("hopstack.proxy")
 
 IMPATIENCE = 5
 """An app that is not ready is asked this many times as often: it is usually just starting."""
@@ -47,7 +43,6 @@ class Prober:
         interval: float,
         timeout: float,
         clock: Clock,
-        on_change: Callable[[Readiness], object] | None = None,
     ) -> None:
         self._app = app
         self._name = name
@@ -56,7 +51,6 @@ class Prober:
         self._path = path.encode("ascii")
         self._interval, self._timeout = interval, timeout
         self._clock = clock
-        self._on_change = on_change
         self._asked = 0
         self._changed = 0
         self.readiness = Readiness(False, f"{app_name} was not asked yet")
@@ -99,16 +93,8 @@ class Prober:
         return response.status
 
     def _note(self, found: Readiness) -> None:
-        before, self.readiness = self.readiness, found
-        if found == before:
-            return
-        self._changed += 1
-        if found.ready:
-            log.info("ready: %s answers", self._app_name)
-        elif before.ready:
-            log.warning("not ready: %s", found.reason)
-        if self._on_change is not None:
-            self._on_change(found)
+        self._changed += found.ready != self.readiness.ready
+        self.readiness = found
 
     def statistics(self) -> ProberStatistics:
         return ProberStatistics(self.readiness.ready, self.readiness.reason, self._asked, self._changed)

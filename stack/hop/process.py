@@ -57,20 +57,25 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(process.run())
     except ConfigError as error:
-        return _failed(kind, control, str(error), 2)
+        return _failed(kind, control, error, 2)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
         if "debug" in environ.get("HOPSTACK_LOG", ""):
             log.exception("could not start")
-        return _failed(kind, control, f"{type(error).__name__}: {error}", 1)
+        return _failed(kind, control, error, 1)
 
 
-def _failed(kind: str, control: Control, reason: str, status: int) -> int:
-    line = " ".join(reason.split())
-    control.tell("failed", reason=line, status=status)
-    sys.stderr.write(f"hopstack: {kind}: {line}\n")
+def _failed(kind: str, control: Control, error: Exception, status: int) -> int:
+    reason = _one_line(error)
+    control.tell("failed", reason=reason)
+    sys.stderr.write(f"hopstack: {kind}: {reason}\n")
     return status
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -129,6 +134,9 @@ class Process:
             await self._stop.wait()
             watch.cancel()
             await self._wind_down(hop)
+        except Exception as error:
+            control.tell("failed", reason=_one_line(error))
+            raise
         finally:
             await self._release(hop, admin, net)
             for item in (*bound, *((admin_bound,) if admin_bound else ())):

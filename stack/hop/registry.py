@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from stack.config.base import HopOptions
 from stack.errors import ConfigError
@@ -28,6 +28,11 @@ def config(kind: str) -> type[HopOptions]:
 
 def load(kind: str) -> Parts:
     return Parts(config(kind), cast(Build, importlib.import_module(f"{kind}.build").build))
+
+
+def part(kind: str, module: str) -> Any:
+    """A module of a hop by name, for what a stack needs to be prepared: the zones of `dns_server`."""
+    return importlib.import_module(f"{_known(kind)}.{module}")
 
 
 def _known(kind: str) -> str:

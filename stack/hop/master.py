@@ -1,0 +1,375 @@
+"""Runs processes: starts them with their sockets, restarts what dies, stops them in order, leaves none behind.
+
+One master serves the supervisor over hops and a hop over its workers. A child is a process of `stack.hop.process`: it
+says over its control channel when it listens and is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import IO, Any, Final
+
+from stack.clock import Clock
+from stack.errors import ConfigError
+from stack.hop.child import FAULT_OF_CONFIGURATION, FINAL, Child, Crashes, Event, Standing, State
+from stack.hop.control import VARIABLE, Channel
+from stack.net.tasks import Tasks
+
+log = logging.getLogger("hopstack.master")
+
+ASK: Final = 2.0
+"""Seconds that a child has for an answer."""
+LAST_MESSAGE: Final = 0.5
+"""Seconds that the control channel of a process that ended may take to end too."""
+TAIL: Final = 8192
+"""Bytes of a log that are looked through for the last words of a process."""
+
+
+class Master:
+    """Owns children by name. `events` hears of every change of state."""
+
+    def __init__(self, clock: Clock, tasks: Tasks, *, events: Callable[[Event], object] | None = None) -> None:
+        self._clock = clock
+        self._tasks = tasks
+        self._events = events
+        self._runs: dict[str, _Run] = {}
+        self._leaving: list[_Run] = []
+        """Replaced, and not gone yet."""
+        self._changed = asyncio.Event()
+
+    # Starting.
+
+    async def start(self, child: Child) -> None:
+        """Start it, and keep it running from now on. Returns when it is spawned; `wait_ready` waits for more."""
+        if child.name in self._runs and self._runs[child.name].state not in FINAL:
+            raise ValueError(f"{child.name} runs already")
+        run = self._runs[child.name] = _Run(child, self._clock, self._notify)
+        await run.spawn()
+        run.task = self._tasks.spawn(run.keep(), name=f"keep {child.name}")
+
+    add = start
+
+    async def wait_ready(self, names: Iterable[str] | None = None, *, timeout: float = 30.0) -> None:
+        """ConfigError names the child that failed, or is not ready in time, and its reason."""
+        wanted = list(self._runs if names is None else names)
+        try:
+            async with self._clock.timeout(timeout):
+                while True:
+                    self._changed.clear()
+                    for run in map(self._runs.__getitem__, wanted):
+                        if run.state in FINAL:
+                            raise ConfigError(f"{run.child.name} {run.state.value}: {run.reason}")
+                    if all(self._runs[name].state is State.READY for name in wanted):
+                        return
+                    await self._changed.wait()
+        except TimeoutError:
+            late = [run for run in map(self._runs.__getitem__, wanted) if run.state is not State.READY]
+            said = "; ".join(f"{run.child.name} is {run.state.value}{_because(run.reason)}" for run in late)
+            raise ConfigError(f"not ready within {timeout:g} s: {said}") from None
+
+    # Changing.
+
+    async def replace(self, *children: Child, timeout: float = 30.0, stop_timeout: float = 15.0) -> None:
+        """A new generation beside the old one, which stops when the new one is ready: no request is lost.
+
+        Children of the same name are replaced. When the new generation does not become ready it is stopped,
+        the old one stays, and ConfigError says why.
+        """
+        old = {child.name: self._runs.pop(child.name) for child in children if child.name in self._runs}
+        self._leaving += old.values()
+        try:
+            for child in children:
+                await self.start(child)
+            await self.wait_ready([child.name for child in children], timeout=timeout)
+        except BaseException:
+            for child in children:
+                run = self._runs.pop(child.name, None)
+                if run is not None:
+                    await run.stop(stop_timeout)
+            self._runs.update(old)
+            raise
+        else:
+            for run in old.values():
+                run.silent = True  # the name's state is the new one's
+            await asyncio.gather(*(run.stop(stop_timeout) for run in old.values()))
+        finally:
+            self._leaving = [run for run in self._leaving if run not in old.values()]
+
+    async def remove(self, name: str, *, timeout: float = 15.0) -> None:
+        """Stop it, and forget it."""
+        await self._runs[name].stop(timeout)
+        del self._runs[name]
+
+    async def restart(self, name: str, *, timeout: float = 15.0) -> None:
+        """Stop it and start it anew: the way out of a crash loop."""
+        child = self._runs[name].child
+        await self._runs[name].stop(timeout)
+        await self.start(child)
+
+    def signal(self, name: str, number: int) -> None:
+        """To a child that runs."""
+        self._runs[name].signal(number)
+
+    # Stopping.
+
+    async def stop(self, order: Iterable[Iterable[str] | str] | None = None, *, timeout: float = 15.0) -> None:
+        """TERM in the given order, outermost first, each item waited for before the next; then KILL after `timeout`.
+
+        An item may be several names, which stop together. What the order leaves out stops at its end.
+        """
+        groups = [[item] if isinstance(item, str) else list(item) for item in (order or ())]
+        named = {name for group in groups for name in group}
+        groups.append([name for name in self._runs if name not in named])
+        for run in (*self._runs.values(), *self._leaving):
+            run.forsaken.set()  # nothing is started again while the rest goes
+        for group in groups:
+            await asyncio.gather(*(self._runs[name].stop(timeout) for name in group if name in self._runs))
+        await asyncio.gather(*(run.stop(timeout) for run in self._leaving))
+
+    # Looking.
+
+    def statistics(self) -> dict[str, Standing]:
+        return {name: run.standing() for name, run in self._runs.items()}
+
+    async def ask(self, name: str, what: str) -> Any:
+        """A child's own answer, such as to "stats". None when it has none to give in time."""
+        return await self._runs[name].ask(what)
+
+    def last_words(self, name: str, lines: int = 10) -> list[str]:
+        """The end of a child's log."""
+        return self._runs[name].last_words(lines)
+
+    def _notify(self, event: Event) -> None:
+        self._changed.set()
+        if self._events is not None:
+            self._events(event)
+
+
+class _Run:
+    """A child and, one after the other, the processes that it has been."""
+
+    def __init__(self, child: Child, clock: Clock, notify: Callable[[Event], object]) -> None:
+        self.child = child
+        self.state = State.STARTING
+        self.reason = ""
+        self.forsaken = asyncio.Event()
+        """Not to be started again."""
+        self.silent = False
+        self.task: asyncio.Task[None] | None = None
+        self._clock, self._notify = clock, notify
+        self._process: asyncio.subprocess.Process | None = None
+        self._channel: Channel | None = None
+        self._crashes = Crashes()
+        self._began = 0.0
+        self._ready_ms: int | None = None
+        self._ready_at: float | None = None
+        self._restarts = 0
+        self._listen: tuple[str, ...] = ()
+        self._admin = ""
+        self._said = ""
+        """Why it failed, in its own words."""
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._log_begin = 0
+        self._silent_now = asyncio.Event()
+        """The control channel has come to its end."""
+
+    # One process.
+
+    async def spawn(self) -> None:
+        child = self.child
+        self._silent_now.clear()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._said, self._ready_ms, self._ready_at = "", None, None
+        self._began = self._clock.now()
+        try:
+            with self._output() as output:
+                self._process = await asyncio.create_subprocess_exec(
+                    *child.command(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, **child.env, VARIABLE: str(theirs.fileno())},
+                    cwd=child.cwd,
+                    pass_fds=(theirs.fileno(), *(passed.fileno() for passed in child.sockets)),
+                    start_new_session=True,  # Ctrl-C on the terminal is for the master, which stops them in order
+                )
+        except OSError as error:
+            ours.close()
+            self._said = f"cannot be started: {error}"
+            self._process = None
+            return
+        finally:
+            theirs.close()
+        loop = asyncio.get_running_loop()
+        _, self._channel = await loop.create_unix_connection(lambda: Channel(self._received, lambda: None), sock=ours)
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[IO[bytes] | None]:
+        if self.child.log is None:
+            yield None
+            return
+        self.child.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.child.log.open("ab") as file:
+            self._log_begin = file.tell()
+            yield file
+
+    def _received(self, message: Mapping[str, Any]) -> None:
+        if "reply" in message:
+            waiting = self._asked.pop(message["reply"], None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message.get("value"))
+            return
+        match message.get("event"):
+            case "listening":
+                self._listen = tuple(message.get("listen", ()))
+                self._admin = message.get("admin", "")
+            case "ready":
+                if self._ready_at is None:
+                    self._ready_at, self._ready_ms = self._clock.now(), message.get("ready_ms")
+                self._become(State.READY)
+            case "not-ready":
+                self._become(State.NOT_READY, message.get("reason", ""))
+            case "failed":
+                self._said = message.get("reason", "")
+
+    # All of them.
+
+    async def keep(self) -> None:
+        """Wait for the process to end, and start it again, until it is to stop or there is no hope."""
+        while True:
+            status = await self._wait()
+            if self.forsaken.is_set():
+                self._become(State.STOPPED, "" if status == 0 else ended(status))
+                return
+            reason = self._said or self._last_line() or ended(status)
+            if status == FAULT_OF_CONFIGURATION and self._ready_at is None:
+                self._become(State.FAILED, reason)
+                return
+            pause = self._crashes.ended(began=self._began, now=self._clock.now(), ready_at=self._ready_at)
+            if pause is None:
+                self._become(State.CRASH_LOOP, f"{len(self._crashes.exits)} exits in a row: {reason}")
+                return
+            self._become(State.RESTARTING, reason if self._said else f"{ended(status)}: {reason}")
+            with contextlib.suppress(TimeoutError):
+                async with self._clock.timeout(pause):
+                    await self.forsaken.wait()
+            if self.forsaken.is_set():
+                self._become(State.STOPPED)
+                return
+            self._restarts += 1
+            self._become(State.STARTING)
+            await self.spawn()
+
+    async def _wait(self) -> int:
+        process = self._process
+        if process is None:
+            return 127
+        status = await process.wait()
+        with contextlib.suppress(TimeoutError):  # its last message may still be on its way
+            async with self._clock.timeout(LAST_MESSAGE):
+                await self._silent_now.wait()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        for waiting in self._asked.values():
+            if not waiting.done():
+                waiting.set_result(None)
+        self._asked.clear()
+        self._process = None
+        return status
+
+    async def stop(self, timeout: float) -> None:
+        self.forsaken.set()
+        if self.task is None or self.task.done():
+            return
+        if self._process is not None:
+            self._become(State.STOPPING)
+            self.signal(signal.SIGTERM)
+        try:
+            async with self._clock.timeout(timeout):
+                await asyncio.shield(self.task)
+        except TimeoutError:
+            log.warning("%s did not stop within %g s: killed", self.child.name, timeout)
+            self.signal(signal.SIGKILL)
+            await self.task
+
+    def signal(self, number: int) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def ask(self, what: str) -> Any:
+        if self._channel is None:
+            return None
+        number = max(self._asked, default=0) + 1
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        self._channel.send({"ask": what, "id": number})
+        try:
+            async with self._clock.timeout(ASK):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            self._asked.pop(number, None)
+
+    def _become(self, new: State, reason: str = "") -> None:
+        if self.state is State.STOPPING and new in (State.READY, State.NOT_READY):
+            return
+        old, self.state, self.reason = self.state, new, reason
+        if not self.silent:
+            self._notify(Event(self.child.name, old, new, reason))
+
+    def standing(self) -> Standing:
+        return Standing(
+            name=self.child.name,
+            kind=self.child.kind,
+            pid=self._process.pid if self._process is not None else None,
+            state=self.state,
+            reason=self.reason,
+            ready_ms=self._ready_ms,
+            restarts=self._restarts,
+            listen=self._listen,
+            admin=self._admin,
+        )
+
+    # Last words.
+
+    def last_words(self, lines: int) -> list[str]:
+        """Of the process that ran last, as far as a log keeps them."""
+        if self.child.log is None:
+            return []
+        try:
+            with self.child.log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(self._log_begin, size - TAIL))
+                said = file.read()
+        except OSError:
+            return []
+        return said.decode("utf-8", "replace").splitlines()[-lines:]
+
+    def _last_line(self) -> str:
+        # an access log may share the file: its lines are no last words
+        said = [line for line in self.last_words(50) if line.strip() and not line.startswith("{")]
+        return said[-1].strip() if said else ""
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def ended(status: int) -> str:
+    """`exit 1`, `killed by SIGKILL`."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"

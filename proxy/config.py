@@ -50,9 +50,11 @@ class Compression(Options, frozen=True, kw_only=True):
 
 
 class Config(HttpOptions, frozen=True, kw_only=True):
+    """Terminates TLS, compresses, serves static files, and forwards the rest to one app."""
+
     upstream: Annotated[
         str, Meta(description="The app, as [NAME=]http://HOST:PORT or https. The name stands in the log.")
-    ] = ""
+    ]
     upstream_ca: Annotated[
         str, Meta(description="Authority (PEM) an https app is verified against. Empty: the system's authorities.")
     ] = ""

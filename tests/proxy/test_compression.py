@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import zstandard
 
 from proxy.codecs.br import Brotli
+from proxy.codecs.coder import Coder
 from proxy.codecs.gzip import Gzip
 from proxy.codecs.zstd import Zstd
 from proxy.compression import AT_ONCE, PIECE, Compressor
@@ -21,7 +22,7 @@ from stack.http.message import Body, BodyStream, Fields, Request, Response
 from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
 
-CODERS = {b"zstd": Zstd(3), b"br": Brotli(4), b"gzip": Gzip(2)}
+CODERS: Mapping[bytes, Coder] = {b"zstd": Zstd(3), b"br": Brotli(4), b"gzip": Gzip(2)}
 COMPRESSOR = Compressor(Policy(tuple(CODERS), 1024, Types(COMPRESSIBLE)), CODERS)
 
 

@@ -1,0 +1,100 @@
+"""From flags to a proxy; what is wrong with them in one line that names the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from proxy.build import ProxyHop, app, build
+from proxy.config import Compression, Config
+from stack.clock import VirtualClock
+from stack.config import flags
+from stack.config.base import HttpOptions
+from stack.errors import ConfigError
+from stack.net import Net
+from stack.telemetry.metrics import Metrics
+
+
+def made(config: Config, tmp_path: Path) -> ProxyHop:
+    clock, random = VirtualClock(), Random(1)
+    return build(config, clock=clock, random=random, net=Net(clock, random), metrics=Metrics(), state_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "host", "port", "authority", "tls"),
+    [
+        ("http://127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1", 9001, b"127.0.0.1:9001", False),
+        ("http://127.0.0.1:9001/", "127.0.0.1:9001", "127.0.0.1", 9001, b"127.0.0.1:9001", False),
+        ("app-1=http://127.0.0.1:9001", "app-1", "127.0.0.1", 9001, b"127.0.0.1:9001", False),
+        ("http://[::1]:9001", "[::1]:9001", "::1", 9001, b"[::1]:9001", False),
+        ("http://app", "app:80", "app", 80, b"app:80", False),
+        ("https://app", "app:443", "app", 443, b"app:443", True),
+    ],
+)
+def test_the_app(text: str, name: str, host: str, port: int, authority: bytes, tls: bool) -> None:
+    upstream, found = app(Config(upstream=text))
+    assert (upstream.name, upstream.host, upstream.port, found) == (name, host, port, authority)
+    assert (upstream.tls is not None) is tls
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (Config(upstream="127.0.0.1:9001"), "upstream '127.0.0.1:9001' is no http or https address; give the app as"),
+        (Config(upstream="http://127.0.0.1:x"), "give the app as --upstream"),
+        (Config(upstream="http://127.0.0.1:99999"), "give the app as --upstream"),
+        (Config(upstream="http://a/b"), "a path, query or user has no place there"),
+        (Config(upstream="http://u@a"), "a path, query or user has no place there"),
+        (Config(upstream="ftp://a"), "is no http or https address"),
+        (Config(upstream="http://a", static="/nowhere/at/all"), "'/nowhere/at/all' is no directory"),
+        (Config(upstream="http://a", static="/tmp", static_prefix="static"), "begins and ends with a slash"),
+        (Config(upstream="http://a", health="health"), "it is a path of the app"),
+        (Config(upstream="http://a", compression=Compression(codings=("lzma",))), "choose among zstd, br and gzip"),
+        (Config(upstream="http://a", compression=Compression(types=("*/json",))), "'*/json' is no media type"),
+        (Config(upstream="https://a", upstream_ca="/nowhere.pem"), "/nowhere.pem: no such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(config: Config, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        made(config, tmp_path)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_readiness_and_statistics(tmp_path: Path) -> None:
+    hop = made(Config(name="proxy-1", upstream="app-1=http://127.0.0.1:1"), tmp_path)
+    assert (hop.name, hop.kind) == ("proxy-1", "proxy")
+    assert not hop.readiness().ready
+    upstream = hop.stats()["upstream"]
+    assert (upstream["name"], upstream["address"], upstream["health"]["ready"]) == ("app-1", "127.0.0.1:1", False)
+
+
+async def test_without_a_health_check_it_is_ready(tmp_path: Path) -> None:
+    assert made(Config(upstream="http://127.0.0.1:1", health=""), tmp_path).readiness().ready
+
+
+def test_flags() -> None:
+    given = flags.parse(
+        "proxy",
+        Config,
+        [
+            "--listen", "https://127.0.0.1:9441", "--upstream", "http://127.0.0.1:9001", "--cert", "c.pem",
+            "--key", "k.pem", "--static", "built", "--static-prefix", "/assets/", "--compression-codings", "br",
+            "--compression-codings", "gzip", "--compression-minimum", "2K", "--health-interval", "500ms",
+            "--upstream-timeouts-head", "5",
+        ],
+        {},
+    )  # fmt: skip
+    assert given.listen == ("https://127.0.0.1:9441",)
+    assert (given.static, given.static_prefix) == ("built", "/assets/")
+    assert given.compression == Compression(codings=("br", "gzip"), minimum=2048)
+    assert (given.health_interval, given.upstream_timeouts.head) == (0.5, 5.0)
+    with pytest.raises(ConfigError, match="--upstream is needed"):
+        flags.parse("proxy", Config, [], {})
+
+
+def test_every_option_is_documented() -> None:
+    common = {option.path for option in flags.options(HttpOptions)}
+    assert [option.flag for option in flags.options(Config) if option.path not in common and not option.doc] == []

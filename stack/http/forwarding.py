@@ -11,7 +11,7 @@ from typing import Final
 from stack.errors import ClientError, LoopDetected
 from stack.http.fields import quote, split_list, split_params, tokens
 from stack.http.message import Fields, Request, Response
-from stack.http.trust import node_address
+from stack.http.trust import node_address, plain_nodes
 
 # RFC 9110 §7.6.1, and the fields that HTTP/2 forbids (RFC 9113 §8.2.2). TE goes with them: no trailers are asked for.
 _HOP_BY_HOP: Final = frozenset(
@@ -226,22 +226,29 @@ def _extended(
     A peer that wrote only one of the two chains gets the other made from it: the next hop may read either.
     """
     chain, plain = claims.get(b"forwarded"), claims.get(b"x-forwarded-for")
-    if chain is None and plain is not None:
-        nodes = [node_address(part) for part in split_list(plain)]
-        chain = b", ".join(b"for=" + _node(node) for node in nodes)
-    elif plain is None and chain is not None:
-        elements = [split_params(element) for element in split_list(chain)]
-        nodes = [node_address(params.get(b"for", b"")) for params in elements]
-        plain = b", ".join((node or "unknown").encode("ascii") for node in nodes)
-        for params, node in zip(reversed(elements), reversed(nodes), strict=True):
-            if node == client:  # what the hop that saw the client said of its request
-                proto, host = params.get(b"proto", proto), params.get(b"host", host)
-                break
+    given_proto, given_host = claims.get(b"x-forwarded-proto"), claims.get(b"x-forwarded-host")
+    if chain:
+        if not plain:
+            elements = [split_params(element) for element in split_list(chain)]
+            nodes = [node_address(params.get(b"for", b"")) for params in elements]
+            plain = b", ".join((node or "unknown").encode("ascii") for node in nodes)
+            for params, node in zip(reversed(elements), reversed(nodes), strict=True):
+                if node == client:  # what the hop that saw the client said of its request
+                    proto, host = params.get(b"proto", proto), params.get(b"host", host)
+                    break
+    elif plain:
+        first, *others = [_node(node) for node in plain_nodes(plain)] or [b"unknown"]
+        first = b"for=" + first
+        if given_host:
+            first += b";host=" + quote(given_host)
+        if given_proto:
+            first += b";proto=" + quote(given_proto)
+        chain = b", for=".join((first, *others))
     return (
-        forwarded if chain is None else chain + b", " + forwarded,
-        address if plain is None else plain + b", " + address,
-        claims.get(b"x-forwarded-proto", proto),
-        claims.get(b"x-forwarded-host", host),
+        chain + b", " + forwarded if chain else forwarded,
+        plain + b", " + address if plain else address,
+        given_proto or proto,
+        given_host or host,
     )
 
 

@@ -88,8 +88,12 @@ def _forwarded(value: bytes) -> Iterator[str | None]:
 
 
 def _forwarded_for(value: bytes) -> Iterator[str | None]:
-    for element in reversed(split_list(value)):
-        yield node_address(element)
+    return reversed(plain_nodes(value))
+
+
+def plain_nodes(value: bytes) -> list[str | None]:
+    """The addresses of X-Forwarded-For, None for what is none. Nothing is quoted there: a quote would hide the rest."""
+    return [node_address(node) for part in value.split(b",") if (node := part.strip(b" \t"))]
 
 
 def node_address(node: bytes) -> str | None:

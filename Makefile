@@ -1,0 +1,41 @@
+# up: the default stack in the foreground · test: all checks and tests · check: the checks alone · bench: CPU per request
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: up test check test-only bench clean
+
+up: .venv/run
+	@$(BIN)/hopstack up
+
+test: check test-only
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-only: .venv/dev
+	$(BIN)/python -m pytest
+
+bench: .venv/dev
+	$(BIN)/python -m tests.bench $(BENCH)
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "hopstack needs Python 3.11 or newer; name it with: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; rm -rf .venv; exit 1; }
+
+.venv/run: .venv/bin/python pyproject.toml requirements.lock
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	@touch $@
+
+.venv/dev: .venv/bin/python pyproject.toml requirements.lock
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $@ .venv/run
+
+clean:
+	rm -rf .venv .hopstack dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,37 @@
+"""`hopstack ca`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stack.net import ca
+from stack.supervisor.plan import NAME
+from stack.supervisor.state import StateDir
+
+
+def ensure() -> Path:
+    """The CA certificate's path; made when there is none yet."""
+    return ca.ensure(StateDir.chosen().path, [NAME])
+
+
+def explain() -> None:
+    path = ensure()
+    click.echo(
+        f"""The certificate authority of this stack: {path}
+It can vouch for {NAME}, names below it, localhost and loopback addresses only;
+its key stays beside it, readable by you alone.
+
+For one command     curl --cacert {path} ...
+For one shell       export SSL_CERT_FILE={path} CURL_CA_BUNDLE={path}
+                    export REQUESTS_CA_BUNDLE={path} NODE_EXTRA_CA_CERTS={path}
+For Debian, Ubuntu  sudo cp {path} /usr/local/share/ca-certificates/hopstack.crt
+                    sudo update-ca-certificates
+For macOS           sudo security add-trusted-cert -d -r trustRoot \\
+                      -k /Library/Keychains/System.keychain {path}
+For Firefox         Settings, Privacy & Security, View Certificates, Authorities,
+                    Import
+For Chromium on Linux (package libnss3-tools)
+                    certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n hopstack -i {path}"""
+    )

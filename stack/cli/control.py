@@ -1,0 +1,62 @@
+"""`hopstack status` and `hopstack down`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Final
+
+import click
+import msgspec
+
+from stack.cli.table import table
+from stack.clock import SystemClock
+from stack.supervisor.state import StateDir
+
+PATIENCE: Final = 60.0
+"""Seconds that a stack has to stop before it is killed."""
+NOTHING_RUNS: Final = 3
+
+
+def show_status(*, as_json: bool) -> int:
+    state = StateDir.chosen()
+    status = state.status() if state.locked() else {}
+    if not status:
+        if as_json:
+            click.echo('{"hops": []}')
+        click.echo(f"No stack runs in {state.path}; `hopstack up` starts one.", err=True)
+        return NOTHING_RUNS
+    if as_json:
+        click.echo(msgspec.json.encode(status))
+    else:
+        click.echo(table(status))
+    return 0 if all(hop["state"] == "ready" for hop in status["hops"]) else 1
+
+
+def stop() -> int:
+    state = StateDir.chosen()
+    if not state.locked():
+        click.echo(f"No stack runs in {state.path}.", err=True)
+        return 0
+    pid = state.status().get("pid")
+    if not isinstance(pid, int):
+        click.echo(f"{state.status_path} does not say which process runs the stack.", err=True)
+        return 1
+    return asyncio.run(_stop(state, pid))
+
+
+async def _stop(state: StateDir, pid: int) -> int:
+    clock = SystemClock()
+    for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return 0
+        deadline = clock.now() + patience
+        while clock.now() < deadline:
+            if not state.locked():
+                return 0 if number == signal.SIGTERM else 1
+            await clock.sleep(0.02)
+    click.echo(f"The supervisor {pid} does not end.", err=True)
+    return 1

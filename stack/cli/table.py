@@ -1,0 +1,43 @@
+"""What `up` and `status` print."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+HEADINGS = ("NAME", "KIND", "STATE", "ADDRESS", "PID", "READY")
+
+
+def table(status: dict[str, Any]) -> str:
+    """One line a hop, in the order of the path."""
+    rows = [HEADINGS]
+    for hop in status["hops"]:
+        addresses = " ".join(f"{scheme}://{place}" for scheme, place in hop["listen"].items())
+        ready = f"{hop['ready_ms']} ms" if hop["ready_ms"] is not None else "-"
+        rows.append((hop["name"], hop["kind"], hop["state"], addresses, str(hop["pid"] or "-"), ready))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = [_line(row, widths) for row in rows]
+    lines += [f"{hop['name']}: {hop['reason']}" for hop in status["hops"] if hop["reason"]]
+    return "\n".join(lines)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def invitation(status: dict[str, Any]) -> str:
+    """Two lines to paste."""
+    hops = {hop["name"]: hop["listen"] for hop in status["hops"]}
+    host, _, port = hops["edge-fra"]["https"].rpartition(":")
+    doh_port = hops["resolver"]["https"].rpartition(":")[2]
+    ca, name = shlex.quote(status["ca"]), status["name"]
+    url = f"https://{name}:{port}/products/shoes"
+    return "\n".join(
+        (
+            "One request through every hop, to the edge in Frankfurt:",
+            f"  curl -i --cacert {ca} --resolve {name}:{port}:{host} {url}",
+            "The same, with the name resolved by the stack's own DNS:",
+            f"  curl -i --cacert {ca} --doh-url https://localhost:{doh_port}/dns-query {url}",
+        )
+    )

@@ -1,0 +1,209 @@
+"""Runs a stack: binds its sockets, prepares its state, starts each hop as a process, and stops them all again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from stack.clock import Clock
+from stack.config.listen import Listen
+from stack.errors import ConfigError
+from stack.hop import registry
+from stack.hop.child import Child, Event, State
+from stack.hop.master import Master
+from stack.net import ca
+from stack.net.bind import bind
+from stack.net.tasks import Tasks
+from stack.supervisor.plan import Addresses, HopPlan, StackPlan, edges, servers
+from stack.supervisor.state import StateDir
+
+START: Final = 30.0
+"""Seconds that all hops together have to become ready."""
+STOP: Final = 15.0
+"""Seconds that one hop has to end what it does."""
+
+Report = Callable[[Event], object]
+
+
+def has_many_addresses() -> bool:
+    """Whether all of 127.0.0.0/8 is this machine, as on Linux, or only 127.0.0.1."""
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.bind(("127.0.53.1", 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
+class Supervisor:
+    """One stack. `run` starts it, waits to be told to stop, and stops it."""
+
+    def __init__(self, plan: StackPlan, state: StateDir, clock: Clock, *, report: Report | None = None) -> None:
+        self.plan = plan
+        self.state = state
+        self._clock = clock
+        self._report = report
+        self._tasks = Tasks()
+        self._master = Master(clock, self._tasks, events=self._heard)
+        self._stop = asyncio.Event()
+        self._phase = "starting"
+        self._reason = ""
+
+    async def run(self, ready: Callable[[], object]) -> None:
+        """Calls `ready` once every hop is. ConfigError when the stack cannot start; nothing is left running then."""
+        sockets = self._bind()
+        try:
+            self._prepare()
+            self._handle_signals()
+            self._write()
+            try:
+                await self._start(sockets)
+                if not self._stop.is_set():
+                    self._phase = "ready"
+                    self._write()
+                    ready()
+                await self._stop.wait()
+                self._phase = "stopping"
+            except ConfigError as error:
+                self._phase, self._reason = "failed", str(error)
+                raise
+            finally:
+                self._write()
+                await self._master.stop(self._stop_order(), timeout=STOP)
+                if self._phase == "stopping":
+                    self._phase = "stopped"
+                self._write()
+        finally:
+            for bound in (one for several in sockets.values() for _, one in several):
+                bound.close()
+            await self._tasks.close()
+
+    def status(self) -> dict[str, Any]:
+        """What `hopstack status --json` prints."""
+        standings = self._master.statistics()
+        hops = []
+        for hop in self.plan.hops:
+            standing = standings.get(hop.name)
+            hops.append(
+                {
+                    "name": hop.name,
+                    "kind": hop.kind,
+                    "pid": standing.pid if standing else None,
+                    "state": standing.state.value if standing else "stopped",
+                    "listen": hop.addresses(),
+                    "admin": str(hop.admin),
+                    "ready_ms": standing.ready_ms if standing else None,
+                    "restarts": standing.restarts if standing else 0,
+                    "reason": standing.reason if standing else "",
+                    "log": str(self.state.log(hop.name)),
+                }
+            )
+        return {
+            "name": self.plan.name,
+            "pid": os.getpid(),
+            "phase": self._phase,
+            "reason": self._reason,
+            "ca": str(ca.ca_path(self.state.path)),
+            "hops": hops,
+        }
+
+    # Starting.
+
+    def _bind(self) -> dict[str, list[tuple[str, socket.socket]]]:
+        """All sockets before the first process: a taken port stops the start before anything runs."""
+        bound: dict[str, list[tuple[str, socket.socket]]] = {}
+        try:
+            for hop in self.plan.hops:
+                places: list[tuple[str, Listen]] = [(item.scheme, item) for item in hop.listen]
+                bound[hop.name] = []
+                for scheme, place in (*places, ("admin", hop.admin)):
+                    bound[hop.name] += [(scheme, one) for one in bind(place)]
+        except ConfigError as error:
+            for one in (one for several in bound.values() for _, one in several):
+                one.close()
+            raise ConfigError(f"{error}; or move the whole stack with --port-base") from None
+        return bound
+
+    def _prepare(self) -> None:
+        """Certificates and zone files."""
+        names = sorted({name for hop in self.plan.hops for name in hop.names})
+        ca.ensure(self.state.path, names)
+        zones = registry.part("dns_server", "zones").default_zones(
+            self.plan.name,
+            edges=edges(self._places()),
+            servers=servers(self._places()),
+            https_port=self.plan.ports.https,
+        )
+        for role, text in zip(("root", "tld", "shop"), zones.values(), strict=True):
+            (self.state.path / "zones" / f"{role}.zone").write_text(text)
+
+    def _places(self) -> Addresses:
+        return Addresses(self.plan.hop("dns-root").listen[0].host != "127.0.0.1")
+
+    async def _start(self, sockets: dict[str, list[tuple[str, socket.socket]]]) -> None:
+        stopped = self._tasks.spawn(self._stop.wait(), name="stop")
+        for hop in self.plan.hops:
+            await self._master.start(self._child(hop, sockets[hop.name]))
+        ready = self._tasks.spawn(self._master.wait_ready(timeout=START), name="ready")
+        # told to stop while still starting: then that is what happens
+        await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            ready.result()
+        else:
+            ready.cancel()
+
+    def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:
+        certificate: tuple[str, ...] = ()
+        if hop.tls:
+            hosts = sorted({item.host for item in hop.listen})
+            names = [name for name in hop.names if name != "localhost"] + ["localhost"]
+            cert, key = ca.issue(self.state.path, hop.name, names, hosts)
+            certificate = ("--cert", str(cert), "--key", str(key))
+        flags: list[str] = []
+        for scheme, one in sockets:
+            flags += (
+                ("--admin", f"http+fd://{one.fileno()}")
+                if scheme == "admin"
+                else ("--listen", f"{scheme}+fd://{one.fileno()}")
+            )
+        return Child(
+            name=hop.name,
+            kind=hop.kind,
+            argv=[sys.executable, "-m", hop.kind, "--name", hop.name, *flags, *certificate, *hop.args],
+            env={**hop.env, "HOPSTACK_HOME": str(self.state.path)},
+            sockets=[one for _, one in sockets],
+            log=self.state.rotate(hop.name),
+        )
+
+    # Running and stopping.
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+
+    def _asked_to_stop(self, number: int) -> None:
+        if self._stop.is_set() and number != signal.SIGHUP:
+            os._exit(128 + number)  # asked twice: the hops go with their master
+        self._stop.set()
+
+    def _heard(self, event: Event) -> None:
+        self._write()
+        if self._report is not None and not (event.new is State.STARTING and event.old is None):
+            self._report(event)
+
+    def _write(self) -> None:
+        self.state.write_status(self.status())
+
+    def _stop_order(self) -> list[list[str]]:
+        """Outermost first: what a hop has in flight needs the hops behind it."""
+        kinds = ("cdn_edge", "loadbalancer", "proxy", "appserver", "dns_server")
+        running = self._master.statistics()
+        return [[hop.name for hop in self.plan.hops if hop.kind == kind and hop.name in running] for kind in kinds]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from stack.errors import HopError
 from stack.http import problem
 from stack.http.message import Peer, Request
 from stack.http.trust import Trust
+from stack.net.server import ServerStatistics
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.identity import identify
 
@@ -29,13 +30,18 @@ log = logging.getLogger("hopstack.app")
 EXCHANGE: Final = "hopstack.exchange"
 """`request["hopstack.exchange"]` is the Exchange: an app may append its own marks, such as ("db", "asked")."""
 
+BACKLOG: Final = 2048
 POLL: Final = 0.02
+"""Seconds between two looks at whether a draining server is empty."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AiohttpRunner:
-    """Serves `app` on passed sockets. `finished` gets every exchange, for the access log and the metrics."""
+    """Serves `app` on passed sockets, as `stack.net.server.Server` serves a service.
+
+    `finished` gets every exchange, for the access log and the metrics.
+    """
 
     def __init__(
         self,
@@ -48,7 +54,7 @@ class AiohttpRunner:
         timeouts: Timeouts,
         trust: Trust,
         linger: float,
-        finished: Callable[[Exchange], object],
+        finished: Iterable[Callable[[Exchange], object]],
     ) -> None:
         self._name = name
         self._clock = clock
@@ -58,12 +64,13 @@ class AiohttpRunner:
         self._trust = trust
         self._linger = linger
         self._draining = False
+        self._opened = 0
         app.on_response_prepare.append(self._prepare)
         app.middlewares.insert(0, self._outermost())
         self._runner = web.AppRunner(
             app,
             access_log=log,
-            access_log_class=_finisher(finished),
+            access_log_class=_finisher(tuple(finished)),
             keepalive_timeout=timeouts.idle,
             shutdown_timeout=timeouts.drain,
             max_line_size=limits.target,
@@ -71,8 +78,8 @@ class AiohttpRunner:
             max_headers=limits.fields,
         )
 
-    async def start(self, sockets: Sequence[tuple[socket.socket, ssl.SSLContext | None]]) -> None:
-        """Run the app's startup, then accept. What the startup raises comes through."""
+    async def setup(self) -> None:
+        """Run the app's startup. What it raises comes through."""
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
@@ -82,8 +89,18 @@ class AiohttpRunner:
             return self._begin(make(message, payload, protocol, *rest), protocol)
 
         server.request_factory = begin
-        for sock, tls in sockets:
-            await web.SockSite(self._runner, sock, ssl_context=tls, backlog=2048).start()
+        accept = server.connection_made
+
+        def opened(protocol: RequestHandler, transport: asyncio.Transport) -> None:
+            self._opened += 1
+            accept(protocol, transport)
+
+        server.connection_made = opened  # type: ignore[assignment,method-assign]
+
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        if tls is not None:
+            tls.set_alpn_protocols(["http/1.1"])  # aiohttp speaks no HTTP/2
+        await web.SockSite(self._runner, sock, ssl_context=tls, backlog=BACKLOG).start()
 
     # One request.
 
@@ -159,7 +176,7 @@ class AiohttpRunner:
 
     # Stopping.
 
-    async def stop_accepting(self) -> None:
+    async def _stop_accepting(self) -> None:
         """The listeners are closed; from now on every response says `Connection: close`."""
         self._draining = True
         for site in list(self._runner.sites):
@@ -171,38 +188,40 @@ class AiohttpRunner:
         Idle connections stay open for `linger` seconds: a request that is already on its way is answered, with
         `Connection: close`, and not reset.
         """
-        await self.stop_accepting()
+        await self._stop_accepting()
         until = self._now() + min(self._linger, self._timeouts.drain)
         while self.connections and self._now() < until:
             await self._clock.sleep(POLL)
-        for connection in self._connections():
+        for connection in self.connections:
             if not _busy(connection):
                 connection.force_close()
         await self._runner.cleanup()  # the app's on_shutdown, then requests in flight, then its on_cleanup
 
     async def close(self) -> None:
         """Release everything. Safe after `drain`, and without it."""
-        await self.stop_accepting()
-        for connection in self._connections():
+        await self._stop_accepting()
+        for connection in self.connections:
             connection.force_close()
         await self._runner.cleanup()
 
-    # Statistics.
+    # Statistics: what `HttpHop` asks its server and its context.
 
-    def _connections(self) -> list[RequestHandler]:
+    @property
+    def connections(self) -> list[RequestHandler]:
         return self._runner.server.connections if self._runner.server is not None else []
 
     @property
-    def connections(self) -> int:
-        return len(self._connections())
-
-    @property
     def in_flight(self) -> int:
-        return sum(map(_busy, self._connections()))
+        return sum(map(_busy, self.connections))
 
-    @property
-    def requests(self) -> int:
-        return self._runner.server.requests_count if self._runner.server is not None else 0
+    def statistics(self) -> ServerStatistics:
+        return ServerStatistics(
+            connections=len(self.connections),
+            in_flight=self.in_flight,
+            opened_h1=self._opened,
+            opened_h2=0,
+            draining=self._draining,
+        )
 
 
 def _busy(connection: RequestHandler) -> bool:
@@ -215,7 +234,7 @@ def _content_sent(response: web.StreamResponse) -> int:
     return max(0, response.body_length - head)
 
 
-def _finisher(finished: Callable[[Exchange], object]) -> type[AbstractAccessLogger]:
+def _finisher(finished: tuple[Callable[[Exchange], object], ...]) -> type[AbstractAccessLogger]:
     class Finisher(AbstractAccessLogger):
         """aiohttp makes one for every connection and calls it after every response."""
 
@@ -228,6 +247,7 @@ def _finisher(finished: Callable[[Exchange], object]) -> type[AbstractAccessLogg
             exchange.bytes_in = request.content.total_bytes if request.body_exists else 0
             if request.transport is None:
                 exchange.termination = "client-gone"
-            finished(exchange)
+            for callback in finished:
+                callback(exchange)
 
     return Finisher

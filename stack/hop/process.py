@@ -117,7 +117,7 @@ class Process:
                 self.config, clock=clock, random=net.random, net=net, metrics=metrics, state_dir=state_dir
             )
             self._handle_signals(hop, net.tasks)
-            await control.open({"stats": lambda: hop and hop.stats()}, self._master_gone)
+            await control.open({"stats": lambda: hop and hop.stats(), "metrics": metrics.text}, self._master_gone)
             await hop.start(bound)
             admin_url = ""
             if admin_bound is not None:

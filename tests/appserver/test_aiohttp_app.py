@@ -81,9 +81,10 @@ async def running(
         timeouts=Timeouts(drain=3.0),
         trust=Trust(trusted),
         linger=linger,
-        finished=finished.append,
+        finished=[finished.append],
     )
-    await runner.start([(sock, None)])
+    await runner.setup()
+    await runner.listen(sock)
     try:
         yield Running(runner, sock.getsockname(), finished)
     finally:
@@ -204,7 +205,7 @@ async def test_draining_finishes_what_is_in_flight_and_says_close() -> None:
         busy.send("/slow")
         await eventually(lambda: server.runner.in_flight == 1)
         draining = asyncio.get_running_loop().create_task(server.runner.drain())
-        await eventually(lambda: server.runner.connections == 1)  # the idle one went after the linger
+        await eventually(lambda: len(server.runner.connections) == 1)  # the idle one went after the linger
         assert await idle.reader.read() == b""
         app["go"].set()
         answer = await busy.answer()

@@ -1,0 +1,252 @@
+"""The master: binds nothing it serves, imports no app; starts workers on the shared sockets and keeps them running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from appserver.arguments import arguments
+from appserver.config import Config
+from stack.clock import Clock, Handle
+from stack.config.listen import address
+from stack.errors import ConfigError
+from stack.hop.admin import as_json
+from stack.hop.child import Child, Event, State
+from stack.hop.hop import AdminHandler, Bound, Readiness
+from stack.hop.master import Master
+from stack.http.message import Request, Response
+from stack.net import Net
+from stack.telemetry.metrics import Metrics
+
+log = logging.getLogger("hopstack.workers")
+
+CRASH_PAUSE: Final = 30.0
+"""Seconds in which a worker that crashed again and again is left alone before it is tried once more."""
+MARGIN: Final = 2.0
+"""Seconds that a worker has beyond its own deadlines before it is killed."""
+
+
+class WorkersHop:
+    """Workers are named `app-1/0`, `app-1/1`, ... and are started as `python -m appserver --workers 0 ...`.
+
+    Ready when every worker is. HUP replaces all workers by new ones, TTIN adds one, TTOU takes one away.
+    """
+
+    def __init__(self, name: str, config: Config, *, clock: Clock, net: Net, metrics: Metrics, state_dir: Path) -> None:
+        self.name, self.kind = name, "appserver"
+        self._config = config
+        self._clock = clock
+        self._tasks = net.tasks
+        self._state_dir = state_dir
+        self._master = Master(clock, net.tasks, events=self._happened)
+        self._bound: list[Bound] = []
+        self._count = config.workers
+        self._one_at_a_time = asyncio.Lock()
+        self._draining = False
+        self._began = clock.now()
+        self._reloads = 0
+        self._reload_error = ""
+        self._retries: dict[str, Handle] = {}
+        self._metrics = metrics
+        metrics.gauge(
+            "hopstack_workers", "Worker processes, by state.", ("hop", "state"), lambda: self._by_state().items()
+        )
+
+    # Life.
+
+    async def start(self, sockets: Sequence[Bound]) -> None:
+        """ConfigError when a worker cannot start: what it said is the reason."""
+        self._bound = list(sockets)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTTIN, self._change, 1)
+        loop.add_signal_handler(signal.SIGTTOU, self._change, -1)
+        for number in range(self._count):
+            await self._master.start(self._worker(number))
+        await self._master.wait_ready(timeout=self._config.start_timeout)
+
+    def readiness(self) -> Readiness:
+        if self._draining:
+            return Readiness(False, "draining")
+        standings = self._master.statistics().values()
+        if any(standing.state is State.READY for standing in standings):
+            return Readiness(True)
+        reasons = (f"{standing.name} {standing.state.value}: {standing.reason}" for standing in standings)
+        return Readiness(False, "; ".join(reasons) or "no worker")
+
+    async def drain(self) -> None:
+        """Workers stop accepting and finish; new connections are refused from the first moment."""
+        self._draining = True
+        for bound in self._bound:
+            bound.socket.close()
+        await self._master.stop(timeout=self._stop_timeout)
+
+    async def stop(self) -> None:
+        self._draining = True
+        for handle in self._retries.values():
+            handle.cancel()
+        await self._master.stop(timeout=MARGIN)
+
+    async def reload(self) -> None:
+        """New workers beside the old; when all are ready the old ones drain. If one cannot start, the old ones stay."""
+        async with self._one_at_a_time:
+            if self._draining:
+                return
+            log.info("reload: starting %d new workers", self._count)
+            try:
+                await self._master.replace(
+                    *map(self._worker, range(self._count)),
+                    timeout=self._config.start_timeout,
+                    stop_timeout=self._stop_timeout,
+                )
+            except ConfigError as error:
+                self._reload_error = str(error)
+                log.error("reload failed, the old workers stay: %s", error)
+                return
+            self._reloads += 1
+            self._reload_error = ""
+            log.info("reload: done")
+
+    def reopen_logs(self) -> None:
+        for name in self._master.statistics():
+            self._master.signal(name, signal.SIGUSR1)
+
+    # Workers.
+
+    @property
+    def _stop_timeout(self) -> float:
+        return 2 * self._config.timeouts.drain + MARGIN  # requests, then the app's own shutdown
+
+    def _worker(self, number: int) -> Child:
+        name = f"{self.name}/{number}"
+        given = arguments(
+            self._config,
+            name=name,
+            workers=0,
+            admin="",
+            listen=tuple(f"{bound.scheme}+fd://{bound.socket.fileno()}" for bound in self._bound),
+            state_dir=str(self._state_dir),
+        )
+        return Child(
+            name,
+            self.kind,
+            [sys.executable, "-m", "appserver", *given],
+            sockets=[bound.socket for bound in self._bound],
+        )
+
+    def _change(self, by: int) -> None:
+        self._tasks.spawn(self._changed(by), name="workers")
+
+    async def _changed(self, by: int) -> None:
+        async with self._one_at_a_time:
+            if self._draining:
+                return
+            if by > 0:
+                await self._master.start(self._worker(self._count))
+                self._count += 1
+            elif self._count > 1:
+                self._count -= 1
+                await self._master.remove(f"{self.name}/{self._count}", timeout=self._stop_timeout)
+            log.info("%d workers", self._count)
+
+    def _happened(self, event: Event) -> None:
+        if event.new in (State.RESTARTING, State.CRASH_LOOP, State.FAILED) and not self._draining:
+            log.warning("%s %s: %s", event.name, event.new.value, event.reason)
+        if event.new is State.CRASH_LOOP:
+            log.error("%s crashes again and again: tried again in %g s, or on HUP", event.name, CRASH_PAUSE)
+            self._retries[event.name] = self._clock.call_later(CRASH_PAUSE, lambda: self._retry(event.name))
+
+    def _retry(self, name: str) -> None:
+        standing = self._master.statistics().get(name)
+        if standing is not None and standing.state is State.CRASH_LOOP and not self._draining:
+            self._tasks.spawn(self._master.restart(name), name=f"retry {name}")
+
+    # Admin.
+
+    def stats(self) -> dict[str, Any]:
+        """What the master knows by itself; the page `/-/stats` asks the workers too."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "app": self._config.app,
+            "uptime_s": round(self._clock.now() - self._began, 3),
+            "listen": [f"{bound.scheme}://{address(*bound.address)}" for bound in self._bound if not self._draining],
+            "reloads": self._reloads,
+            "reload_error": self._reload_error,
+            "rss_kib": rss_kib(os.getpid()),
+            "workers": [
+                {
+                    "name": standing.name,
+                    "pid": standing.pid,
+                    "state": standing.state.value,
+                    "reason": standing.reason,
+                    "ready_ms": standing.ready_ms,
+                    "restarts": standing.restarts,
+                    "rss_kib": rss_kib(standing.pid),
+                }
+                for standing in self._master.statistics().values()
+            ],
+        }
+
+    def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
+        return {(b"GET", b"/-/stats"): self._stats_page, (b"GET", b"/metrics"): self._metrics_page}
+
+    async def _stats_page(self, _: Request) -> Response:
+        stats = self.stats()
+        answers = await self._asked("stats")
+        for worker in stats["workers"]:
+            told = answers.get(worker["name"]) or {}
+            worker.update({key: value for key, value in told.items() if key not in worker and key not in stats})
+        served = [worker["server"] for worker in stats["workers"] if "server" in worker]
+        stats["requests"] = sum(worker.get("requests", 0) for worker in stats["workers"])
+        stats["in_flight"] = sum(server["in_flight"] for server in served)
+        stats["connections"] = sum(server["connections"] for server in served)
+        return as_json(stats)
+
+    async def _metrics_page(self, _: Request) -> Response:
+        answers = await self._asked("metrics")
+        text = merged([self._metrics.text(), *(answer for answer in answers.values() if isinstance(answer, str))])
+        return Response(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], text.encode())
+
+    async def _asked(self, what: str) -> dict[str, Any]:
+        names = [name for name, worker in self._master.statistics().items() if worker.pid is not None]
+        return dict(zip(names, await asyncio.gather(*(self._master.ask(name, what) for name in names)), strict=True))
+
+    def _by_state(self) -> dict[tuple[str, str], float]:
+        counts: dict[tuple[str, str], float] = {}
+        for standing in self._master.statistics().values():
+            labels = (self.name, standing.state.value)
+            counts[labels] = counts.get(labels, 0) + 1
+        return counts
+
+
+def merged(pages: Iterable[str]) -> str:
+    """Several processes' metrics as one page: every family once, with all samples. Their `hop` labels differ."""
+    heads: dict[str, list[str]] = {}
+    samples: dict[str, list[str]] = {}
+    for page in pages:
+        family = ""
+        for line in page.splitlines():
+            if line.startswith("# HELP "):
+                family = line.split(" ", 3)[2]
+                if family not in heads:
+                    heads[family], samples[family] = [line], []
+            elif line.startswith("# TYPE ") and len(heads[family]) == 1:
+                heads[family].append(line)
+            elif not line.startswith("#"):
+                samples[family].append(line)
+    return "".join(f"{line}\n" for family in heads for line in (*heads[family], *samples[family]))
+
+
+def rss_kib(pid: int | None) -> int | None:
+    """Resident memory; None where /proc does not tell."""
+    try:
+        with open(f"/proc/{pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    except (OSError, ValueError, IndexError):
+        return None

@@ -177,14 +177,14 @@ class _Run:
         """Why it failed, in its own words."""
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._log_begin = 0
-        self._silent_now = asyncio.Event()
+        self._hung_up = asyncio.Event()
         """The control channel has come to its end."""
 
     # One process.
 
     async def spawn(self) -> None:
         child = self.child
-        self._silent_now.clear()
+        hung_up = self._hung_up = asyncio.Event()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._said, self._ready_ms, self._ready_at = "", None, None
@@ -209,7 +209,7 @@ class _Run:
         finally:
             theirs.close()
         loop = asyncio.get_running_loop()
-        _, self._channel = await loop.create_unix_connection(lambda: Channel(self._received, lambda: None), sock=ours)
+        _, self._channel = await loop.create_unix_connection(lambda: Channel(self._received, hung_up.set), sock=ours)
 
     @contextlib.contextmanager
     def _output(self) -> Iterator[IO[bytes] | None]:
@@ -275,7 +275,7 @@ class _Run:
         status = await process.wait()
         with contextlib.suppress(TimeoutError):  # its last message may still be on its way
             async with self._clock.timeout(LAST_MESSAGE):
-                await self._silent_now.wait()
+                await self._hung_up.wait()
         if self._channel is not None:
             self._channel.close()
             self._channel = None

@@ -52,7 +52,7 @@ def _resolver(config: Config, *, clock: Clock, random: Random, net: Net) -> Reso
     return Resolver(
         roots=[root_address(text, config.port) for text in config.root],
         port=config.port,
-        allow=Trust(config.allow),
+        allow=Trust(config.allow).believes,
         options=config.walk,
         cache=Cache(config.cache, now=clock.now),
         # ids must not be guessed from earlier ones (RFC 5452 §9.2): not from the process's ordinary source

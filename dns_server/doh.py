@@ -47,7 +47,7 @@ class Doh:
         return response if isinstance(response, Response) else await response
 
     def _answer(self, message: bytes, exchange: Exchange) -> Response | Awaitable[Response]:
-        found = self._handler.answer(message, exchange.client, "https")
+        found = self._handler.answer(message, exchange.client, "https", exchange)
         if found is None:
             raise BadRequest("The message is no DNS query")
         return _response(found) if isinstance(found, bytes) else _later(found)

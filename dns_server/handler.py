@@ -12,6 +12,7 @@ from dns_server.rules.query import Query, parse
 from dns_server.rules.response import PAYLOAD, limit, refusal, write
 from dns_server.rules.rrset import Answer
 from dns_server.rules.zone import Zones
+from stack.telemetry.exchange import Exchange
 
 STREAMS = frozenset({"tcp", "tls", "https"})
 
@@ -22,7 +23,10 @@ class Role(Protocol):
     recursion: bool
     """Whether it recurses: RA in its responses."""
 
-    def answer(self, query: Query, client: str) -> Answer | Awaitable[Answer]: ...
+    allows: Callable[[str], bool] | None
+    """Whether a client of that address is answered; None: everybody is."""
+
+    def answer(self, query: Query) -> Answer | Awaitable[Answer]: ...
 
     def epoch(self) -> object:
         """Finished responses hold while this is the same: they are made anew when it changes."""
@@ -32,11 +36,12 @@ class Authority:
     """Answers from zones. The zones are replaced as a whole; nobody sees half of a reload."""
 
     recursion = False
+    allows: Callable[[str], bool] | None = None
 
     def __init__(self, zones: Zones) -> None:
         self.zones = zones
 
-    def answer(self, query: Query, client: str) -> Answer:
+    def answer(self, query: Query) -> Answer:
         if query.cls not in (types.IN, types.CLASS_ANY):
             return Answer("refused", types.REFUSED)
         answer = authority.answer(self.zones, query.name, query.key, query.type)
@@ -55,7 +60,7 @@ def respond(zones: Zones, message: bytes, *, stream: bool, payload: int = PAYLOA
         return None
     if query.rcode:
         return refusal(query, query.rcode, payload=payload)
-    answer = Authority(zones).answer(query, "")
+    answer = Authority(zones).answer(query)
     return write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
 
 
@@ -73,6 +78,7 @@ class Handler:
     ) -> None:
         self.role = role
         self._recursion = role.recursion
+        self._allows = role.allows
         self._payload = payload
         self._now = now
         self._log = log
@@ -80,45 +86,57 @@ class Handler:
         self._datagrams = Responses(responses)
         self._streams = Responses(responses)
 
-    def answer(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None] | None:
-        """The response, or an awaitable of it when the resolver has to walk; None when there is none. Never raises."""
+    def answer(
+        self, message: bytes, client: str, protocol: str, exchange: Exchange | None = None
+    ) -> bytes | Awaitable[bytes | None] | None:
+        """The response, or an awaitable of it when the resolver has to walk; None when there is none. Never raises.
+
+        `exchange` is marked where there is one: that of DNS over HTTPS.
+        """
         began = self._now()
-        stream = protocol in STREAMS
-        responses = self._streams if stream else self._datagrams
+        responses = self._streams if protocol in STREAMS else self._datagrams
         epoch = self.role.epoch()
         if epoch is not responses.epoch:
             responses.flush(epoch)
         # everything behind the id: name, letter case, flags and EDNS are all part of the key, so all echoes are right
         key = message[2:]
-        known = responses.get(key)
+        allowed = self._allows is None or self._allows(client)
+        known = responses.get(key) if allowed else None
         if known is not None:
             tail, asked, answer = known
-            self._finished(asked, answer, client, protocol, began, len(tail) + 2)
+            self._finished(asked, answer, client, protocol, began, len(tail) + 2, exchange)
             return message[:2] + tail
         query = parse(message)
         if query is None:
             self._log.ignored += 1
             return None
+        found: Answer | Awaitable[Answer]
         if query.rcode:
-            response = refusal(query, query.rcode, recursion=self._recursion, payload=self._payload)
-            answer = Answer(types.rcode_name(query.rcode).lower(), query.rcode)
-            self._finished(query, answer, client, protocol, began, len(response))
-            return response
-        found = self.role.answer(query, client)
+            found = Answer(types.rcode_name(query.rcode).lower(), query.rcode)
+        elif not allowed:
+            found = Answer("refused", types.REFUSED)
+        else:
+            found = self.role.answer(query)
         if not isinstance(found, Answer):
-            return self._later(query, found, client, protocol, began)
+            return self._later(query, found, client, protocol, began, exchange)
         response = self._write(query, found, protocol)
-        self._finished(query, found, client, protocol, began, len(response))
-        if not query.options:  # a cookie or the like is new every time: not worth a place
+        self._finished(query, found, client, protocol, began, len(response), exchange)
+        if allowed and not query.options:  # a cookie or the like is new every time: not worth a place
             responses.keep(key, (response[2:], query, found))
         return response
 
     async def _later(
-        self, query: Query, found: Awaitable[Answer], client: str, protocol: str, began: float
+        self,
+        query: Query,
+        found: Awaitable[Answer],
+        client: str,
+        protocol: str,
+        began: float,
+        exchange: Exchange | None,
     ) -> bytes | None:
         answer = await found
         response = self._write(query, answer, protocol)
-        self._finished(query, answer, client, protocol, began, len(response))
+        self._finished(query, answer, client, protocol, began, len(response), exchange)
         return response
 
     def _write(self, query: Query, answer: Answer, protocol: str) -> bytes:

@@ -13,6 +13,7 @@ from dns_server.rules.names import to_text
 from dns_server.rules.query import Query
 from dns_server.rules.rrset import Answer
 from stack.clock import Clock
+from stack.telemetry.exchange import Exchange
 from stack.telemetry.line_log import LineLog
 from stack.telemetry.metrics import Metrics
 
@@ -41,7 +42,16 @@ class QueryLog:
             lambda: [((), self.ignored)],
         )
 
-    def finished(self, query: Query, answer: Answer, client: str, protocol: str, began: float, size: int) -> None:
+    def finished(
+        self,
+        query: Query,
+        answer: Answer,
+        client: str,
+        protocol: str,
+        began: float,
+        size: int,
+        exchange: Exchange | None = None,
+    ) -> None:
         took = self._now() - began
         # unknown types share a label: a client must not be able to make series
         labels = (types.TYPES.get(query.type, "other"), types.rcode_name(answer.rcode), protocol, answer.word)
@@ -49,6 +59,9 @@ class QueryLog:
         queries[labels] = queries.get(labels, 0) + 1
         seconds = self._seconds
         seconds[protocol,] = seconds.get((protocol,), 0.0) + took
+        if exchange is not None:
+            for step, word in (*answer.marks, ("answer", answer.word)):
+                exchange.mark(step, word)
         if self.lines.enabled:
             self.lines.add(self._line(query, answer, client, protocol, took, size))
 

@@ -21,7 +21,7 @@ from dns_server.rules.zone import Zones
 from stack.clock import Clock
 from stack.config.listen import address
 from stack.errors import BadRequest, ConfigError
-from stack.hop.hop import AdminHandler, Bound, Readiness
+from stack.hop.hop import AdminHandler, Bound
 from stack.hop.http_hop import HttpHop
 from stack.http.message import Request, Response
 from stack.net import Net
@@ -97,9 +97,6 @@ class DnsServer(HttpHop):
         super().reopen_logs()
         self.query_log.lines.reopen()
 
-    def readiness(self) -> Readiness:
-        return super().readiness()
-
     async def reload(self) -> None:
         """Read the zones anew. All of them or none: with any fault the old ones stay, and the fault is shown."""
         try:
@@ -159,7 +156,7 @@ class DnsServer(HttpHop):
 
     def _show_cache(self, request: Request) -> Response:
         assert isinstance(self.role, Resolver)
-        return _json({"entries": list(self.role.cache.rows(_MAX_ROWS)), **self.role.cache.statistics()})
+        return _json({"entries": list(self.role.cache.rows(_MAX_ROWS)), "statistics": self.role.cache.statistics()})
 
     def _flush(self, request: Request) -> Response:
         """Forget everything, or with ?name=NAME all at and below it."""

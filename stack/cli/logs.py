@@ -22,9 +22,9 @@ def show(hop: str | None, *, follow: bool) -> int:
     known = {path.stem: path for path in sorted(state.logs.glob("*.log"))}
     if hop is not None and hop not in known:
         near = difflib.get_close_matches(hop, known, 1)
-        hint = (
-            f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}" if known else "no stack ran here yet"
-        )
+        hint = f"one of {', '.join(known)}" if known else "no stack ran here yet"
+        if near:
+            hint = f"did you mean {near[0]}?"
         raise ConfigError(f"no log of a hop called {hop!r} in {state.logs}: {hint}")
     chosen = {hop: known[hop]} if hop is not None else known
     files = [_Log(name, path, prefix=hop is None) for name, path in chosen.items()]

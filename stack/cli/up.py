@@ -73,7 +73,7 @@ async def _supervise(make: type[Supervisor], plan: Any, state: StateDir, *, as_j
 
 @contextlib.contextmanager
 def own_terminal() -> Iterator[None]:
-    """Be the terminal's foreground job alone, so that Ctrl-C asks this process to stop and not `make` around it to die."""
+    """Be the terminal's foreground job alone: Ctrl-C then asks this process to stop, and kills no `make` around it."""
     try:
         group = os.getpgrp()
         mine = sys.stdin.isatty() and group != os.getpid() and os.tcgetpgrp(sys.stdin.fileno()) == group

@@ -85,7 +85,7 @@ class Addresses:
 def default_plan(
     state_dir: Path, *, port_base: int | None = None, many_addresses: bool = True, database_url: str = ""
 ) -> StackPlan:
-    """Root, TLD, zone and resolver; two edges; a load balancer; three hosts, each a proxy and its app; the demo shop."""
+    """Root, TLD, zone, resolver; two edges; a load balancer; three hosts, each a proxy and its app; the demo shop."""
     ports, places = Ports.above(port_base), Addresses(many_addresses)
     hops = tuple(_hops(state_dir, ports, places, database_url))
     return StackPlan(NAME, ports, hops)
@@ -108,7 +108,9 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
         return Listen("http", "127.0.0.1", ports.rest + 49 + count)
 
     zones = {"root": ".", "tld": NAME.rpartition(".")[2] + ".", "shop": NAME}
-    flags = {role: ("--zone", f"{zone}={state_dir / 'zones' / role}.zone") for role, zone in zones.items()}
+    flags: dict[str, tuple[str, ...]] = {
+        role: ("--zone", f"{zone}={state_dir / 'zones' / role}.zone") for role, zone in zones.items()
+    }
     if not places.many:
         # a referral carries no port: the one server that the resolver can reach answers for all three
         flags["root"] = (*flags["root"], *flags["tld"], *flags["shop"])

@@ -37,6 +37,3 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         Seconds,
         Meta(description="Idle connections stay open this long when a worker stops, for what is on its way."),
     ] = 0.5
-    restart_delay: Annotated[
-        Seconds, Meta(description="Before a dead worker is started again; doubles up to 10 s while workers die young.")
-    ] = 0.2

@@ -20,14 +20,15 @@ from stack.hop.admin import as_json
 from stack.hop.child import Child, Event, State
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.hop.master import Master
+from stack.hop.process import WORKER
 from stack.http.message import Request, Response
 from stack.net import Net
 from stack.telemetry.metrics import Metrics
 
 log = logging.getLogger("hopstack.workers")
 
-CRASH_PAUSE: Final = 30.0
-"""Seconds in which a worker that crashed again and again is left alone before it is tried once more."""
+PAUSE: Final = 30.0
+"""Seconds for which a worker that cannot run is left alone before it is tried once more."""
 MARGIN: Final = 2.0
 """Seconds that a worker has beyond its own deadlines before it is killed."""
 
@@ -48,6 +49,7 @@ class WorkersHop:
         self._bound: list[Bound] = []
         self._count = config.workers
         self._one_at_a_time = asyncio.Lock()
+        self._started = False
         self._draining = False
         self._began = clock.now()
         self._reloads = 0
@@ -68,7 +70,15 @@ class WorkersHop:
         loop.add_signal_handler(signal.SIGTTOU, self._change, -1)
         for number in range(self._count):
             await self._master.start(self._worker(number))
-        await self._master.wait_ready(timeout=self._config.start_timeout)
+        try:
+            await self._master.wait_ready(timeout=self._config.start_timeout)
+        except ConfigError:
+            # all fail alike: what one of them said is the whole story
+            failed = [one for one in self._master.statistics().values() if one.state is State.FAILED and one.reason]
+            if failed:
+                raise ConfigError(failed[0].reason) from None
+            raise
+        self._started = True
 
     def readiness(self) -> Readiness:
         if self._draining:
@@ -136,6 +146,7 @@ class WorkersHop:
             name,
             self.kind,
             [sys.executable, "-m", "appserver", *given],
+            env={WORKER: "1"},
             sockets=[bound.socket for bound in self._bound],
         )
 
@@ -155,15 +166,17 @@ class WorkersHop:
             log.info("%d workers", self._count)
 
     def _happened(self, event: Event) -> None:
-        if event.new in (State.RESTARTING, State.CRASH_LOOP, State.FAILED) and not self._draining:
-            log.warning("%s %s: %s", event.name, event.new.value, event.reason)
-        if event.new is State.CRASH_LOOP:
-            log.error("%s crashes again and again: tried again in %g s, or on HUP", event.name, CRASH_PAUSE)
-            self._retries[event.name] = self._clock.call_later(CRASH_PAUSE, lambda: self._retry(event.name))
+        if self._draining or not self._started or self._one_at_a_time.locked():
+            return  # whoever asked for the change reports it
+        if event.new is State.RESTARTING:
+            log.warning("%s ended (%s): it is started again", event.name, event.reason)
+        elif event.new in (State.CRASH_LOOP, State.FAILED):
+            log.error("%s %s (%s): tried again in %g s, or on HUP", event.name, event.new.value, event.reason, PAUSE)
+            self._retries[event.name] = self._clock.call_later(PAUSE, lambda: self._retry(event.name))
 
     def _retry(self, name: str) -> None:
         standing = self._master.statistics().get(name)
-        if standing is not None and standing.state is State.CRASH_LOOP and not self._draining:
+        if standing is not None and standing.state in (State.CRASH_LOOP, State.FAILED) and not self._draining:
             self._tasks.spawn(self._master.restart(name), name=f"retry {name}")
 
     # Admin.

@@ -39,6 +39,8 @@ POLL: Final = 0.1
 """Seconds between two looks at whether the hop is ready; a tenth of it until it first is."""
 GRACE: Final = 1.5
 """Seconds for a process whose master is gone; then the kernel ends it, even if its loop is stuck."""
+WORKER: Final = "HOPSTACK_WORKER"
+"""Set for a worker: it is its master that says why it could not start, and when all are ready."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -69,7 +71,8 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
 def _failed(kind: str, control: Control, error: Exception, status: int) -> int:
     reason = _one_line(error)
     control.tell("failed", reason=reason)
-    sys.stderr.write(f"hopstack: {kind}: {reason}\n")
+    if not (control.has_master and WORKER in os.environ):
+        sys.stderr.write(f"hopstack: {kind}: {reason}\n")
     return status
 
 
@@ -145,6 +148,7 @@ class Process:
 
     async def _release(self, hop: Hop | None, admin: Admin | None, net: Net) -> None:
         """Whatever could not start may not be able to stop either: the reason to tell is the first one."""
+        self._stop.set()  # the end of the control channel is our own doing now
         for part in (hop, admin):
             if part is not None:
                 try:
@@ -192,9 +196,9 @@ class Process:
             return
         ms = round(age() * 1000)
         self._control.tell("ready", ready_ms=ms)
-        if first:
+        if first and WORKER not in self._environ:
             sys.stderr.write(f"{self.name} ready on {' '.join(addresses)} in {ms} ms\n")
-        else:
+        elif not first:
             log.info("ready again")
 
     # The end.

@@ -157,17 +157,15 @@ def _read(option: Option, place: str, given: Any) -> Any:
         return given
     try:
         if element is None:
-            bare = values.split(option.type)[0]
             if given == "" and values.is_optional(option.type):
                 return None
-            return {} if bare is dict else values.read(option.type, given)
+            return values.read(option.type, given)
         text = ""
         read = []
         for text in given:
             read.append(values.read(element, text))
     except ValueError as error:
         raise ConfigError(f"{place} {given if element is None else text!r}: {error}") from None
-    bare = values.split(option.type)[0]
     try:
         return msgspec.convert(read, option.type, strict=False)
     except msgspec.ValidationError as error:
@@ -225,7 +223,7 @@ def _parser(kind: str, config_type: type[msgspec.Struct], known: Sequence[Option
 
 
 def _first_line(config_type: type[msgspec.Struct]) -> str:
-    return (config_type.__doc__ or "").strip().partition("\n\n")[0].replace("\n", " ") if config_type.__doc__ else ""
+    return " ".join((config_type.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _metavar(option: Option) -> str:

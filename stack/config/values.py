@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 import re
 import types
 import typing
@@ -15,7 +14,7 @@ SIZES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024*
 """`64K`, `64KiB` and `64kb` are all 64 * 1024: nobody who limits a body thinks in powers of ten."""
 DURATIONS: Final = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([a-zA-Z]*)")
+_QUANTITY = re.compile(r"(-?(?:[0-9]{1,20}(?:\.[0-9]{1,20})?|\.[0-9]{1,20}))\s*([a-zA-Z]*)")
 _BOOLS: Final = {
     "1": True,
     "true": True,
@@ -109,8 +108,6 @@ def _number(text: str, bare: type, unit: str) -> float | int | None:
     if scale is None:
         return None
     value = float(digits) * scale if "." in digits else int(digits) * scale
-    if not math.isfinite(value):
-        return None
     if bare is int:
         return int(value) if value == int(value) else None
     return float(value)

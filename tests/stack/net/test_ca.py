@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import shutil
 import ssl
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,7 +64,7 @@ def test_rfc5280_4_2_1_10_a_leaf_outside_the_constraints_is_refused(
 @pytest.mark.parametrize(("names", "ips"), [(["evil.example"], []), (["test"], []), ([], ["192.0.2.1"])])
 def test_a_name_outside_the_constraints_is_not_issued(tmp_path: Path, names: list[str], ips: list[str]) -> None:
     ca.ensure(tmp_path)
-    with pytest.raises(ConfigError, match="may not vouch for .*--cert and --key"):
+    with pytest.raises(ConfigError, match=r"may not vouch for .*--cert and --key"):
         ca.issue(tmp_path, "edge", names, ips)
     assert not (tmp_path / "certs" / "edge.pem").exists()
 
@@ -117,8 +119,6 @@ def test_a_warm_start_does_not_load_cryptography(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from stack.net import ca\n"
         f"ca.issue(Path({str(tmp_path)!r}), 'edge', ['shop.test']); assert 'cryptography' not in sys.modules"
     )
-    import sys
-
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
@@ -171,10 +171,8 @@ def test_a_strict_python_client_believes_it(tmp_path: Path) -> None:
         try:
             for _ in range(6):
                 for side in (client, server):
-                    try:
+                    with contextlib.suppress(ssl.SSLWantReadError):
                         side.do_handshake()
-                    except ssl.SSLWantReadError:
-                        pass
         except ssl.SSLCertVerificationError:
             outcome = False
         assert outcome is good, name

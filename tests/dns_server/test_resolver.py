@@ -1,0 +1,275 @@
+"""The walk, the cache and their bounds, over a network in memory and on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dns_server.config import CacheOptions, WalkOptions
+from dns_server.rules.query import parse
+from tests.support.dns_network import Network, lines, question
+
+ROOT = """
+$ORIGIN .
+$TTL 3600
+@ IN SOA a.root hostmaster 1 1 1 1 60
+@ IN NS a.root
+a.root IN A 10.0.0.1
+test. IN NS ns.test.
+ns.test. IN A 10.0.0.2
+other. IN NS ns.other.
+ns.other. IN A 10.0.0.4
+"""
+TEST = """
+$TTL 3600
+@ IN SOA ns hostmaster 1 1 1 1 60
+@ IN NS ns
+ns IN A 10.0.0.2
+shop IN NS ns1.shop
+shop IN NS ns2.shop
+ns1.shop IN A 10.0.0.3
+ns2.shop IN A 10.0.0.33
+glueless IN NS ns.hosting.other.
+loop IN NS ns.loop.other.
+"""
+SHOP = """
+$TTL 60
+@ IN SOA ns1 hostmaster 1 1 1 1 30
+@ IN NS ns1
+@ IN NS ns2
+ns1 IN A 10.0.0.3
+ns2 IN A 10.0.0.33
+www 20 IN A 192.0.2.1
+www 20 IN A 192.0.2.2
+zero 0 IN A 192.0.2.3
+alias IN CNAME www
+far IN CNAME target.other.
+gone IN CNAME nope
+round IN CNAME about
+about IN CNAME round
+"""
+OTHER = """
+$TTL 60
+@ IN SOA ns hostmaster 1 1 1 1 30
+@ IN NS ns
+ns IN A 10.0.0.4
+target IN A 192.0.2.9
+ns.hosting IN A 10.0.0.5
+loop IN NS ns.loop.test.
+back IN CNAME far.shop.test.
+"""
+GLUELESS = """
+$TTL 60
+@ IN SOA ns.hosting.other. hostmaster 1 1 1 1 30
+@ IN NS ns.hosting.other.
+@ IN A 192.0.2.55
+"""
+
+
+@pytest.fixture
+def net() -> Network:
+    return Network(
+        {
+            "10.0.0.1": {".": ROOT},
+            "10.0.0.2": {"test": TEST},
+            "10.0.0.3": {"shop.test": SHOP},
+            "10.0.0.33": {"shop.test": SHOP},
+            "10.0.0.4": {"other": OTHER},
+            "10.0.0.5": {"glueless.test": GLUELESS},
+        }
+    )
+
+
+async def test_a_cold_name_is_walked_from_the_root(net: Network) -> None:
+    resolver = net.resolver()
+    answer = await net.resolve(resolver, "www.shop.test")
+    assert lines(answer) == ["www.shop.test. 20 A 2"]
+    assert [host for host, _, _ in net.asked[:2]] == ["10.0.0.1", "10.0.0.2"]
+    assert net.asked[2][0] in ("10.0.0.3", "10.0.0.33")
+    assert answer.marks == (("cache", "miss"), ("walk", "walked"))
+    assert [line.split(" ", 1)[1] for line in answer.walk] == [
+        ". referral test.",
+        "test. referral shop.test.",
+        "shop.test. answered",
+    ]
+
+
+async def test_ttl_counts_down_and_then_the_zone_alone_is_asked(net: Network) -> None:
+    resolver = net.resolver()
+    await net.resolve(resolver, "www.shop.test")
+    net.asked.clear()
+    await net.clock.advance(7.5)
+    answer = await net.resolve(resolver, "WWW.shop.test")
+    assert lines(answer) == ["WWW.shop.test. 12 A 2"]
+    assert answer.marks == (("cache", "hit"),)
+    assert net.asked == []
+    await net.clock.advance(12.5)
+    assert lines(await net.resolve(resolver, "www.shop.test")) == ["www.shop.test. 20 A 2"]
+    assert len(net.asked) == 1
+
+
+async def test_a_ttl_of_zero_is_answered_and_not_kept(net: Network) -> None:
+    resolver = net.resolver()
+    for _ in range(2):
+        assert lines(await net.resolve(resolver, "zero.shop.test")) == ["zero.shop.test. 0 A 1"]
+    assert sum(name == "zero.shop.test." and host.startswith("10.0.0.3") for host, name, _ in net.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "type", "word"),
+    [("nope.shop.test", "A", "nxdomain"), ("www.shop.test", "TXT", "nodata")],
+    ids=["rfc2308-nxdomain", "rfc2308-nodata"],
+)
+async def test_absence_is_kept_by_the_soa(net: Network, name: str, type: str, word: str) -> None:
+    resolver = net.resolver()
+    first = await net.resolve(resolver, name, type)
+    assert (first.word, first.authority[0][1].ttl) == (word, 30)
+    net.asked.clear()
+    await net.clock.advance(10)
+    again = await net.resolve(resolver, name, type)
+    assert (again.word, again.authority[0][1].ttl) == (word, 20)
+    assert net.asked == []
+    await net.clock.advance(20.5)
+    assert (await net.resolve(resolver, name, type)).word == word
+    assert net.asked
+
+
+async def test_nxdomain_holds_for_every_type(net: Network) -> None:
+    resolver = net.resolver()
+    await net.resolve(resolver, "nope.shop.test")
+    net.asked.clear()
+    assert (await net.resolve(resolver, "nope.shop.test", "TXT")).word == "nxdomain"
+    assert net.asked == []
+
+
+async def test_aliases_are_followed_into_other_zones(net: Network) -> None:
+    resolver = net.resolver()
+    expected = ["far.shop.test. 60 CNAME 1", "target.other. 60 A 1"]
+    assert lines(await net.resolve(resolver, "far.shop.test")) == expected
+    net.asked.clear()
+    assert lines(await net.resolve(resolver, "far.shop.test")) == expected
+    assert net.asked == []
+    assert lines(await net.resolve(resolver, "back.other"))[0] == "back.other. 60 CNAME 1"
+
+
+async def test_an_alias_to_nowhere_has_the_rcode_of_its_target(net: Network) -> None:
+    resolver = net.resolver()
+    for _ in range(2):
+        answer = await net.resolve(resolver, "gone.shop.test")
+        assert (answer.word, lines(answer)) == ("nxdomain", ["gone.shop.test. 60 CNAME 1"])
+
+
+async def test_an_alias_is_data_to_who_asks_for_it(net: Network) -> None:
+    resolver = net.resolver()
+    for _ in range(2):
+        assert lines(await net.resolve(resolver, "far.shop.test", "CNAME")) == ["far.shop.test. 60 CNAME 1"]
+
+
+async def test_aliases_in_a_circle_fail(net: Network) -> None:
+    assert (await net.resolve(net.resolver(), "round.shop.test")).word == "servfail"
+
+
+async def test_a_name_server_without_glue_is_looked_up(net: Network) -> None:
+    answer = await net.resolve(net.resolver(), "glueless.test")
+    assert lines(answer) == ["glueless.test. 60 A 1"]
+
+
+async def test_name_servers_that_need_each_other_end(net: Network) -> None:
+    resolver = net.resolver()
+    assert (await net.resolve(resolver, "www.loop.test")).word == "servfail"
+    assert len(net.asked) <= WalkOptions().queries
+
+
+async def test_a_silent_server_is_passed_over_and_then_asked_last(net: Network) -> None:
+    net.silent.add("10.0.0.3")
+    resolver = net.resolver()
+    for number in range(6):
+        assert (await net.resolve(resolver, f"n{number}.shop.test")).word == "nxdomain"
+    assert sum(host == "10.0.0.3" for host, _, _ in net.asked) <= 1
+
+
+async def test_failures_are_remembered_for_a_moment(net: Network) -> None:
+    net.silent |= {"10.0.0.3", "10.0.0.33"}
+    resolver = net.resolver()
+    answer = await net.resolve(resolver, "www.shop.test")
+    assert (answer.word, answer.marks[-1]) == ("servfail", ("walk", "failed"))
+    net.asked.clear()
+    assert (await net.resolve(resolver, "www.shop.test")).word == "servfail"
+    assert net.asked == []
+    net.silent.clear()
+    await net.clock.advance(CacheOptions().failure_ttl + 10)
+    assert (await net.resolve(resolver, "www.shop.test")).word == "answered"
+
+
+async def test_the_whole_walk_has_a_time(net: Network) -> None:
+    net.silent |= {"10.0.0.1"}
+    resolver = net.resolver(walk=WalkOptions(attempt=4.0, total=5.0))
+    began = net.clock.now()
+    assert (await net.resolve(resolver, "www.shop.test")).word == "servfail"
+    assert net.clock.now() - began < 5.3
+
+
+async def test_the_same_question_is_walked_once(net: Network) -> None:
+    net.delay = 0.05
+    resolver = net.resolver()
+    answers = await asyncio.gather(*(net.resolve(resolver, "www.shop.test") for _ in range(20)))
+    assert {tuple(lines(answer)) for answer in answers} == {("www.shop.test. 20 A 2",)}
+    assert len(net.asked) == 3
+
+
+async def test_without_recursion_only_what_is_known_is_said(net: Network) -> None:
+    resolver = net.resolver()
+    assert (await net.resolve(resolver, "www.shop.test", recurse=False)).word == "refused"
+    assert net.asked == []
+    await net.resolve(resolver, "www.shop.test")
+    assert (await net.resolve(resolver, "www.shop.test", recurse=False)).word == "answered"
+
+
+async def test_glue_is_not_answered_with(net: Network) -> None:
+    resolver = net.resolver()
+    await net.resolve(resolver, "www.shop.test")
+    net.asked.clear()
+    assert lines(await net.resolve(resolver, "ns1.shop.test")) == ["ns1.shop.test. 60 A 1"]
+    assert len(net.asked) == 1
+
+
+async def test_the_cache_is_bounded(net: Network) -> None:
+    resolver = net.resolver(cache=CacheOptions(entries=10))
+    for number in range(30):
+        await net.resolve(resolver, f"n{number}.shop.test")
+    assert resolver.cache.statistics()["entries"] == 10
+
+
+async def test_flush_forgets_below_a_name(net: Network) -> None:
+    resolver = net.resolver()
+    await net.resolve(resolver, "www.shop.test")
+    await net.resolve(resolver, "target.other")
+    assert resolver.cache.flush(b"\x04shop\x04test\0") == 2
+    net.asked.clear()
+    await net.resolve(resolver, "target.other")
+    assert net.asked == []
+    await net.resolve(resolver, "www.shop.test")
+    assert len(net.asked) == 2
+
+
+@pytest.mark.parametrize("type", ["AXFR", "RRSIG"])
+async def test_what_no_cache_can_tell_is_refused(net: Network, type: str) -> None:
+    assert (await net.resolve(net.resolver(), "www.shop.test", type)).word == "refused"
+
+
+async def test_the_epoch_changes_with_the_second_and_with_the_cache(net: Network) -> None:
+    resolver = net.resolver()
+    first = resolver.epoch()
+    assert resolver.epoch() is first
+    await net.clock.advance(1)
+    second = resolver.epoch()
+    assert second is not first
+    await net.resolve(resolver, "www.shop.test")
+    assert resolver.epoch() is not second
+
+
+async def test_a_class_other_than_in_is_refused(net: Network) -> None:
+    query = parse(question("www.shop.test", cls=3, flags=0x0100))
+    assert query is not None
+    assert net.resolver().answer(query).word == "refused"  # type: ignore[union-attr]

@@ -58,6 +58,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     upstream_ca: Annotated[
         str, Meta(description="Authority (PEM) an https app is verified against. Empty: the system's authorities.")
     ] = ""
+    source: Annotated[str, Meta(description="Local IP address to connect to the app from. Empty: any.")] = ""
     upstream_pool: PoolLimits = PoolLimits()
     upstream_timeouts: UpstreamTimeouts = UpstreamTimeouts()
     health: Annotated[

@@ -95,7 +95,8 @@ class H1ClientConnection(asyncio.Protocol):
         self._request = request
         self._keep_alive = True
         self._interims = 0
-        self._answer = answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._answer = answer
         body = request.body
         try:
             if isinstance(body, bytes):
@@ -104,10 +105,14 @@ class H1ClientConnection(asyncio.Protocol):
                 self._send_head_of_stream(request)
             return await answer
         except asyncio.CancelledError:
-            self.abort()
+            if not answer.done() or answer.cancelled():
+                self.abort()
+            elif answer.exception() is None and not isinstance(left := answer.result().body, bytes):
+                await left.aclose()
             raise
         finally:
-            self._answer = None
+            if self._answer is answer:  # the next request may have taken the connection before this task woke
+                self._answer = None
 
     def _send_whole(self, request: Request, body: bytes) -> None:
         framing = b""

@@ -1,0 +1,60 @@
+"""A connection that is taken by the next request before the task of the last one has woken."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stack.clock import SystemClock
+from stack.config.base import UpstreamTimeouts
+from stack.http.message import Request, Response
+from stack.net.h1_client import H1ClientConnection
+from stack.net.tasks import Tasks
+from stack.telemetry.exchange import Exchange
+from tests.support.origin import OK
+
+
+class Transport(asyncio.Transport):
+    aborted = False
+
+    def write(self, data: object) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def connection() -> H1ClientConnection:
+    made = H1ClientConnection(
+        name="up", timeouts=UpstreamTimeouts(), clock=SystemClock(), tasks=Tasks(), max_buffer=1024,
+        on_idle=lambda _: None, on_closed=lambda _: None,
+    )  # fmt: skip
+    made.connection_made(Transport())
+    return made
+
+
+def send(connection: H1ClientConnection) -> asyncio.Task[Response]:
+    request = Request(b"GET", b"/", [], authority=b"shop.test")
+    return asyncio.ensure_future(connection.send(request, Exchange("hop", lambda: 0.0)))
+
+
+@pytest.mark.parametrize("first_leaves", [False, True])
+async def test_the_next_request_keeps_its_answer(connection: H1ClientConnection, first_leaves: bool) -> None:
+    first = send(connection)
+    await asyncio.sleep(0)
+    second = send(connection)  # its first step comes before the first one's task wakes
+    connection.data_received(OK)
+    if first_leaves:
+        asyncio.get_running_loop().call_soon(first.cancel)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    connection.data_received(OK)
+    async with asyncio.timeout(5):
+        assert (await second).body == b"ok"
+    assert not connection.closed
+    assert first.cancelled() or (await first).status == 200

@@ -1,0 +1,71 @@
+"""What the edge itself says: a response out of the store, or a problem, with Age, Cache-Status and X-Cache."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from cdn_edge.rules import answering, cache_status
+from cdn_edge.rules.asking import Asking
+from cdn_edge.stored import Stored
+from stack.clock import Clock
+from stack.errors import ClientError, HopError
+from stack.http import problem
+from stack.http.conditional import Condition
+from stack.http.message import Field, Fields, Request, Response, without
+from stack.telemetry.exchange import Exchange
+
+HIT: Final[Field] = (b"x-cache", b"HIT")
+MISS: Final[Field] = (b"x-cache", b"MISS")
+
+
+class NotCached(ClientError):
+    """RFC 9111 §5.2.1.7."""
+
+    status, proxy_status, title = 504, "", "Nothing stored answers this request, and it forbids asking the origin"
+
+
+class Answers:
+    def __init__(self, name: str, clock: Clock, random: Random) -> None:
+        self._name = name
+        self.member = cache_status.member(name)
+        self._clock = clock
+        self._random = random
+
+    def from_stored(self, stored: Stored, request: Request, asked: Asking, added: Fields) -> Response | None:
+        """All of it, a part of it, or 304. None where If-Match or If-Unmodified-Since does not hold."""
+        block = stored.block
+        if asked.conditional:
+            condition = answering.condition(request, stored.status, block.fields, self._clock.time())
+            if condition is Condition.NOT_MODIFIED:
+                return answering.not_modified(block.fields, added)
+            if condition is Condition.FAILED:
+                return None
+        if asked.ranged and stored.status == 200:
+            now = self._clock.time()
+            part = answering.partial(request, block, stored.body, added, now=now, boundary=self._boundary)
+            if part is not None:
+                return part
+        return Response(stored.status, added, stored.body, block=block)
+
+    def stamped(self, response: Response, member: bytes) -> Response:
+        """The origin's response, with what this hop says in place of what the hops behind said for themselves."""
+        response.fields = [*passed(response.fields), (b"cache-status", member), MISS]
+        return response
+
+    def problem(self, request: Request, exchange: Exchange, error: HopError, member: bytes) -> Response:
+        """Made here rather than in the engine, so that it has its Cache-Status like any other."""
+        exchange.proxy_status = error.proxy_status
+        exchange.detail = error.private or error.detail
+        accept = request.get(b"accept")
+        response = problem.response(error, hop=self._name, accept=accept, request_id=exchange.request_id)
+        response.fields += [(b"cache-status", member), MISS]
+        return response
+
+    def _boundary(self) -> bytes:
+        return b"%032x" % self._random.getrandbits(128)
+
+
+def passed(fields: Fields) -> Fields:
+    """The request's id is this hop's to say, and X-Cache speaks of one cache only."""
+    return without(fields, b"x-request-id", b"x-cache")

@@ -1,0 +1,56 @@
+"""One request that the store does not answer, on its way to the origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cdn_edge.rules import asking
+from cdn_edge.rules.asking import Asking
+from cdn_edge.stored import Stored
+from stack.http.message import Request, without
+from stack.telemetry.exchange import Exchange
+
+_ANSWERED_HERE: Final = (b"if-none-match", b"if-modified-since")
+"""If-Match and If-Unmodified-Since always go on: they are the origin's to judge (RFC 9111 §4.3.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    key: bytes
+    request: Request
+    exchange: Exchange
+    asking: Asking
+    why: str
+    """The word after `fwd=` (RFC 9211 §2.2)."""
+    stored: Stored | None = None
+    """What was selected, but has to be validated."""
+
+    @property
+    def dropped(self) -> tuple[bytes, ...]:
+        """The client's conditions that do not go on, because they are answered here from what comes back.
+
+        Only so does a client with an old copy fill the store. Where the answer can hardly be stored, they save the
+        content and go on.
+        """
+        asked = self.asking
+        storable = not (asked.authorized or asked.cc.no_store or asked.ranged or self.request.method == b"HEAD")
+        return _ANSWERED_HERE if storable or self.stored is not None else ()
+
+    @classmethod
+    def behind(cls, stored: Stored, request: Request, exchange: Exchange) -> Asked:
+        """For `stored` itself, without what the client wanted of its own copy; part of the same trace."""
+        fields = without(request.fields, *asking.CONDITIONS, b"range", b"if-range")
+        sent = Request(
+            b"GET",
+            request.target,
+            fields,
+            authority=request.authority,
+            scheme=request.scheme,
+            version=request.version,
+            peer=request.peer,
+        )
+        own = Exchange(exchange.hop, exchange.now, sent)
+        own.request_id, own.client = exchange.request_id, exchange.client
+        own.trace_id, own.span_id, own.sampled = exchange.trace_id, exchange.span_id, exchange.sampled
+        return cls(stored.key, sent, own, asking.read(fields), "stale", stored)

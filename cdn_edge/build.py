@@ -1,0 +1,114 @@
+"""From options to a running edge. All that is wrong with the options is said here, in one line."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from cdn_edge.config import KIND, Config, parse_origin
+from cdn_edge.handler import Edge
+from cdn_edge.purge import Purge
+from cdn_edge.rules.freshness import Heuristic
+from cdn_edge.rules.judging import Policy
+from cdn_edge.store import Store
+from stack.clock import Clock
+from stack.errors import ConfigError
+from stack.hop.hop import AdminHandler
+from stack.hop.http_hop import HttpHop
+from stack.net import Net
+from stack.net.pool import Upstream
+from stack.net.tls import client_context
+from stack.telemetry.metrics import Metrics
+
+
+def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> EdgeHop:
+    return EdgeHop(config, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir)
+
+
+class EdgeHop(HttpHop):
+    """ConfigError for options that do not fit."""
+
+    def __init__(
+        self, config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path
+    ) -> None:
+        name = config.name or KIND
+        origin = upstream(config)
+        cache = config.cache
+        policy = Policy(
+            max_object=min(cache.max_object, cache.size),
+            heuristic=Heuristic(cache.heuristic, cache.heuristic_max),
+            set_cookie=cache.set_cookie,
+            stale_if_error=cache.stale_if_error,
+        )
+        self.store = Store(cache.size, max_object=policy.max_object)
+        self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)
+        self._lookups = metrics.counter("hopstack_cache_lookups_total", "Requests by what lookup came to.", ("result",))
+        service = Edge(
+            fetch=self._pool.send,
+            store=self.store,
+            clock=clock,
+            tasks=net.tasks,
+            random=random,
+            metrics=metrics,
+            policy=policy,
+            name=name,
+            upstream=origin.name,
+        )
+        super().__init__(
+            name, "cdn_edge", config, service,
+            clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
+        )  # fmt: skip
+        metrics.gauge(
+            "hopstack_cache_bytes", "Bytes of the cache in use.", (), lambda: [((), self.store.statistics().bytes)]
+        )
+        metrics.gauge(
+            "hopstack_cache_objects", "Stored responses.", (), lambda: [((), self.store.statistics().objects)]
+        )
+
+    async def on_stop(self) -> None:
+        await self._pool.close()
+
+    def stats(self) -> dict[str, Any]:
+        looked_up = {labels[0]: int(count) for labels, count in self._lookups.values.items()}
+        hits = sum(looked_up.get(word, 0) for word in ("hit", "max-stale", "stale-while-revalidate"))
+        return {
+            **super().stats(),
+            "cache": {
+                **asdict(self.store.statistics()),
+                "hits": hits,
+                "misses": sum(looked_up.values()) - hits,
+                "lookups": looked_up,
+            },
+            "origin": {
+                "name": self._pool.upstream.name,
+                "pool": asdict(self._pool.statistics()),
+            },
+        }
+
+    def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
+        return {(b"POST", b"/-/purge"): Purge(self.store)}
+
+
+def upstream(config: Config) -> Upstream:
+    """The origin as the pool knows it."""
+    origin = parse_origin(config.origin)
+    if config.source:
+        try:
+            ipaddress.ip_address(config.source)
+        except ValueError:
+            raise ConfigError(
+                f"--source {config.source}: wanted an IP address of this machine, such as 127.0.0.1"
+            ) from None
+    return Upstream(
+        str(origin),
+        origin.host,
+        origin.port,
+        tls=client_context(config.origin_ca or None) if origin.scheme == "https" else None,
+        server_name=config.origin_server_name or None,
+        protocol="h2" if origin.scheme == "h2c" else "auto",
+        source=config.source or None,
+    )

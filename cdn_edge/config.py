@@ -1,0 +1,101 @@
+"""What a CDN edge is configured with, and how its origin is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+
+from stack.config.base import MIB, Bytes, HttpOptions, Options, PoolLimits, UpstreamTimeouts, unit
+from stack.errors import ConfigError
+
+KIND: Final = "edge"
+_PORTS: Final = {"http": 80, "https": 443, "h2c": 80}
+_WRITTEN: Final = "give it as --origin http://HOST:PORT, https or h2c, such as http://127.0.0.1:8000"
+
+
+class Cache(Options, frozen=True, kw_only=True):
+    """The shared cache in memory."""
+
+    size: Annotated[
+        Bytes, Meta(description="Memory for stored responses: content, heads and bookkeeping together.")
+    ] = 256 * MIB
+    max_object: Annotated[Bytes, Meta(description="Content longer than this passes through and is not stored.")] = (
+        16 * MIB
+    )
+    heuristic: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the time since Last-Modified that a response without a lifetime is fresh for.",
+        ),
+    ] = 0.1
+    heuristic_max: Annotated[
+        float, Meta(ge=0, extra=unit("s"), description="At most this long. 0 never guesses a lifetime.")
+    ] = 86_400.0
+    stale_if_error: Annotated[
+        float,
+        Meta(
+            ge=0,
+            extra=unit("s"),
+            description="Staleness that is served while the origin fails, where neither response nor request says any.",
+        ),
+    ] = 0.0
+    set_cookie: Annotated[
+        Literal["explicit", "store"],
+        Meta(
+            description=(
+                "Responses with Set-Cookie: stored only if they say public or s-maxage (explicit), "
+                "or like any other (store: the letter of RFC 9111, which shares one user's cookie with all)."
+            )
+        ),
+    ] = "explicit"
+
+
+class Config(HttpOptions, frozen=True, kw_only=True):
+    """A CDN edge."""
+
+    name: Annotated[str, Meta(description="Name of this process in Via, Cache-Status, logs and metrics.")] = KIND
+    origin: Annotated[
+        str, Meta(description="What the edge stands before, as http://HOST:PORT, https or h2c (HTTP/2 in the clear).")
+    ] = ""
+    origin_ca: Annotated[
+        str, Meta(description="Authority (PEM) that an https origin is verified against. Empty: the system's.")
+    ] = ""
+    origin_server_name: Annotated[
+        str, Meta(description="Name that an https origin is asked and verified for. Empty: the origin's host.")
+    ] = ""
+    source: Annotated[str, Meta(description="Local IP address to connect to the origin from. Empty: any.")] = ""
+    origin_pool: PoolLimits = PoolLimits()
+    origin_timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    cache: Cache = Cache()
+
+
+@dataclass(frozen=True, slots=True)
+class OriginAddress:
+    scheme: Literal["http", "https", "h2c"]
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_origin(text: str) -> OriginAddress:
+    """ConfigError for what is no scheme, host and port."""
+    if not text:
+        raise ConfigError(f"an edge needs an origin; {_WRITTEN}")
+    try:
+        parts = urlsplit(text.strip())
+        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"--origin {text}: {error}; {_WRITTEN}") from None
+    if scheme not in _PORTS or not host:
+        raise ConfigError(f"--origin {text}: {_WRITTEN}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+        raise ConfigError(f"--origin {text}: only scheme, host and port; paths pass through as they are")
+    return OriginAddress(scheme, host, _PORTS[scheme] if port is None else port)  # type: ignore[arg-type]

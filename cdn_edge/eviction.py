@@ -1,0 +1,148 @@
+"""What leaves the store when it is full: S3-FIFO (Yang et al., SOSP 2023), counted in bytes.
+
+Most objects of the web are asked for once. So a new one enters a small queue and leaves it soon, unless it was asked
+for again; what comes back shortly after it left goes to the main queue at once. A hit bumps one small number, and a
+scan over many objects passes through the small queue without touching the main one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Final, Generic, Protocol, TypeVar
+
+SMALL_SHARE: Final = 0.1
+"""Of the bytes: the small queue's."""
+MOST_USES: Final = 3
+GHOST_COST: Final = 160
+"""Bytes of one remembered name: a node and a slot of an OrderedDict, and a number."""
+
+
+class Item(Protocol):
+    """What the policy orders. The slots are the policy's own, so that no second object is needed for each."""
+
+    size: int
+    uses: int
+    queue: Queue | None
+    older: Item | None
+    newer: Item | None
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for the same thing stored anew."""
+
+
+class Queue:
+    """First in, first out; takes any item out in the same time."""
+
+    __slots__ = ("bytes", "count", "newest", "oldest")
+
+    def __init__(self) -> None:
+        self.oldest: Item | None = None
+        self.newest: Item | None = None
+        self.bytes = self.count = 0
+
+    def push(self, item: Item) -> None:
+        item.queue, item.older, item.newer = self, self.newest, None
+        if self.newest is None:
+            self.oldest = item
+        else:
+            self.newest.newer = item
+        self.newest = item
+        self.bytes += item.size
+        self.count += 1
+
+    def remove(self, item: Item) -> None:
+        older, newer = item.older, item.newer
+        if older is None:
+            self.oldest = newer
+        else:
+            older.newer = newer
+        if newer is None:
+            self.newest = older
+        else:
+            newer.older = older
+        item.queue = item.older = item.newer = None
+        self.bytes -= item.size
+        self.count -= 1
+
+
+T = TypeVar("T", bound=Item)
+
+
+class Eviction(Protocol[T]):
+    """What a store needs of a policy. LRU, SIEVE and others fit it as well."""
+
+    @property
+    def bytes(self) -> int:
+        """Sizes of all items, and what the policy itself remembers."""
+
+    def add(self, item: T) -> None: ...
+
+    def used(self, item: T) -> None: ...
+
+    def remove(self, item: T) -> None: ...
+
+    def evict(self) -> T | None:
+        """Take out what is worth least; None when nothing is left."""
+
+
+class S3Fifo(Generic[T]):
+    """See the module. `limit` is the store's bound in bytes: the queues' shares are measured by it."""
+
+    def __init__(self, limit: int) -> None:
+        self._small_limit = int(limit * SMALL_SHARE)
+        self._ghost_limit = int(limit * SMALL_SHARE) // GHOST_COST
+        self._small = Queue()
+        self._main = Queue()
+        self._ghost: OrderedDict[int, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._small.count + self._main.count
+
+    @property
+    def bytes(self) -> int:
+        return self._small.bytes + self._main.bytes + len(self._ghost) * GHOST_COST
+
+    def add(self, item: T) -> None:
+        item.uses = 0
+        name = hash(item.identity)
+        if name in self._ghost:
+            del self._ghost[name]
+            self._main.push(item)
+        else:
+            self._small.push(item)
+
+    def used(self, item: T) -> None:
+        if item.uses < MOST_USES:
+            item.uses += 1
+
+    def remove(self, item: T) -> None:
+        if item.queue is not None:
+            item.queue.remove(item)
+
+    def evict(self) -> T | None:
+        while True:
+            small = self._small.oldest
+            if small is not None and (self._small.bytes > self._small_limit or self._main.oldest is None):
+                self._small.remove(small)
+                if small.uses > 0:
+                    small.uses = 0
+                    self._main.push(small)
+                    continue
+                self._remember(small)
+                return small  # type: ignore[return-value]  # only items of this type are ever added
+            main = self._main.oldest
+            if main is None:
+                return None
+            self._main.remove(main)
+            if main.uses == 0:
+                return main  # type: ignore[return-value]
+            main.uses -= 1
+            self._main.push(main)
+
+    def _remember(self, item: Item) -> None:
+        # as many names as there are objects in the main queue, which is what they might have joined
+        self._ghost[hash(item.identity)] = None
+        while len(self._ghost) > min(self._ghost_limit, self._main.count + 1):
+            self._ghost.popitem(last=False)

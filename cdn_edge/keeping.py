@@ -1,0 +1,184 @@
+"""Putting into the store what the origin answered: as it passes, at once, or as news of what is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from cdn_edge.asked import Asked
+from cdn_edge.origin import Fetched
+from cdn_edge.recording import Recording, Tee
+from cdn_edge.rules import validation
+from cdn_edge.rules.judging import Judgement, Policy, judge
+from cdn_edge.rules.key import same_origin
+from cdn_edge.rules.storing import NotStored
+from cdn_edge.store import Store
+from cdn_edge.stored import Stored
+from stack.errors import HopError
+from stack.http.message import Fields, Response, get
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.metrics import Metrics
+
+_SAYS_NOTHING_OF_IT = frozenset({304, 412, 416})
+"""Status codes after which what is stored is as good as before."""
+
+
+class Keeper:
+    """Decides by the rules, and does it."""
+
+    def __init__(self, store: Store, policy: Policy, metrics: Metrics) -> None:
+        self._store = store
+        self._policy = policy
+        self._decisions = metrics.counter(
+            "hopstack_cache_stores_total", "Responses of the origin by what storing came to.", ("result",)
+        )
+
+    def keep(self, asked: Asked, fetched: Fetched, recording: Recording) -> tuple[NotStored | None, int | None]:
+        """Record the response if it may be stored; its body then passes through the recording.
+
+        Returns why not, and the seconds it is fresh for if it is stored.
+        """
+        response = fetched.response
+        judgement = self._judge(asked, response.status, response.fields, fetched)
+        is_head = asked.request.method == b"HEAD"
+        refused = NotStored.METHOD if is_head else judgement.refused
+        if asked.stored is not None:
+            if is_head:
+                self._compare(asked, asked.stored, fetched, recording)
+            elif self._is_outdated(asked.stored, response, judgement, refused):
+                self._store.drop(asked.stored)
+        if refused is None:
+            refused = self._record(asked, fetched, judgement, recording)
+        else:
+            recording.abandon()
+        self._decided(asked.exchange, refused)
+        return refused, judgement.ttl if refused is None else None
+
+    def freshen(self, asked: Asked, fetched: Fetched, recording: Recording) -> tuple[Stored, int]:
+        """After a 304: the stored response with its head brought up to date, which is kept if it still may be.
+
+        Returns it, and the seconds it is fresh for.
+        """
+        old = asked.stored
+        assert old is not None
+        fields = validation.freshened(old.block.fields, fetched.response.fields)
+        judgement = self._judge(asked, old.status, fields, fetched)
+        fresh = _stored(asked, old.status, judgement, fetched, old.body)
+        refused = judgement.refused
+        if refused in (NotStored.AUTHORIZATION, NotStored.REQUEST_NO_STORE):
+            pass  # for this client only; what is stored for the others stays as it was
+        elif refused is not None or fresh.identity != old.identity:
+            self._store.drop(old)
+        if refused is None and not recording.invalid:
+            self._store.put(fresh)
+        recording.abandon()
+        self._decided(asked.exchange, refused)
+        return fresh, judgement.ttl
+
+    def keep_post(self, asked: Asked, fetched: Fetched, refused: NotStored) -> tuple[bool, int | None]:
+        """RFC 9110 §9.3.3: a POST's response answers later GETs, if it is its URL's own and its lifetime explicit.
+
+        `refused` is why nothing else is kept that passes through here.
+        """
+        stored, ttl = self._keep_post(asked, fetched) if asked.request.method == b"POST" else (False, None)
+        if not stored:
+            self._decided(asked.exchange, refused)
+        return stored, ttl
+
+    def _keep_post(self, asked: Asked, fetched: Fetched) -> tuple[bool, int | None]:
+        response = fetched.response
+        place = get(response.fields, b"content-location")
+        if response.status != 200 or place is None or same_origin(asked.key, place) != asked.key:
+            return False, None
+        judgement = self._judge(asked, response.status, response.fields, fetched)
+        if judgement.refused is not None or not judgement.lifetime.explicit:
+            return False, None
+        recording = self._store.record(asked.key)
+        refused = self._record(asked, fetched, judgement, recording)
+        if refused is None:
+            self._decided(asked.exchange, None)
+        return refused is None, judgement.ttl if refused is None else None
+
+    def _decided(self, exchange: Exchange, refused: NotStored | None) -> None:
+        word = "stored" if refused is None else refused.value
+        exchange.mark("store", word)
+        self._decisions.inc(word)
+
+    def _judge(self, asked: Asked, status: int, fields: Fields, fetched: Fetched) -> Judgement:
+        return judge(
+            status,
+            fields,
+            asked.asking,
+            asked.request.fields,
+            self._policy,
+            received=fetched.at,
+            delay=fetched.received - fetched.requested,
+            age=fetched.age,
+        )
+
+    def _record(self, asked: Asked, fetched: Fetched, judgement: Judgement, recording: Recording) -> NotStored | None:
+        response = fetched.response
+        make: Callable[[bytes], Stored] = partial(_stored, asked, response.status, judgement, fetched)
+        if isinstance(response.body, bytes):
+            return recording.feed(response.body) or recording.keep(make)
+        length = get(response.fields, b"content-length")
+        response.body = Tee(
+            response.body,
+            recording,
+            make,
+            length=int(length) if length is not None and length.isdigit() else None,
+            refused=partial(self._decided, asked.exchange),
+        )
+        return None
+
+    def _is_outdated(self, stored: Stored, response: Response, judgement: Judgement, refused: NotStored | None) -> bool:
+        """Whether what is stored must go: the origin has answered otherwise, and that does not take its place."""
+        if refused is None:
+            return (judgement.names, judgement.selection) != (stored.names, stored.selection)
+        if response.status >= 500 or response.status in _SAYS_NOTHING_OF_IT:
+            return False
+        return response.status != 206 or not validation.same_representation(stored.block.fields, response.fields)
+
+    def _compare(self, asked: Asked, stored: Stored, fetched: Fetched, recording: Recording) -> None:
+        """RFC 9111 §4.3.5: a response to HEAD freshens the stored one to GET, or says that it is outdated."""
+        response = fetched.response
+        if response.status != 200 or stored.status != 200:
+            return
+        if not validation.same_as_head(stored.block.fields, response.fields):
+            self._store.drop(stored)
+            return
+        fields = validation.freshened(stored.block.fields, response.fields)
+        judgement = self._judge(asked, stored.status, fields, fetched)
+        if judgement.refused is None and not recording.invalid:
+            fresh = _stored(asked, stored.status, judgement, fetched, stored.body)
+            if fresh.identity != stored.identity:
+                self._store.drop(stored)
+            self._store.put(fresh)
+
+
+async def drained(response: Response) -> None:
+    """To the end; what goes wrong on the way has gone wrong for the recording, and nobody else listens."""
+    body = response.body
+    if isinstance(body, bytes):
+        return
+    try:
+        async for _ in body:
+            pass
+    except HopError:
+        return
+    finally:
+        await body.aclose()
+
+
+def _stored(asked: Asked, status: int, judgement: Judgement, fetched: Fetched, body: bytes) -> Stored:
+    return Stored(
+        asked.key,
+        judgement.names,
+        judgement.selection,
+        status=status,
+        fields=judgement.fields,
+        body=body,
+        terms=judgement.terms,
+        date=judgement.date,
+        born=fetched.received - judgement.age,
+    )

@@ -1,0 +1,68 @@
+"""One request to the origin and its response, with the times that its age is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
+
+from cdn_edge.rules.freshness import age_value
+from stack.clock import Clock
+from stack.http.dates import http_date
+from stack.http.forwarding import inbound, outbound
+from stack.http.message import Field, Request, Response
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.identity import traceparent
+
+Send = Callable[[Request, Exchange], Awaitable[Response]]
+"""The pool's, or a scripted origin's in a test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    response: Response
+    requested: float
+    """Monotonic seconds (RFC 9111 §4.2.3 request_time)."""
+    received: float
+    """Monotonic seconds (response_time)."""
+    at: float
+    """Unix seconds of `received`."""
+    age: int = 0
+    """Age of the response as it came (§5.1)."""
+    validated: bool = False
+    """A 304 that holds for what is stored."""
+
+    def as_validation(self) -> Fetched:
+        return replace(self, validated=True)
+
+
+class Origin:
+    """What stands behind the edge."""
+
+    def __init__(self, send: Send, *, name: str, upstream: str, clock: Clock) -> None:
+        self._send = send
+        self._pseudonym = name.encode("ascii")
+        self._upstream = upstream
+        self._clock = clock
+
+    async def fetch(
+        self, request: Request, exchange: Exchange, *, drop: Collection[bytes] = (), add: Collection[Field] = ()
+    ) -> Fetched:
+        """`drop` are names of the client's fields that do not go on, `add` is sent besides. Raises HopError."""
+        sent = outbound(
+            request,
+            pseudonym=self._pseudonym,
+            client=exchange.client,
+            request_id=exchange.request_id,
+            traceparent=traceparent(exchange),
+            trusted=request.peer is not None and request.peer.trusted,
+        )
+        if drop:
+            sent.fields = [field for field in sent.fields if field[0] not in drop]
+        sent.fields.extend(add)
+        exchange.upstream = self._upstream
+        exchange.attempts += 1
+        requested = self._clock.now()
+        response = await self._send(sent, exchange)
+        at = self._clock.time()
+        inbound(response, pseudonym=self._pseudonym, date=http_date(at))
+        return Fetched(response, requested, self._clock.now(), at, age_value(response.fields))

@@ -1,0 +1,56 @@
+"""`POST /-/purge`: everything stored under one URL goes, all its variants."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+from urllib.parse import parse_qs
+
+from cdn_edge.rules.key import key_of_url
+from cdn_edge.store import Store
+from stack.errors import BadRequest, ContentTooLarge
+from stack.hop.admin import as_json
+from stack.http.message import Request, Response
+
+_MOST: Final = 64 * 1024
+_WRITTEN: Final = 'Send {"url": "https://host/path"} as JSON, or ?url= in the query, percent-encoded.'
+
+
+class Purge:
+    """An `AdminHandler`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def __call__(self, request: Request) -> Response:
+        url = await _url(request)
+        try:
+            key = key_of_url(url)
+        except ValueError as error:
+            raise BadRequest(f"{error}.") from None
+        return as_json({"url": key.decode("ascii"), "purged": self._store.invalidate(key)})
+
+
+async def _url(request: Request) -> str:
+    given = parse_qs((request.query or b"").decode("latin-1")).get("url", [])
+    if not given:
+        try:
+            document = json.loads(await _content(request) or b"null")
+        except ValueError:
+            raise BadRequest(f"The content is no JSON. {_WRITTEN}") from None
+        if isinstance(document, dict) and isinstance(document.get("url"), str):
+            given = [document["url"]]
+    if len(given) != 1:
+        raise BadRequest(_WRITTEN)
+    return given[0]
+
+
+async def _content(request: Request) -> bytes:
+    if isinstance(request.body, bytes):
+        return request.body
+    content = bytearray()
+    async for chunk in request.body:
+        content += chunk
+        if len(content) > _MOST:
+            raise ContentTooLarge(f"A purge is at most {_MOST} bytes.")
+    return bytes(content)

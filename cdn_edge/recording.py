@@ -1,0 +1,123 @@
+"""A response on its way to the client, written down as it passes, and kept only when it came whole (RFC 9111 §3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cdn_edge.rules.storing import NotStored
+from cdn_edge.stored import Stored
+from stack.http.message import BodyStream
+
+if TYPE_CHECKING:
+    from cdn_edge.store import Store
+
+
+class Recording:
+    """One fetch for one key, from before the origin is asked until its response is kept or given up."""
+
+    __slots__ = ("_chunks", "_size", "_store", "ended", "invalid", "key")
+
+    def __init__(self, store: Store, key: bytes) -> None:
+        self._store = store
+        self.key = key
+        self.invalid = False
+        """The key was invalidated since the origin was asked: the answer may be older than that."""
+        self.ended = False
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def invalidate(self) -> None:
+        self.invalid = True
+
+    def feed(self, chunk: bytes) -> NotStored | None:
+        """None while it goes on; else why it was given up."""
+        if self.ended:
+            return None
+        size = len(chunk)
+        if self.invalid:
+            refused = NotStored.INVALIDATED
+        elif self._size + size > self._store.max_object or not self._store.reserve(size):
+            refused = NotStored.TOO_LARGE
+        else:
+            self._chunks.append(chunk)
+            self._size += size
+            return None
+        self.abandon()
+        return refused
+
+    def keep(self, make: Callable[[bytes], Stored]) -> NotStored | None:
+        """All has come. None when it is stored."""
+        if self.ended:
+            return None
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self.abandon()
+        if self.invalid:
+            return NotStored.INVALIDATED
+        return None if self._store.put(make(body)) else NotStored.TOO_LARGE
+
+    def abandon(self) -> None:
+        """Give up; safe to call again, and after `keep`."""
+        if not self.ended:
+            self.ended = True
+            self._chunks = []
+            self._store.release(self._size)
+            self._store.close(self)
+
+
+class Tee:
+    """A `BodyStream` that passes through to the client and into a recording. Backpressure is the client's."""
+
+    __slots__ = ("_body", "_left", "_make", "_recording", "_refused")
+
+    def __init__(
+        self,
+        body: BodyStream,
+        recording: Recording,
+        make: Callable[[bytes], Stored],
+        *,
+        length: int | None,
+        refused: Callable[[NotStored], object],
+    ) -> None:
+        """`length` is Content-Length, if there is one; `refused` is told when the response is not kept after all."""
+        self._body, self._recording, self._make, self._refused = body, recording, make, refused
+        self._left = length
+
+    def __aiter__(self) -> Tee:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._body.__anext__()
+        except StopAsyncIteration:
+            if self._left:
+                self._give_up()  # shorter than it said
+            else:
+                self._end()
+            raise
+        except BaseException:
+            self._give_up()
+            raise
+        if (why := self._recording.feed(chunk)) is not None:
+            self._refused(why)
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left == 0:
+                self._end()  # before the client can have seen the end, and asked again
+            elif self._left < 0:
+                self._give_up()
+        return chunk
+
+    def _end(self) -> None:
+        if not self._recording.ended and (why := self._recording.keep(self._make)) is not None:
+            self._refused(why)
+
+    def _give_up(self) -> None:
+        if not self._recording.ended:
+            self._recording.abandon()
+            self._refused(NotStored.INCOMPLETE)
+
+    async def aclose(self) -> None:
+        """The reader leaves; what has not come whole by then is not kept."""
+        self._give_up()
+        await self._body.aclose()

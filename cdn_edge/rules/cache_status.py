@@ -1,0 +1,38 @@
+"""Cache-Status (RFC 9211): what this cache did with one request, in one list member."""
+
+from __future__ import annotations
+
+from stack.http.structured import token
+
+
+def member(name: str) -> bytes:
+    """This cache's name as it stands in the field: a token, or a string where it can be none."""
+    return token(name).encode("ascii")
+
+
+def hit(name: bytes, ttl: int, detail: str = "") -> bytes:
+    """Answered from the store without asking anybody. §2.4: `ttl` is below 0 for a stale response."""
+    if detail:
+        return b"%b; hit; ttl=%d; detail=%b" % (name, ttl, token(detail).encode("ascii"))
+    return b"%b; hit; ttl=%d" % (name, ttl)
+
+
+def forwarded(
+    name: bytes, why: str, *, status: int | None = None, stored: bool = False, ttl: int | None = None, detail: str = ""
+) -> bytes:
+    """Sent on towards the origin. `why` is a word of §2.2, `status` what the next hop answered (§2.3)."""
+    parts = [name, b"fwd=" + why.encode("ascii")]
+    if status is not None:
+        parts.append(b"fwd-status=%d" % status)
+    if stored:
+        parts.append(b"stored")  # §2.5
+    if ttl is not None:
+        parts.append(b"ttl=%d" % ttl)
+    if detail:
+        parts.append(b"detail=" + token(detail).encode("ascii"))  # §2.8
+    return b"; ".join(parts)
+
+
+def unanswered(name: bytes, detail: str) -> bytes:
+    """Neither a hit nor forwarded: refused here."""
+    return b"%b; detail=%b" % (name, token(detail).encode("ascii"))

@@ -1,0 +1,91 @@
+"""How long a response stays fresh, and how old it was when it came (RFC 9111 §4.2). Seconds throughout."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from stack.http.cache_control import FOREVER, CacheControl
+from stack.http.dates import parse_http_date
+from stack.http.message import Fields, combined, get
+
+HEURISTIC_STATUS: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
+"""RFC 9110 §15.1: cacheable by default, so that a lifetime may be guessed."""
+_AGE: Final = re.compile(rb"[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Heuristic:
+    """How a lifetime is guessed where the origin says none (§4.2.2): a share of the time since Last-Modified."""
+
+    fraction: float = 0.1
+    most: float = 86_400.0
+    """0 never guesses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    seconds: float
+    source: Literal["s-maxage", "max-age", "expires", "heuristic", "none"]
+
+    @property
+    def explicit(self) -> bool:
+        return self.source in ("s-maxage", "max-age", "expires")
+
+
+def lifetime(
+    status: int, fields: Fields, cc: CacheControl, *, received: float, heuristic: Heuristic = Heuristic()
+) -> Lifetime:
+    """§4.2.1, in its order, as a shared cache. `received` is Unix seconds, for a Date that cannot be read."""
+    if cc.s_maxage is not None:
+        return Lifetime(cc.s_maxage, "s-maxage")
+    if cc.max_age is not None:
+        return Lifetime(cc.max_age, "max-age")
+    date = date_value(fields, received)
+    expires = combined(fields, b"expires")
+    if expires is not None:
+        # §5.3: what is no date, `0` above all, is in the past; so are two lines, which make no date together
+        at = parse_date(expires, received)
+        return Lifetime(0.0 if at is None else max(0.0, at - date), "expires")
+    # §4.2.2: never where a lifetime is explicit; else by the status, or where the response says that it is public
+    if heuristic.most > 0 and (status in HEURISTIC_STATUS or cc.public):
+        modified = get(fields, b"last-modified")
+        at = None if modified is None else parse_date(modified, received)
+        if at is not None and at < date:
+            return Lifetime(min(heuristic.fraction * (date - at), heuristic.most), "heuristic")
+    return Lifetime(0.0, "none")
+
+
+def initial_age(date: float, age: int, *, received: float, delay: float) -> float:
+    """corrected_initial_age of §4.2.3.
+
+    `date` and `received`, the time the response came, are Unix seconds; `age` is its Age, `delay` its fetch's time.
+    """
+    return max(0.0, received - date, age + delay)
+
+
+def age_value(fields: Fields) -> int:
+    """§5.1: of several the first; what is no number is ignored; more than FOREVER is FOREVER (§1.2.2)."""
+    value = get(fields, b"age")
+    if value is None:
+        return 0
+    first = value.partition(b",")[0].strip(b" \t")
+    if _AGE.fullmatch(first) is None:
+        return 0
+    digits = first.lstrip(b"0")
+    return FOREVER if len(digits) > 10 else min(int(digits or b"0"), FOREVER)
+
+
+def date_value(fields: Fields, received: float) -> float:
+    value = get(fields, b"date")
+    at = None if value is None else parse_date(value, received)
+    return received if at is None else at
+
+
+def parse_date(value: bytes, now: float) -> float | None:
+    """§4.2: a cache reads dates without regard to case; a zone other than GMT makes none."""
+    at = parse_http_date(value, now)
+    if at is None and value[-3:].lower() == b"gmt":
+        at = parse_http_date(value[:-3].title() + b"GMT", now)
+    return at

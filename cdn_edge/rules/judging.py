@@ -1,0 +1,82 @@
+"""Everything that is decided about a response as it comes in, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cdn_edge.rules import reuse, vary
+from cdn_edge.rules.asking import Asking
+from cdn_edge.rules.freshness import Heuristic, Lifetime, date_value, initial_age, lifetime
+from cdn_edge.rules.storing import NotStored, SetCookie, kept, refusal
+from stack.http.cache_control import parse
+from stack.http.message import Fields, combined
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator decides. Bytes and seconds."""
+
+    max_object: int = 16 * 1024 * 1024
+    heuristic: Heuristic = Heuristic()  # noqa: RUF009  # frozen
+    set_cookie: SetCookie = "explicit"
+    stale_if_error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`refused` is None when the response may be stored. The rest holds either way."""
+
+    refused: NotStored | None
+    lifetime: Lifetime
+    terms: reuse.Terms
+    names: vary.Names
+    selection: vary.Selection
+    fields: Fields
+    """What of the head is kept."""
+    date: float
+    age: float
+    """At the time it was received."""
+
+    @property
+    def ttl(self) -> int:
+        """Seconds it may be reused for from the time it was received; below 0 if it came stale."""
+        return 0 if self.terms.always_validate else int(self.lifetime.seconds - self.age)
+
+
+def judge(
+    status: int,
+    fields: Fields,
+    asked: Asking,
+    request: Fields,
+    policy: Policy,
+    *,
+    received: float,
+    delay: float,
+    age: int,
+) -> Judgement:
+    """`fields` are those of a response to GET, `request` those of the client; times as in `initial_age`."""
+    cc = parse(combined(fields, b"cache-control"))
+    fresh_for = lifetime(status, fields, cc, received=received, heuristic=policy.heuristic)
+    names = vary.names(fields)
+    date = date_value(fields, received)
+    refused = refusal(
+        status,
+        fields,
+        cc,
+        fresh_for,
+        names,
+        asked,
+        max_object=policy.max_object,
+        set_cookie=policy.set_cookie,
+        stale_if_error=policy.stale_if_error,
+    )
+    return Judgement(
+        refused,
+        fresh_for,
+        reuse.terms(cc, fresh_for.seconds),
+        names or (),
+        vary.selection(names or (), request),
+        kept(fields, cc),
+        date,
+        initial_age(date, age, received=received, delay=delay),
+    )

@@ -1,0 +1,141 @@
+"""Whether a response is stored, and what of it (RFC 9111 §3)."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, Literal
+
+from cdn_edge.rules.asking import Asking
+from cdn_edge.rules.freshness import HEURISTIC_STATUS, Lifetime
+from cdn_edge.rules.vary import Names
+from stack.http.cache_control import CacheControl
+from stack.http.message import Fields, get
+
+SetCookie = Literal["explicit", "store"]
+
+
+class NotStored(enum.Enum):
+    """Why not. The value is the word in log, header and metric."""
+
+    METHOD = "method"  # §3: no method that this cache stores the response of
+    CONTENT = "content"  # a GET with content: the key does not hold what it may depend on (RFC 9110 §9.3.1)
+    REQUEST_NO_STORE = "request-no-store"  # §5.2.1.5
+    RANGE = "range"  # §3.3: a part; only complete responses are stored
+    STATUS = "status"  # §3: not cacheable by default and without explicit freshness, or not understood
+    NO_STORE = "no-store"  # §5.2.2.5
+    PRIVATE = "private"  # §5.2.2.7
+    AUTHORIZATION = "authorization"  # §3.5
+    SET_COOKIE = "set-cookie"  # somebody's own cookie; see `set_cookie`
+    VARY_STAR = "vary-star"  # §4.1: it would never match
+    NO_FRESHNESS = "no-freshness"  # stale at once, and nothing to validate it with
+    TOO_LARGE = "too-large"
+    INCOMPLETE = "incomplete"  # §3.3: the content broke off
+    INVALIDATED = "invalidated"  # §4.4, or purged, while it was on its way
+
+
+_ABOUT_THE_REQUEST: Final = frozenset({304, 412, 416})
+"""They answer a condition or a range, not the URL."""
+_UNDERSTOOD: Final = HEURISTIC_STATUS - {206} | {
+    302,
+    303,
+    307,
+    400,
+    401,
+    403,
+    406,
+    409,
+    415,
+    421,
+    429,
+    500,
+    502,
+    503,
+    504,
+}
+"""Status codes whose requirements on caches are met here (§5.2.2.3)."""
+_NOT_KEPT: Final = frozenset(
+    {
+        b"age",  # computed for each reuse
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",  # §3.1: a proxy's own
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"server-timing",  # of the request that fetched it
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-cache",
+        b"x-request-id",
+    }
+)
+
+
+def refusal(
+    status: int,
+    fields: Fields,
+    cc: CacheControl,
+    lifetime: Lifetime,
+    names: Names | None,
+    asked: Asking,
+    *,
+    max_object: int,
+    set_cookie: SetCookie = "explicit",
+    stale_if_error: float = 0.0,
+) -> NotStored | None:
+    """None for a response to GET that is stored, else the first reason that applies."""
+    if asked.cc.no_store:
+        return NotStored.REQUEST_NO_STORE
+    if status == 206:
+        return NotStored.RANGE
+    if status < 200 or status in _ABOUT_THE_REQUEST:
+        return NotStored.STATUS
+    if cc.must_understand:
+        # §5.2.2.3: overrides no-store for who understands the status, and forbids storing to who does not
+        if status not in _UNDERSTOOD:
+            return NotStored.STATUS
+    elif cc.no_store:
+        return NotStored.NO_STORE
+    if cc.private:
+        return NotStored.PRIVATE
+    if asked.authorized and not (cc.public or cc.must_revalidate or cc.s_maxage is not None):
+        return NotStored.AUTHORIZATION
+    if set_cookie == "explicit" and not (cc.public or cc.s_maxage is not None) and _sets_cookie(fields, cc):
+        return NotStored.SET_COOKIE
+    if names is None:
+        return NotStored.VARY_STAR
+    if not (lifetime.explicit or cc.public or status in HEURISTIC_STATUS):
+        return NotStored.STATUS
+    if not (lifetime.seconds > 0 or has_validator(fields) or _served_stale(cc, stale_if_error)):
+        return NotStored.NO_FRESHNESS
+    length = get(fields, b"content-length")
+    if length is not None and length.isdigit() and int(length[:20]) > max_object:
+        return NotStored.TOO_LARGE
+    return None
+
+
+def kept(fields: Fields, cc: CacheControl) -> Fields:
+    """What of a response is stored: not the fields of one connection or one request, nor those it names itself.
+
+    §5.2.2.4, §5.2.2.7: fields in `no-cache="..."` are not sent without validation, those in `private="..."` not stored
+    by a shared cache; both are left out, the rest is stored.
+    """
+    named = cc.no_cache_fields | cc.private_fields
+    return [field for field in fields if field[0] not in _NOT_KEPT and field[0] not in named]
+
+
+def has_validator(fields: Fields) -> bool:
+    return any(name in (b"etag", b"last-modified") for name, _ in fields)
+
+
+def _sets_cookie(fields: Fields, cc: CacheControl) -> bool:
+    named = cc.no_cache_fields | cc.private_fields
+    return any(name in (b"set-cookie", b"set-cookie2") and name not in named for name, _ in fields)
+
+
+def _served_stale(cc: CacheControl, default: float) -> bool:
+    if cc.no_cache or cc.must_revalidate or cc.proxy_revalidate or cc.s_maxage is not None:
+        return False
+    window = default if cc.stale_if_error is None else cc.stale_if_error
+    return window > 0 or bool(cc.stale_while_revalidate)

@@ -1,0 +1,203 @@
+"""The shared store in memory: found by key and selection, bounded in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cdn_edge.eviction import Eviction, S3Fifo
+from cdn_edge.recording import Recording
+from cdn_edge.rules.vary import Names, Selection, selection
+from cdn_edge.stored import Stored
+from stack.http.message import Fields
+
+_VARIES: int = 8
+"""Different sets of Vary names kept under one key; an origin that changes its mind more often loses the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    objects: int
+    keys: int
+    bytes: int
+    pending: int
+    """Bytes of responses that are still coming in."""
+    limit: int
+    stored: int
+    evicted: int
+    invalidated: int
+
+
+class Entry:
+    """All stored responses of one key."""
+
+    __slots__ = ("plain", "varying")
+
+    def __init__(self) -> None:
+        self.plain: Stored | None = None
+        """The one without Vary."""
+        self.varying: dict[Names, dict[Selection, Stored]] | None = None
+        """By the fields that Vary names, then by their values in the request."""
+
+    def find(self, fields: Fields) -> Stored | None:
+        """Of those that match the most recent by Date (RFC 9111 §4.1)."""
+        found = self.plain
+        if self.varying is not None:
+            for names, variants in self.varying.items():
+                stored = variants.get(selection(names, fields))
+                if stored is not None and (found is None or stored.date >= found.date):
+                    found = stored
+        return found
+
+    def all(self) -> list[Stored]:
+        found = [] if self.plain is None else [self.plain]
+        for variants in (self.varying or {}).values():
+            found += variants.values()
+        return found
+
+
+class Store:
+    """Stored responses, and what is being recorded. No I/O, nothing awaited: a change is whole or has not happened.
+
+    `limit` bounds the bytes of everything: content, heads, bookkeeping, and what is still coming in.
+    """
+
+    def __init__(self, limit: int, *, max_object: int, eviction: Eviction[Stored] | None = None) -> None:
+        self.limit = limit
+        self.max_object = min(max_object, limit)
+        self._eviction: Eviction[Stored] = S3Fifo(limit) if eviction is None else eviction
+        self._entries: dict[bytes, Entry] = {}
+        self._recordings: dict[bytes, set[Recording]] = {}
+        self._pending = 0
+        self._objects = 0
+        self._stored = self._evicted = self._invalidated = 0
+        self.used = self._eviction.used
+
+    @property
+    def size(self) -> int:
+        return self._eviction.bytes + self._pending
+
+    def find(self, key: bytes, fields: Fields) -> tuple[Stored | None, bool]:
+        """What these request fields select, and whether the key is known at all."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None, False
+        if entry.varying is None:
+            return entry.plain, True
+        return entry.find(fields), True
+
+    def put(self, stored: Stored) -> bool:
+        """Keep it in place of what had the same key and selection. False when it is too large to be kept."""
+        old = self._same_place(stored)
+        uses = 0
+        if old is not None:
+            uses = old.uses
+            self.drop(old)
+        if stored.size > self.limit or not self._make_room(stored.size):
+            return False
+        entry = self._entries.get(stored.key)
+        if entry is None:
+            entry = self._entries[stored.key] = Entry()
+        if not stored.names:
+            entry.plain = stored
+        else:
+            varying = entry.varying = entry.varying if entry.varying is not None else {}
+            varying.setdefault(stored.names, {})[stored.selection] = stored
+        self._objects += 1
+        self._stored += 1
+        self._eviction.add(stored)
+        stored.uses = uses
+        if entry.varying is not None and len(entry.varying) > _VARIES:
+            for outdated in list(next(iter(entry.varying.values())).values()):
+                self.drop(outdated)
+        return True
+
+    def holds(self, stored: Stored) -> bool:
+        return self._same_place(stored) is stored
+
+    def _same_place(self, stored: Stored) -> Stored | None:
+        entry = self._entries.get(stored.key)
+        if entry is None:
+            return None
+        if not stored.names:
+            return entry.plain
+        return (entry.varying or {}).get(stored.names, {}).get(stored.selection)
+
+    def drop(self, stored: Stored) -> None:
+        """Take it out, if it is still in."""
+        if self.holds(stored):
+            self._eviction.remove(stored)
+            self._forget(stored)
+
+    def _forget(self, stored: Stored) -> None:
+        self._objects -= 1
+        entry = self._entries[stored.key]
+        if not stored.names:
+            entry.plain = None
+        elif entry.varying is not None:
+            variants = entry.varying[stored.names]
+            del variants[stored.selection]
+            if not variants:
+                del entry.varying[stored.names]
+            if not entry.varying:
+                entry.varying = None
+        if entry.plain is None and entry.varying is None:
+            del self._entries[stored.key]
+
+    def invalidate(self, key: bytes) -> int:
+        """Everything under a key goes, all variants; what is on its way for it will not be kept. How many went."""
+        for recording in self._recordings.get(key, ()):
+            recording.invalidate()
+        entry = self._entries.get(key)
+        if entry is None:
+            return 0
+        gone = entry.all()
+        for stored in gone:
+            self.drop(stored)
+        self._invalidated += len(gone)
+        return len(gone)
+
+    # Responses on their way in.
+
+    def record(self, key: bytes) -> Recording:
+        """To be opened before the origin is asked, so that what becomes invalid meanwhile is not kept."""
+        recording = Recording(self, key)
+        self._recordings.setdefault(key, set()).add(recording)
+        return recording
+
+    def close(self, recording: Recording) -> None:
+        under_key = self._recordings.get(recording.key)
+        if under_key is not None:
+            under_key.discard(recording)
+            if not under_key:
+                del self._recordings[recording.key]
+
+    def reserve(self, size: int) -> bool:
+        """Count bytes that came in; others give way. False when there is no room even so."""
+        if not self._make_room(size):
+            return False
+        self._pending += size
+        return True
+
+    def release(self, size: int) -> None:
+        self._pending -= size
+
+    def _make_room(self, size: int) -> bool:
+        while self.size + size > self.limit:
+            victim = self._eviction.evict()
+            if victim is None:
+                return False
+            self._forget(victim)
+            self._evicted += 1
+        return True
+
+    def statistics(self) -> StoreStatistics:
+        return StoreStatistics(
+            objects=self._objects,
+            keys=len(self._entries),
+            bytes=self.size,
+            pending=self._pending,
+            limit=self.limit,
+            stored=self._stored,
+            evicted=self._evicted,
+            invalidated=self._invalidated,
+        )

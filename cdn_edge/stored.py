@@ -1,0 +1,90 @@
+"""One stored response, and what it weighs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cdn_edge.rules import reuse, vary
+from stack.http.message import FieldBlock, Fields, get
+
+if TYPE_CHECKING:
+    from cdn_edge.eviction import Item, Queue
+
+_RECORD: Final = 800
+"""Bytes of the record itself with its numbers, its terms, its block, its entry and their places in dicts."""
+_FIELD: Final = 140
+"""Bytes of one field besides its text: a tuple, two objects, a place in the list."""
+
+
+class Stored:
+    """A complete response under one key, for one selection of request fields. Replaced as a whole, never changed."""
+
+    __slots__ = (
+        "block",
+        "body",
+        "born",
+        "date",
+        "fresh_until",
+        "key",
+        "names",
+        "newer",
+        "older",
+        "queue",
+        "refreshing",
+        "selection",
+        "size",
+        "status",
+        "terms",
+        "uses",
+    )
+
+    def __init__(
+        self,
+        key: bytes,
+        names: vary.Names,
+        selection: vary.Selection,
+        *,
+        status: int,
+        fields: Fields,
+        body: bytes,
+        terms: reuse.Terms,
+        date: float,
+        born: float,
+    ) -> None:
+        self.key = key
+        self.names = names
+        self.selection = selection
+        self.status = status
+        self.block = FieldBlock(fields)
+        self.body = body
+        self.terms = terms
+        self.date = date
+        """Unix seconds: of several that match, the latest is used (RFC 9111 §4.1)."""
+        self.born = born
+        """Monotonic seconds at which its age was 0: its age is `now - born` (§4.2.3)."""
+        self.fresh_until = float("-inf") if terms.always_validate else born + terms.lifetime
+        """Monotonic seconds. Before it, a request that says nothing to caches is answered at once."""
+        self.refreshing = False
+        """It is being validated in the background."""
+        self.size = weight(key, selection, self.block, body)
+        # The eviction policy's.
+        self.uses = 0
+        self.queue: Queue | None = None
+        self.older: Item | None = None
+        self.newer: Item | None = None
+
+    @property
+    def identity(self) -> tuple[bytes, vary.Selection]:
+        return self.key, self.selection
+
+    def get(self, name: bytes) -> bytes | None:
+        return get(self.block.fields, name)
+
+    def __repr__(self) -> str:
+        return f"<Stored {self.status} {self.key.decode('latin-1')} {self.size} bytes>"
+
+
+def weight(key: bytes, selection: vary.Selection, block: FieldBlock, body: bytes) -> int:
+    """Bytes of memory: content, head in both forms, and bookkeeping."""
+    head = len(block.wire) * 2 + len(block.fields) * _FIELD
+    return _RECORD + len(key) + sum(_FIELD + len(value or b"") for value in selection) + head + len(body)

@@ -134,7 +134,7 @@ class Connection:
             data = self._rest + data
         try:
             at = self._take_preface(data) if self._preface else 0
-            end = len(data)
+            end = 0 if self._preface else len(data)
             while end - at >= 9:
                 length = int.from_bytes(data[at : at + 3], "big")
                 if length > wire.FRAME:

@@ -112,7 +112,7 @@ def response(
     if request_id:
         document["request_id"] = request_id.decode("latin-1")
     answer.append((b"content-type", b"application/problem+json"))
-    return Response(error.status, answer, json.dumps(document, ensure_ascii=False).encode() + b"\n")
+    return Response(error.status, answer, json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
 
 
 def proxy_status(error: HopError, hop: str) -> bytes:
@@ -151,4 +151,4 @@ def _page(heading: str, title: str, detail: str, rows: Iterable[tuple[str, str]]
         f'<meta name="viewport" content="width=device-width,initial-scale=1">\n'
         f"<title>{escape(heading)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(heading)}</h1>\n{lead}{more}<dl>\n{listed}</dl>\n</body>\n</html>\n"
-    ).encode()
+    ).encode("utf-8", "replace")

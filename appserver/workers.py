@@ -228,7 +228,11 @@ class WorkersHop:
 
     async def _asked(self, what: str) -> dict[str, Any]:
         names = [name for name, worker in self._master.statistics().items() if worker.pid is not None]
-        return dict(zip(names, await asyncio.gather(*(self._master.ask(name, what) for name in names)), strict=True))
+        return dict(zip(names, await asyncio.gather(*(self._ask(name, what) for name in names)), strict=True))
+
+    async def _ask(self, name: str, what: str) -> Any:
+        # it may have been replaced or taken away meanwhile
+        return await self._master.ask(name, what) if name in self._master.statistics() else None
 
     def _by_state(self) -> dict[tuple[str, str], float]:
         counts: dict[tuple[str, str], float] = {}

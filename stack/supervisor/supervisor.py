@@ -151,13 +151,19 @@ class Supervisor:
         stopped = self._tasks.spawn(self._stop.wait(), name="stop")
         for hop in self.plan.hops:
             await self._master.start(self._child(hop, sockets[hop.name]))
-        ready = self._tasks.spawn(self._master.wait_ready(timeout=START), name="ready")
+        failure: list[ConfigError] = []
+        ready = self._tasks.spawn(self._wait_ready(failure), name="ready")
         # told to stop while still starting: then that is what happens
         await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
-            ready.result()
-        else:
-            ready.cancel()
+        ready.cancel()
+        if failure:
+            raise failure[0]
+
+    async def _wait_ready(self, failure: list[ConfigError]) -> None:
+        try:
+            await self._master.wait_ready(timeout=START)
+        except ConfigError as error:
+            failure.append(error)
 
     def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:
         certificate: tuple[str, ...] = ()

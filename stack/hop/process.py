@@ -106,6 +106,7 @@ class Process:
         self._clock: Clock = SystemClock()
         self._stop = asyncio.Event()
         self._orphaned = False
+        self._starting: asyncio.Task[Any] | None = None
 
     async def run(self) -> int:
         clock, control = self._clock, self._control
@@ -121,7 +122,8 @@ class Process:
             )
             self._handle_signals(hop, net.tasks)
             await control.open({"stats": lambda: hop and hop.stats(), "metrics": metrics.text}, self._master_gone)
-            await hop.start(bound)
+            if not await self._started(hop, bound):
+                return 0
             admin_url = ""
             if admin_bound is not None:
                 service = AdminService(hop, metrics=metrics, config=lambda: flags.effective(self.config))
@@ -157,6 +159,20 @@ class Process:
                     log.error("could not stop: %s: %s", type(error).__name__, error)
         await net.close()
         self._control.close()
+
+    async def _started(self, hop: Hop, bound: Sequence[Bound]) -> bool:
+        """Whether it did; a start that takes long is broken off when asked to stop."""
+        self._starting = asyncio.current_task()
+        try:
+            if not self._stop.is_set():
+                await hop.start(bound)
+        except asyncio.CancelledError:
+            if not self._stop.is_set() or self._starting is None:
+                raise
+            self._starting.uncancel()
+        finally:
+            self._starting = None
+        return not self._stop.is_set()
 
     # Sockets.
 
@@ -218,7 +234,7 @@ class Process:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, GRACE)
         log.warning("the master is gone: stopping")
-        self._stop.set()
+        self._end()
 
     def _handle_signals(self, hop: Hop, tasks: Tasks) -> None:
         loop = asyncio.get_running_loop()
@@ -230,7 +246,12 @@ class Process:
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set():
             os._exit(128 + number)
+        self._end()
+
+    def _end(self) -> None:
         self._stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
     def _optional(self, hop: Hop, what: str, tasks: Tasks) -> None:
         """A signal that a hop answers if it has something to answer with."""

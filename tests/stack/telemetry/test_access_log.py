@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.clock import VirtualClock
+from stack.http.message import Peer, Request, TlsInfo
+from stack.telemetry.access_log import AccessLog
+from stack.telemetry.exchange import Exchange
+
+WALL = 1_700_000_000.25
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(time=WALL)
+
+
+def exchange(clock: VirtualClock, target: bytes = b"/products/shoes", **changed: Any) -> Exchange:
+    tls = TlsInfo("TLSv1.3", "c", "shop.test", "h2") if changed.pop("tls", False) else None
+    fields = [(b"authorization", b"Bearer SECRET"), (b"cookie", b"session=SECRET")]
+    authority, method = changed.pop("authority", b"shop.test:8443"), changed.pop("method", b"GET")
+    request = Request(
+        method, target, fields, authority=authority, scheme=b"https" if tls else b"http", version=b"2",
+        peer=Peer("192.0.2.7", 4711, tls=tls),
+    )  # fmt: skip
+    made = Exchange("edge-fra", clock.now, request)
+    made.request_id = made.trace_id = b"0af7651916cd43dd8448eb211c80319c"
+    made.span_id = b"00f067aa0ba902b7"
+    made.client, made.status, made.bytes_out = "192.0.2.7", 200, 1024
+    for name, value in changed.items():
+        setattr(made, name, value)
+    return made
+
+
+def written(clock: VirtualClock, *exchanges: Exchange) -> list[str]:
+    log = AccessLog("off", hop="edge-fra", clock=clock)
+    return [log.line(item) for item in exchanges]
+
+
+async def test_a_line_to_the_byte(clock: VirtualClock) -> None:
+    one = exchange(clock, tls=True)
+    await clock.advance(0.002)
+    one.mark("lookup", "uri-miss")
+    await clock.advance(0.0105)
+    one.mark("fetch", "fetched")
+    await clock.advance(0.5)
+    one.upstream, one.attempts = "lb-a", 2
+    [line] = written(clock, one)
+    assert line == (
+        '{"time":"2023-11-14T22:13:20.762Z","hop":"edge-fra","request_id":"0af7651916cd43dd8448eb211c80319c",'
+        '"trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"00f067aa0ba902b7","client":"192.0.2.7",'
+        '"method":"GET","scheme":"https","host":"shop.test:8443","path":"/products/shoes","proto":"2","status":200,'
+        '"bytes":1024,"ms":512.500,"marks":[["lookup","uri-miss",2.000],["fetch","fetched",10.500]],'
+        '"upstream":"lb-a","attempts":2,"tls":"TLSv1.3"}\n'
+    )
+
+
+def test_an_error_says_what_and_how_it_ended(clock: VirtualClock) -> None:
+    [line] = written(
+        clock,
+        exchange(
+            clock, status=502, proxy_status="connection_refused", detail='127.0.0.1:1: "no"', termination="upstream-cut"
+        ),
+    )
+    found = json.loads(line)
+    assert (found["proxy_status"], found["detail"], found["termination"]) == (
+        "connection_refused", '127.0.0.1:1: "no"', "upstream-cut",
+    )  # fmt: skip
+    assert "upstream" not in found
+
+
+def test_without_a_request_there_is_a_line_all_the_same(clock: VirtualClock) -> None:
+    [line] = written(clock, exchange(clock, request=None, status=400))
+    assert json.loads(line)["method"] == json.loads(line)["path"] == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/a", "/a", None),
+        (b"/a?", "/a", ""),
+        (b"/a?b=1&c=2?3", "/a", "b=1&c=2?3"),
+        (b'/"quoted"\\', '/"quoted"\\', None),
+        (b'/a?q="\\', "/a", 'q="\\'),
+        (b"/\x00\x1b[31m\n", "/\x00\x1b[31m\n", None),
+        ("/ü".encode(), "/ü", None),
+        (b"/\xff\xfe?\xff", "/\\xff\\xfe", "\\xff"),
+        ("/\u2028".encode(), "/\u2028", None),
+        (b"*", "*", None),
+        (b"/?token=SECRET&x=1", "/", "token=***&x=1"),
+        (b"/?x=1&access_token=SECRET", "/", "x=1&access_token=***"),
+        (b"/?Password=SECRET&api_key=SECRET", "/", "Password=***&api_key=***"),
+        (b'/?client_secret=SECRET"&y', "/", "client_secret=***&y"),
+        (b"/?X-Amz-Signature=SECRET", "/", "X-Amz-Signature=***"),
+        (b"/?q=token", "/", "q=token"),
+        (b"/?token", "/", "token"),
+    ],
+)
+def test_whatever_a_client_sends_is_one_line_of_json_without_secrets(
+    clock: VirtualClock, target: bytes, path: str, query: str | None
+) -> None:
+    [line] = written(clock, exchange(clock, target))
+    assert line.count("\n") == 1
+    found = json.loads(line)
+    assert (found["path"], found.get("query")) == (path, query)
+    assert "SECRET" not in line
+
+
+@pytest.mark.parametrize("name", ["authority", "method"])
+@pytest.mark.parametrize("value", [b'x"y', b"x\ny", b"\xc3\xa9", b"\xff", b"\x7f"])
+def test_no_part_of_a_request_breaks_out_of_its_string(clock: VirtualClock, name: str, value: bytes) -> None:
+    [line] = written(clock, exchange(clock, **{name: value}))
+    found = json.loads(line)
+    assert found["status"] == 200
+    key = "host" if name == "authority" else "method"
+    assert found[key] == value.decode("utf-8", "backslashreplace")
+
+
+def test_a_clients_name_cannot_break_out_either(clock: VirtualClock) -> None:
+    [line] = written(clock, exchange(clock, client='_x","status":999,"y":"'))
+    assert json.loads(line)["status"] == 200
+
+
+async def test_time_moves_by_the_millisecond(clock: VirtualClock) -> None:
+    log = AccessLog("off", hop="edge-fra", clock=clock)
+    seen = []
+    for step in (0.0, 0.0004, 0.001, 0.75, 86_400.0):
+        await clock.advance(step)
+        seen.append(json.loads(log.line(exchange(clock)))["time"])
+    assert seen == [
+        "2023-11-14T22:13:20.250Z", "2023-11-14T22:13:20.250Z", "2023-11-14T22:13:20.251Z",
+        "2023-11-14T22:13:21.001Z", "2023-11-15T22:13:21.001Z",
+    ]  # fmt: skip
+
+
+async def test_finished_exchanges_reach_the_file_within_a_tenth_of_a_second(
+    clock: VirtualClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "logs" / "access.log"
+    log = AccessLog(str(path), hop="edge-fra", clock=clock)
+    log(exchange(clock))
+    log(exchange(clock, b"/two"))
+    assert path.read_text() == ""
+    await clock.advance(0.1)
+    assert [json.loads(line)["path"] for line in path.read_text().splitlines()] == ["/products/shoes", "/two"]
+    log(exchange(clock, b"/three"))
+    log.close()
+    assert len(path.read_text().splitlines()) == 3
+    log(exchange(clock, b"/late"))
+    assert len(path.read_text().splitlines()) == 3
+
+
+async def test_off_writes_nothing(clock: VirtualClock, capfd: pytest.CaptureFixture[str]) -> None:
+    log = AccessLog("off", hop="edge-fra", clock=clock)
+    log(exchange(clock))
+    await clock.advance(1)
+    log.close()
+    assert capfd.readouterr().out == ""

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from stack.clock import eventually
-from tests.loadbalancer.processes import BackendProcess, balancer
+from tests.loadbalancer.processes import BackendProcess, Balancer, balancer, bound
 from tests.support.origin import Link, Origin, origin, serve_ok
 
 FAST = ("--check", "http:/health", "--check-interval", "200ms", "--check-fast", "50ms")
@@ -27,8 +28,8 @@ def three() -> Iterator[list[BackendProcess]]:
         yield backends
 
 
-def flag(name: str, where: Origin, scheme: str = "http") -> str:
-    return f"--backend={name}={scheme}://127.0.0.1:{where.port}"
+def flag(name: str, where: Origin) -> str:
+    return f"--backend={name}=http://127.0.0.1:{where.port}"
 
 
 async def test_a_dead_backend_leaves_and_returns(three: list[BackendProcess], tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ async def test_no_get_fails_when_a_backend_is_killed(
         assert {state["in_flight"] for state in (await lb.backends()).values()} == {0}
 
 
-async def _all_answer(lb, count: int) -> bool:  # type: ignore[no-untyped-def]
+async def _all_answer(lb: Balancer, count: int) -> bool:
     return len({await lb.get() for _ in range(count)}) == count
 
 
@@ -98,15 +99,13 @@ async def test_a_post_that_was_sent_is_never_sent_again(tmp_path: Path) -> None:
 
 
 async def test_a_post_that_could_not_be_sent_goes_to_another(tmp_path: Path) -> None:
-    async with origin(serve_ok) as alive, origin(serve_ok) as gone:
-        pass_on = [flag("gone", gone), flag("alive", alive)]
-        gone_port = gone.port
-        del gone_port
     async with origin(serve_ok) as alive:
-        backends = [pass_on[0], flag("alive", alive)]
-        async with balancer(*backends, "--check", "none", home=tmp_path) as lb:
-            assert [(await lb.post("/orders"))[0] for _ in range(4)] == [200] * 4
-            assert (await lb.backends())["gone"]["attempts"]["refused"] == 1
+        with bound() as nobody:  # bound, but not listening: connections are refused
+            backends = [f"--backend=gone=http://127.0.0.1:{nobody.getsockname()[1]}", flag("alive", alive)]
+            async with balancer(*backends, "--check", "none", home=tmp_path) as lb:
+                assert [(await lb.post("/orders", data=b"shoes"))[0] for _ in range(4)] == [200] * 4
+                assert (await lb.backends())["gone"]["attempts"]["refused"] == 1
+                assert (await lb.states())["gone"] == "down"
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
@@ -155,22 +154,54 @@ async def test_a_failing_health_page_takes_a_backend_out_although_it_accepts(tmp
             await lb.becomes({"ill": "up"}, within=5.0)
 
 
-@pytest.mark.parametrize(
-    ("flags", "status", "error"),
-    [((), 503, "destination_unavailable"), (("--no-panic",), 503, "destination_unavailable")],
-)
-async def test_nobody_is_there(tmp_path: Path, flags: tuple[str, ...], status: int, error: str) -> None:
-    async with origin(serve_ok) as one:
-        backend = flag("a", one)
-    async with balancer(backend, *FAST, *flags, home=tmp_path, wait=False) as lb:
-        await lb.becomes({"a": "down"})
-        ready, reason = await lb.ready()
-        assert not ready
-        assert "a is down (check: refused)" in reason
-        async with lb.client.get(lb.url, headers={"accept": "application/json"}) as response:
-            assert response.status == status
-            assert response.content_type == "application/problem+json"
-            assert error in response.headers["proxy-status"]
+@pytest.mark.parametrize("panic", ["--panic", "--no-panic"])
+async def test_nobody_is_there(tmp_path: Path, panic: str) -> None:
+    with bound() as nobody:
+        backend = f"--backend=a=http://127.0.0.1:{nobody.getsockname()[1]}"
+        async with balancer(backend, *FAST, panic, home=tmp_path, wait=False) as lb:
+            await lb.becomes({"a": "down"})
+            ready, reason = await lb.ready()
+            assert not ready
+            assert "a is down (check: refused)" in reason
+            async with lb.client.get(lb.url, headers={"accept": "application/json"}) as response:
+                assert response.status == 503
+                assert response.content_type == "application/problem+json"
+                assert response.headers["proxy-status"].startswith("lb-a;error=destination_unavailable")
+            assert (await lb.backends())["a"]["attempts"]["refused"] == (1 if panic == "--panic" else 0)
+
+
+async def test_content_that_the_backend_cuts_is_visibly_cut(tmp_path: Path) -> None:
+    async def cuts(link: Link) -> None:
+        while await link.head():
+            link.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+            await link.writer.drain()
+            link.reset()
+
+    async with origin(cuts) as one:
+        async with balancer(flag("a", one), "--check", "none", home=tmp_path) as lb:
+            for _ in range(3):
+                with pytest.raises(aiohttp.ClientError):
+                    await lb.get()
+            state = (await lb.backends())["a"]
+            assert (state["attempts"]["failed"], state["in_flight"]) == (3, 0)
+            assert (state["state"], state["reason"]) == ("down", "traffic: cut")
+
+
+async def test_a_client_that_leaves_frees_the_backend_and_blames_nobody(tmp_path: Path) -> None:
+    async def never(link: Link) -> None:
+        await link.head()
+        assert await link.reader.read() == b""  # our side is closed when the client has gone
+        gone.set()
+
+    gone = asyncio.Event()
+    async with origin(never) as one:
+        async with balancer(flag("a", one), "--check", "none", home=tmp_path) as lb:
+            with pytest.raises(TimeoutError):
+                await lb.get(timeout=aiohttp.ClientTimeout(total=0.3))
+            async with asyncio.timeout(10):
+                await gone.wait()
+            state = (await lb.backends())["a"]
+            assert (state["state"], state["in_flight"], state["attempts"]["failed"]) == ("unknown", 0, 0)
 
 
 async def test_draining_finishes_what_is_in_flight_and_sends_nothing_new(tmp_path: Path) -> None:
@@ -194,5 +225,5 @@ async def test_draining_finishes_what_is_in_flight_and_sends_nothing_new(tmp_pat
             assert {(await lb.get())[1] for _ in range(6)} == {"ok", "one"}
 
 
-async def _in_flight(lb, name: str) -> bool:  # type: ignore[no-untyped-def]
+async def _in_flight(lb: Balancer, name: str) -> bool:
     return bool((await lb.backends())[name]["in_flight"])

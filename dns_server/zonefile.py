@@ -53,7 +53,7 @@ def read(origin: bytes, text: str, place: str) -> list[Record]:
     where: list[tuple[str, int]] = []
     apex = dns.name.from_wire(origin, 0)[0]
     found = _Collector(apex, where)
-    tokens = dns.tokenizer.Tokenizer(StringIO(text), place)
+    tokens = dns.tokenizer.Tokenizer(StringIO(text + "\n"), place)
     reader = Reader(tokens, dns.rdataclass.IN, found, allow_include=True)  # type: ignore[arg-type]
     reader.zone_origin = dns.name.root  # names outside the zone are then given to us instead of being dropped
     try:
@@ -65,7 +65,8 @@ def read(origin: bytes, text: str, place: str) -> list[Record]:
         raise ConfigError(f"{file}:{line}: {detail or type(error).__name__}") from None
     except OSError as error:
         file, line = reader.tok.where()
-        raise ConfigError(f"{file}:{line}: cannot read the included {error.filename}: {error.strerror}") from None
+        # the directive's line is read to its end by then
+        raise ConfigError(f"{file}:{line - 1}: cannot read the included {error.filename}: {error.strerror}") from None
     return found.records
 
 

@@ -1,0 +1,122 @@
+"""Master files: what is read, and that every fault has its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dns_server.rules.names import from_text
+from dns_server.rules.types import NUMBERS
+from dns_server.rules.zone import Zone
+from dns_server.zonefile import load, load_text
+from stack.errors import ConfigError
+
+HEAD = "$TTL 1h\n@ IN SOA ns h 1 2 3 4 5\n@ IN NS ns\nns IN A 192.0.2.1\n"
+ORIGIN = from_text("z.test")
+
+
+def read(text: str) -> tuple[Zone, list[str]]:
+    zone, warnings = load_text(ORIGIN, HEAD + text, "z.zone")
+    return zone, [str(warning) for warning in warnings]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "type", "ttl", "count"),
+    [
+        ("a 90 IN A 192.0.2.2\n", "a.z.test", "A", 90, 1),
+        ("a IN 1d A 192.0.2.2\n", "a.z.test", "A", 86400, 1),
+        ("a A 192.0.2.2\n  A 192.0.2.3\n", "a.z.test", "A", 3600, 2),
+        ("t TXT ( \"a\"\n  \"b\" ) ; c\n", "t.z.test", "TXT", 3600, 1),
+        ("$ORIGIN sub\na A 192.0.2.2\n", "a.sub.z.test", "A", 3600, 1),
+        ("a.z.test. A 192.0.2.2\n", "a.z.test", "A", 3600, 1),
+        ("w HTTPS 1 . alpn=h2 port=8443 ipv4hint=192.0.2.1\n", "w.z.test", "HTTPS", 3600, 1),
+        ("u TYPE65280 \\# 2 abcd\n", "u.z.test", "TYPE65280", 3600, 1),
+        ("d A 192.0.2.2\nd A 192.0.2.2\n", "d.z.test", "A", 3600, 1),
+        ("a\\.b A 192.0.2.2\n", "a\\.b.z.test", "A", 3600, 1),
+    ],
+    ids=[
+        "ttl", "rfc1035-5.1-class-ttl", "same-owner", "parentheses", "origin", "absolute", "rfc9460", "rfc3597-5",
+        "rfc2181-5-once", "escape",
+    ],
+)  # fmt: skip
+def test_a_record(text: str, name: str, type: str, ttl: int, count: int) -> None:
+    zone, warnings = read(text)
+    number = NUMBERS.get(type) or int(type.removeprefix("TYPE"))
+    rrset = zone.nodes[from_text(name)].rrsets[number]
+    assert (rrset.ttl, len(rrset.rdatas), warnings) == (ttl, count, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a IN A 192.0.2.999\n", "z.zone:5: "),
+        ("\n\na IN A\n", "z.zone:7: "),
+        ("a IN NOSUCHTYPE x\n", "z.zone:5: "),
+        ("$NOSUCH x\n", "z.zone:5: "),
+        ("$INCLUDE /nonexistent/x\n", "z.zone:5: cannot read the included /nonexistent/x"),
+        ("a.example. A 192.0.2.2\n", "z.zone:5: a.example. is not in the zone z.test."),
+        ("a CNAME b\na A 192.0.2.2\n", "z.zone:5: a.z.test. has a CNAME and other data (A)"),
+        ("a CNAME b\na CNAME c\n", "z.zone:6: a second CNAME record for a.z.test."),
+        ("a SOA ns h 1 2 3 4 5\n", "z.zone:5: a SOA record stands only at the apex"),
+        ("@ SOA ns h 2 2 3 4 5\n", "z.zone:5: a second SOA record for z.test."),
+        ('a TXT ( "x"\n "y"\n', "z.zone:5: "),
+    ],
+    ids=[
+        "address", "lines-counted", "type", "directive", "include", "out-of-zone", "rfc1034-3.6.2-cname",
+        "rfc2181-10.1", "soa-below", "two-soas", "parenthesis",
+    ],
+)  # fmt: skip
+def test_a_fault_has_its_place(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert message in str(caught.value)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("a.example. A 192.0.2.2\nb CNAME c\nb A 192.0.2.2\n")
+    assert "z.zone:5: " in str(caught.value)
+    assert "z.zone:6: " in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["SOA", "NS"])
+def test_an_apex_needs_soa_and_ns(missing: str) -> None:
+    text = "\n".join(line for line in HEAD.splitlines() if f" {missing} " not in line) + "\n"
+    with pytest.raises(ConfigError, match=f"has no {missing} record at its apex"):
+        load_text(ORIGIN, text, "z.zone")
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("sub NS ns.sub\n", "z.zone:5: the name server ns.sub.z.test. has no glue here"),
+        ("sub NS there\n", "z.zone:5: the name server there.z.test. has no address here"),
+        ("a 5 A 192.0.2.2\na 6 A 192.0.2.3\n", "z.zone:6: the TTL 6 differs from the 5 of the same set; the first is taken"),
+        ("sub NS al\nal CNAME ns\n", "z.zone:5: the name server al.z.test. has no address here"),
+    ],
+    ids=["rfc1034-4.2.1-glue", "address", "rfc2181-5.2-ttl", "rfc2181-10.3-alias"],
+)  # fmt: skip
+def test_what_is_legal_and_unwise_is_a_warning(text: str, warning: str) -> None:
+    assert read(text)[1] == [warning]
+
+
+@pytest.mark.parametrize(
+    "text", ["sub NS ns.elsewhere.\n", "sub NS ns.other\nother NS ns.other\nns.other A 192.0.2.9\n"]
+)
+def test_servers_elsewhere_need_no_address_here(text: str) -> None:
+    assert read(text)[1] == []
+
+
+def test_an_included_file_and_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "more").write_text("a A 192.0.2.2\nb A nonsense\n")
+    with pytest.raises(ConfigError, match=r"more:2: "):
+        read(f"$INCLUDE {tmp_path}/more\n")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"zone z\.test\.: cannot read .*none: No such file"):
+        load(ORIGIN, tmp_path / "none")
+    (tmp_path / "latin").write_bytes(b"; \xe4\n")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(ORIGIN, tmp_path / "latin")

@@ -1,0 +1,225 @@
+"""DNS over real sockets: datagrams, streams of messages (RFC 7766), and asking."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+
+from stack.clock import SystemClock, VirtualClock, eventually
+from stack.net.dns_client import ask_tcp, ask_udp
+from stack.net.dns_listener import DnsListener
+from stack.net.tasks import Tasks
+
+
+class Echo:
+    """Answers a message with itself and `!`; `later...` when it is released; `none...` not at all."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.seen: list[tuple[bytes, str, str]] = []
+
+    def answer(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None] | None:
+        self.seen.append((message, client, protocol))
+        if message.startswith(b"none"):
+            return None
+        return self._later(message) if message.startswith(b"later") else message + b"!"
+
+    async def _later(self, message: bytes) -> bytes:
+        await self.release.wait()
+        return message + b"!"
+
+
+class Served:
+    def __init__(self, *, clock: Any = None, connections: int = 10) -> None:
+        self.echo = Echo()
+        self.tasks = Tasks()
+        self.listener = DnsListener(
+            self.echo, clock=clock or SystemClock(), tasks=self.tasks, idle=10.0, connections=connections
+        )
+
+    async def start(self) -> Served:
+        stream = socket.create_server(("127.0.0.1", 0))
+        self.port = stream.getsockname()[1]
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.bind(("127.0.0.1", self.port))
+        await self.listener.listen(stream)
+        await self.listener.listen(datagrams)
+        return self
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        await self.listener.close()
+        await self.tasks.close()
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    server = await Served().start()
+    yield server
+    await server.stop()
+
+
+def framed(*messages: bytes) -> bytes:
+    return b"".join(struct.pack(">H", len(message)) + message for message in messages)
+
+
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+
+
+async def test_udp_and_tcp_on_one_port(served: Served) -> None:
+    clock = SystemClock()
+    address = ("127.0.0.1", served.port)
+    accept = lambda data: data.endswith(b"!")  # noqa: E731
+    assert await ask_udp(address, b"hello", accept=accept, clock=clock, timeout=5) == b"hello!"
+    assert await ask_tcp(address, b"hello", accept=accept, clock=clock, timeout=5) == b"hello!"
+    assert [(client, protocol) for _, client, protocol in served.echo.seen] == [
+        ("127.0.0.1", "udp"),
+        ("127.0.0.1", "tcp"),
+    ]
+
+
+async def test_pipelined_queries_are_answered_in_one_piece(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(framed(b"a", b"b", b"c"))
+    async with asyncio.timeout(10):
+        assert await reader.readexactly(12) == framed(b"a!", b"b!", b"c!")
+    writer.close()
+
+
+async def test_a_slow_answer_does_not_hold_up_the_next(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(framed(b"later", b"now"))
+    assert await receive(reader) == b"now!"
+    served.echo.release.set()
+    assert await receive(reader) == b"later!"
+    writer.close()
+
+
+async def test_a_query_may_come_byte_by_byte(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for octet in framed(b"slowly"):
+        writer.write(bytes((octet,)))
+        await writer.drain()
+        await asyncio.sleep(0)
+    assert await receive(reader) == b"slowly!"
+    writer.close()
+
+
+async def test_what_was_asked_before_half_closing_is_answered(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(framed(b"a", b"later"))
+    writer.write_eof()
+    assert await receive(reader) == b"a!"
+    served.echo.release.set()
+    assert await receive(reader) == b"later!"
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_nonsense_closes_the_connection(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(framed(b"a", b"none", b"b"))
+    assert await receive(reader) == b"a!"
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_datagram_without_answer_gets_none(served: Served) -> None:
+    with pytest.raises(TimeoutError):
+        await ask_udp(("127.0.0.1", served.port), b"none", accept=lambda _: True, clock=SystemClock(), timeout=0.2)
+
+
+async def test_the_connection_idle_longest_gives_way() -> None:
+    served = await Served(connections=2).start()
+    first, second = await served.connect(), await served.connect()
+    second[1].write(framed(b"x"))
+    await receive(second[0])
+    first[1].write(framed(b"x"))
+    await receive(first[0])
+    third = await served.connect()
+    async with asyncio.timeout(10):
+        assert await second[0].read() == b""
+    third[1].write(framed(b"y"))
+    assert await receive(third[0]) == b"y!"
+    assert served.listener.statistics()["connections"] == 2
+    for _, writer in (first, second, third):
+        writer.close()
+    await served.stop()
+
+
+async def test_an_idle_connection_is_closed_in_time() -> None:
+    clock = VirtualClock()
+    served = await Served(clock=clock).start()
+    reader, writer = await served.connect()
+    writer.write(framed(b"x"))
+    await receive(reader)
+    await clock.advance(9)
+    writer.write(framed(b"x"))
+    await receive(reader)
+    await clock.advance(9)
+    assert served.listener.statistics()["connections"] == 1
+    writer.write(b"\0")  # no whole query: it does not keep the connection open
+    await clock.advance(1.5)
+    async with asyncio.timeout(10):
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await reader.readexactly(1)
+    writer.close()
+    await served.stop()
+
+
+async def test_draining_answers_what_was_asked(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(framed(b"later"))
+    idle_reader, idle_writer = await served.connect()
+    await eventually(lambda: len(served.echo.seen) == 1 and served.listener.statistics()["connections"] == 2)
+    drain = served.tasks.spawn(served.listener.drain(5.0), name="drain")
+    async with asyncio.timeout(10):
+        assert await idle_reader.read() == b""
+    served.echo.release.set()
+    assert await receive(reader) == b"later!"
+    await drain
+    with pytest.raises(OSError):
+        await served.connect()
+    writer.close()
+    idle_writer.close()
+
+
+async def test_only_the_right_response_is_taken() -> None:
+    """RFC 5452 §9.1: what does not match the question is passed over, what another address sends never arrives."""
+    loop = asyncio.get_running_loop()
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+    server.setblocking(False)
+    asking = loop.create_task(
+        ask_udp(server.getsockname(), b"q", accept=lambda data: data == b"right", clock=SystemClock(), timeout=10)
+    )
+    _, client = await loop.sock_recvfrom(server, 100)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"right", client)
+    server.sendto(b"wrong", client)
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    server.sendto(b"right", client)
+    assert await asking == b"right"
+    server.close()
+
+
+async def test_nobody_there() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    with pytest.raises(OSError):
+        await ask_udp(address, b"q", accept=lambda _: True, clock=SystemClock(), timeout=10)
+    with pytest.raises(OSError):
+        await ask_tcp(address, b"q", accept=lambda _: True, clock=SystemClock(), timeout=10)

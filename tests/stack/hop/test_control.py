@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+from stack.clock import eventually
+from stack.hop.control import VARIABLE, Channel, Control
+
+
+async def joined(received: list[dict[str, Any]], ended: asyncio.Event) -> tuple[Channel, int]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    loop = asyncio.get_running_loop()
+    _, channel = await loop.create_unix_connection(lambda: Channel(received.append, ended.set), sock=ours)
+    return channel, theirs.detach()
+
+
+async def test_events_go_up_and_questions_come_down() -> None:
+    received: list[dict[str, Any]] = []
+    gone, ended = asyncio.Event(), asyncio.Event()
+    channel, fd = await joined(received, gone)
+    control = Control.inherited({VARIABLE: str(fd)})
+    assert control.has_master
+    control.tell("listening", listen=["http://127.0.0.1:1"])  # before there is a loop's transport
+    await control.open({"stats": lambda: {"n": 1}}, ended.set)
+    control.tell("ready", ready_ms=5)
+    channel.send({"ask": "the-unknown", "id": 1})
+    channel.send({"ask": "stats", "id": 2})
+    await eventually(lambda: len(received) == 3)
+    assert received == [
+        {"event": "listening", "listen": ["http://127.0.0.1:1"]},
+        {"event": "ready", "ready_ms": 5},
+        {"reply": 2, "value": {"n": 1}},
+    ]
+    channel.close()
+    async with asyncio.timeout(5):
+        await ended.wait()
+        await gone.wait()
+
+
+async def test_messages_come_in_pieces_and_what_is_none_is_passed_over() -> None:
+    received: list[dict[str, Any]] = []
+    channel = Channel(received.append, lambda: None)
+    for piece in (b'{"a":', b"1}\n{", b'"b":2}\nnonsense\n[]\n', b'{"c":3}\n'):
+        channel.data_received(piece)
+    assert received == [{"a": 1}, {"b": 2}, {"c": 3}]
+
+
+async def test_without_a_master_it_does_nothing() -> None:
+    for environ in ({}, {VARIABLE: ""}, {VARIABLE: "x"}, {VARIABLE: "99999"}):
+        control = Control.inherited(environ)
+        assert not control.has_master
+        await control.open({}, lambda: None)
+        control.tell("ready")
+        control.close()

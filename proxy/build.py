@@ -133,7 +133,9 @@ def app(config: Config) -> tuple[Upstream, bytes]:
     tls = client_context(config.upstream_ca or None) if parts.scheme == "https" else None
     port = port or (443 if tls is not None else 80)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Upstream(name or address, host, port, tls=tls, source=config.source or None), address.encode("ascii", "replace")
+    return Upstream(name or address, host, port, tls=tls, source=config.source or None), address.encode(
+        "ascii", "replace"
+    )
 
 
 def listed(options: Compression) -> Types:

@@ -75,6 +75,8 @@ class Policy:
 
 
 _WITHOUT_CONTENT = frozenset({204, 205, 304})
+_IDENTITY = Plan(IDENTITY, "identity")
+_ASKED_NOT_TO = Plan(IDENTITY, "no-transform")
 
 
 def plan(request: Request, response: Response, policy: Policy) -> Plan | NotCompressed:
@@ -98,25 +100,31 @@ def plan(request: Request, response: Response, policy: Policy) -> Plan | NotComp
         return NotCompressed.ENCODED
     if b"content-range" in fields:
         return NotCompressed.RANGE
-    if b"cache-control" in fields and _no_transform(response.fields):
+    if b"cache-control" in fields and _forbids(_whole(response.fields, fields, b"cache-control")):
         return NotCompressed.NO_TRANSFORM
-    return _chosen(request, policy, content_type)
+    return _chosen(request, policy, held=content_type[:17].lower() == b"text/event-stream")
 
 
-def _chosen(request: Request, policy: Policy, content_type: bytes) -> Plan:
-    if _no_transform(request.fields):  # RFC 9111 §5.2.1.6: the client may ask for it as well
-        return Plan(IDENTITY, "no-transform")
+def _chosen(request: Request, policy: Policy, *, held: bool = False) -> Plan:
+    fields = dict(request.fields)
+    if b"cache-control" in fields and _forbids(_whole(request.fields, fields, b"cache-control")):
+        return _ASKED_NOT_TO  # RFC 9111 §5.2.1.6: the client may ask for it as well
+    if b"accept-encoding" not in fields:
+        return _IDENTITY
     # RFC 9110 §12.5.3: where nothing is acceptable, not even identity, identity is sent all the same
-    chosen = coding(combined(request.fields, b"accept-encoding"), policy.codings) or IDENTITY
+    chosen = coding(_whole(request.fields, fields, b"accept-encoding"), policy.codings) or IDENTITY
     if chosen == IDENTITY:
-        return Plan(IDENTITY, "identity")
-    word = "head" if request.method == b"HEAD" else chosen.decode("ascii")
-    return Plan(chosen, word, held=content_type[:17].lower() == b"text/event-stream")
+        return _IDENTITY
+    return Plan(chosen, "head" if request.method == b"HEAD" else chosen.decode("ascii"), held)
 
 
-def _no_transform(fields: Fields) -> bool:
-    value = combined(fields, b"cache-control")
-    return value is not None and b"no-transform" in value.lower() and cache_control.parse(value).no_transform
+def _whole(lines: Fields, fields: dict[bytes, bytes], name: bytes) -> bytes:
+    """All lines of a field that is there; `fields` has the last one, which is all where no name repeats."""
+    return fields[name] if len(fields) == len(lines) else combined(lines, name) or b""
+
+
+def _forbids(value: bytes) -> bool:
+    return b"no-transform" in value.lower() and cache_control.parse(value).no_transform
 
 
 # What the fields say afterwards.
@@ -178,6 +186,6 @@ def revalidated(request: Request, response: Response, policy: Policy) -> Fields 
     held = entity_tags(combined(request.fields, b"if-none-match") or b"")
     if held is None or weak(etag) not in held:
         return None
-    if _chosen(request, policy, b"").coding == IDENTITY:
+    if _chosen(request, policy).coding == IDENTITY:
         return None
     return varying([(name, weak(value)) if name == b"etag" else (name, value) for name, value in response.fields])

@@ -19,7 +19,7 @@ from stack.errors import (
 )  # fmt: skip
 from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
-from stack.http.h2_events import Away, Data, Event, Failed, Head, Reset, Trailers
+from stack.http.h2_events import Away, Data, Event, Failed, Head, Opened, Reset, Trailers
 from stack.http.h2_fields import (
     Length,
     Malformed,
@@ -75,8 +75,8 @@ class H2ClientConnection(H2Transport):
     """See `stack.net.pool.UpstreamConnection`. `on_idle` is called whenever room for a request becomes free."""
 
     __slots__ = (
-        "_away", "_fresh", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_streams", "_tasks", "_timeouts",
-        "closed", "idle_since", "name", "served",
+        "_away", "_fresh", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_settled", "_streams", "_tasks",
+        "_timeouts", "closed", "idle_since", "name", "served",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +106,7 @@ class H2ClientConnection(H2Transport):
         self._streams: dict[int, ClientStream] = {}
         self._fresh: list[ClientStream] = []
         """Whose response came in the present batch."""
+        self._settled = False
         self._away = False
         """The peer takes no more requests."""
         self.closed = False
@@ -210,6 +211,10 @@ class H2ClientConnection(H2Transport):
                 self._reset(stream, event)
         elif isinstance(event, Away):
             self._go_away(event)
+        elif isinstance(event, Opened) and not self._settled:
+            self._settled = True  # the first SETTINGS: now it is known how much room there is
+            for _ in range(self.capacity):
+                self._on_idle(self)
         elif isinstance(event, Failed):
             for stream in list(self._streams.values()):
                 self._fail(stream, ResponseMalformed(private=f"{self.name}: {event.reason}"))

@@ -55,11 +55,14 @@ class Wire:
         frame = SettingsFrame(0, settings=settings or {}, flags=["ACK"] if ack else [])
         return bytes(frame.serialize())
 
-    def headers(self, stream: int, fields: Iterable[Field], *, end: bool = True, flags: Iterable[str] = ()) -> bytes:
-        frame = HeadersFrame(stream, self.encoder.encode(list(fields)), flags=["END_HEADERS", *flags])
-        if end:
-            frame.flags.add("END_STREAM")
-        return bytes(frame.serialize())
+    def headers(self, stream: int, fields: Iterable[Field], *, end: bool = True) -> bytes:
+        block = self.encoder.encode(list(fields))
+        first, rest = block[:16384], block[16384:]
+        out = raw(1, (0 if rest else 4) | (1 if end else 0), stream, first)
+        while rest:
+            piece, rest = rest[:16384], rest[16384:]
+            out += raw(9, 0 if rest else 4, stream, piece)
+        return out
 
     def data(self, stream: int, content: bytes = b"", *, end: bool = False, padding: int = 0) -> bytes:
         frame = DataFrame(stream, content, flags=["END_STREAM"] if end else [], pad_length=padding)

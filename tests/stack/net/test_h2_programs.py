@@ -1,0 +1,107 @@
+"""curl, nghttp and h2load against our HTTP/2 server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from stack.config.base import Limits
+from stack.http.message import Request, Response
+from stack.telemetry.exchange import Exchange
+from tests.support.wire import serving
+
+CONTENT = bytes(range(256)) * 4096
+
+
+async def run(*command: str, stdin: bytes | None = None) -> tuple[bytes, bytes]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE if stdin is not None else None,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, error = await process.communicate(stdin)
+    assert process.returncode == 0, error.decode()
+    return out, error
+
+
+async def handle(request: Request, exchange: Exchange) -> Response:
+    async def body() -> AsyncIterator[bytes]:
+        for at in range(0, len(CONTENT), 30_000):
+            yield CONTENT[at : at + 30_000]
+
+    if request.path == b"/echo":
+        return Response(200, [], request.body)
+    if request.path == b"/stream":
+        response = Response(200, [], body())
+        response.trailers.append((b"x-sum", b"42"))
+        return response
+    return Response(200, [(b"content-type", b"text/plain")], b"hello")
+
+
+@pytest.mark.needs("curl")
+async def test_curl_by_prior_knowledge_sends_and_receives_a_mebibyte() -> None:
+    async with serving(handle) as (service, _):
+        url = f"http://127.0.0.1:{service.port}/echo"
+        out, _ = await run(
+            "curl", "-sS", "--http2-prior-knowledge", "--data-binary", "@-", "-w", "%{http_version}", url, stdin=CONTENT
+        )
+    assert out == CONTENT + b"2"
+
+
+@pytest.mark.needs("curl")
+async def test_curl_by_alpn(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with serving(handle, tls=tls) as (service, server):
+        url = f"https://localhost:{service.port}/stream"
+        connect = f"localhost:{service.port}:127.0.0.1:{service.port}"
+        out, _ = await run(
+            "curl",
+            "-sS",
+            "--http2",
+            "--cacert",
+            str(tmp_path / "ca.pem"),
+            "--connect-to",
+            connect,
+            "-w",
+            "%{http_version}",
+            url,
+        )
+        assert server.statistics().opened_h2 == 1
+    assert out == CONTENT + b"2"
+    [exchange] = service.exchanges
+    assert exchange.request is not None
+    assert exchange.request.scheme == b"https"
+
+
+@pytest.mark.needs("nghttp")
+async def test_nghttp_sees_no_fault_in_our_frames() -> None:
+    async with serving(handle) as (service, _):
+        base = f"http://127.0.0.1:{service.port}"
+        out, _ = await run("nghttp", "-nv", f"{base}/", f"{base}/stream", f"{base}/?2")
+    text = out.decode(errors="replace")
+    assert text.count(":status: 200") == 3
+    assert "x-sum: 42" in text
+    assert "RST_STREAM" not in text
+    assert "recv GOAWAY" not in text
+    assert "[INVALID" not in text
+
+
+@pytest.mark.needs("h2load")
+async def test_h2load_has_every_request_answered() -> None:
+    async with serving(handle, limits=Limits(requests=0)) as (service, server):
+        out, _ = await run("h2load", "-n", "2000", "-c", "4", "-m", "100", f"http://127.0.0.1:{service.port}/")
+        await asyncio.sleep(0)
+        assert server.context.in_flight == 0
+    assert re.search(r"2000 done, 2000 succeeded, 0 failed, 0 errored", out.decode())

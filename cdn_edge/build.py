@@ -42,7 +42,7 @@ class EdgeHop(HttpHop):
             max_object=min(cache.max_object, cache.size),
             heuristic=Heuristic(cache.heuristic, cache.heuristic_max),
             set_cookie=cache.set_cookie,
-            stale_if_error=cache.stale_if_error,
+            stale_if_unreachable=cache.stale_if_unreachable,
         )
         self.store = Store(cache.size, max_object=policy.max_object)
         self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)

@@ -36,14 +36,17 @@ class Cache(Options, frozen=True, kw_only=True):
     heuristic_max: Annotated[
         float, Meta(ge=0, extra=unit("s"), description="At most this long. 0 never guesses a lifetime.")
     ] = 86_400.0
-    stale_if_error: Annotated[
+    stale_if_unreachable: Annotated[
         float,
         Meta(
             ge=0,
             extra=unit("s"),
-            description="Staleness that is served while the origin fails, where neither response nor request says any.",
+            description=(
+                "Staleness that is served while the origin refuses connections, breaks off or is silent, "
+                "where stale-if-error does not say. An error it answers with is passed on."
+            ),
         ),
-    ] = 0.0
+    ] = 86_400.0
     set_cookie: Annotated[
         Literal["explicit", "store"],
         Meta(

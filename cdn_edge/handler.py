@@ -8,7 +8,7 @@ from typing import Final
 
 from cdn_edge.answers import HIT, MISS, Answers, NotCached, passed
 from cdn_edge.asked import Asked
-from cdn_edge.keeping import Keeper, drained
+from cdn_edge.keeping import Keeper, close, drained
 from cdn_edge.origin import Fetched, Origin, Send
 from cdn_edge.recording import Recording
 from cdn_edge.rules import answering, asking, cache_status, validation
@@ -16,7 +16,7 @@ from cdn_edge.rules.asking import PLAIN, Asking
 from cdn_edge.rules.invalidation import invalidated
 from cdn_edge.rules.judging import Policy
 from cdn_edge.rules.key import key as key_of
-from cdn_edge.rules.reuse import Reuse, decide, on_error
+from cdn_edge.rules.reuse import Failure, Reuse, decide, on_error
 from cdn_edge.rules.storing import NotStored
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
@@ -28,6 +28,7 @@ from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 
+_HIT_LABEL: Final = ("hit",)
 _ORIGIN_FAILED: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
 
@@ -54,10 +55,13 @@ class Edge:
         self._keeper = Keeper(store, self._policy, metrics)
         self._answers = Answers(name, clock, random)
         self._member = self._answers.member
+        self._hit_format = cache_status.fresh_hit(self._member)
         self._clock = clock
         self._tasks = tasks
         self._name = name
         self._lookups = metrics.counter("hopstack_cache_lookups_total", "Requests by what lookup came to.", ("result",))
+        self._counts = self._lookups.values
+        self._counts[_HIT_LABEL] = 0
 
     def handle(self, request: Request, exchange: Exchange) -> Response | Awaitable[Response]:
         """A stored response that may be reused is answered at once; anything else is awaited."""
@@ -72,8 +76,9 @@ class Edge:
             why = "vary-miss" if known else "uri-miss"
         else:
             now = exchange.began
-            is_plain_hit = asked is PLAIN and now < stored.fresh_until
-            reuse = Reuse.HIT if is_plain_hit else decide(stored.terms, now - stored.born, asked)
+            if asked is PLAIN and now < stored.fresh_until:
+                return self._fresh_hit(stored, exchange, now)
+            reuse = decide(stored.terms, now - stored.born, asked)
             if reuse.answers and (answer := self._hit(stored, request, asked, exchange, reuse)) is not None:
                 return answer
             why = "request" if reuse.answers else reuse.value
@@ -83,23 +88,29 @@ class Edge:
             return self._answers.problem(request, exchange, NotCached(), member)
         return self._forward(Asked(key, request, exchange, asked, why, stored))
 
+    def _fresh_hit(self, stored: Stored, exchange: Exchange, now: float) -> Response:
+        """What most requests come to, so nothing is done here that can be done before."""
+        self.store.used(stored)
+        exchange.mark("lookup", "hit")
+        self._counts[_HIT_LABEL] += 1
+        added = [
+            (b"age", b"%d" % (now - stored.born)),
+            (b"cache-status", self._hit_format % (stored.fresh_until - now)),
+            HIT,
+        ]
+        return Response(stored.status, added, stored.body, block=stored.block)
+
     def _hit(
         self, stored: Stored, request: Request, asked: Asking, exchange: Exchange, reuse: Reuse
     ) -> Response | None:
         """From the store, nobody asked; None where the request has a condition that only the origin can judge."""
         now = exchange.began
-        detail = "" if reuse is Reuse.HIT else reuse.value
-        added: Fields = [
-            (b"age", b"%d" % (now - stored.born)),
-            (b"cache-status", cache_status.hit(self._member, int(stored.fresh_until - now), detail)),
-            HIT,
-        ]
-        if asked is PLAIN:
-            answer: Response | None = Response(stored.status, added, stored.body, block=stored.block)
-        else:
-            answer = self._answers.from_stored(stored, request, asked, added)
-            if answer is None:
-                return None
+        ttl = int(stored.fresh_until - now)
+        member = self._hit_format % ttl if reuse is Reuse.HIT else cache_status.hit(self._member, ttl, reuse.value)
+        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), HIT]
+        answer = self._answers.from_stored(stored, request, asked, added)
+        if answer is None:
+            return None
         self.store.used(stored)
         self._looked_up(exchange, reuse.value)
         if reuse is Reuse.WHILE_REVALIDATE and not stored.refreshing:
@@ -115,9 +126,11 @@ class Edge:
             fetched = await self._fetch(asked)
             if fetched.validated:
                 return self._validated(asked, fetched, recording)
-            if fetched.response.status in _ORIGIN_FAILED and (stale := self._stale(asked, fetched.response.status)):
+            if fetched.response.status in _ORIGIN_FAILED and (
+                stale := self._stale(asked, Failure.ANSWERED, fetched.response.status)
+            ):
                 recording.abandon()
-                await _close(fetched.response)
+                await close(fetched.response)
                 return stale
             return await self._deliver(asked, fetched, recording)
         except HopError as error:
@@ -136,7 +149,7 @@ class Edge:
             if validation.same_representation(stored.block.fields, fetched.response.fields):
                 asked.exchange.mark("fetch", "revalidated")
                 return fetched.as_validation()
-            await _close(fetched.response)
+            await close(fetched.response)
             fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
         asked.exchange.mark("fetch", "fetched")
         return fetched
@@ -171,7 +184,7 @@ class Edge:
         if refused is None:
             self._tasks.spawn(drained(response), name=f"{self._name}.fill")
         else:
-            await _close(response)
+            await close(response)
         added: Fields = [(b"cache-status", member), MISS]
         if condition is Condition.NOT_MODIFIED:
             return answering.not_modified(passed(response.fields), added)
@@ -181,27 +194,27 @@ class Edge:
         """What is stale, where that is allowed now; else what went wrong."""
         if isinstance(error, ClientGone):
             raise error
-        if error.side is Side.UPSTREAM and (stale := self._stale(asked, None)) is not None:
+        if error.side is Side.UPSTREAM and (stale := self._stale(asked, Failure.UNREACHABLE)) is not None:
             asked.exchange.detail = error.private or error.detail
             return stale
         asked.exchange.mark("fetch", "failed")
         member = cache_status.forwarded(self._member, asked.why, detail=error.proxy_status)
         return self._answers.problem(asked.request, asked.exchange, error, member)
 
-    def _stale(self, asked: Asked, status: int | None) -> Response | None:
-        """RFC 5861 §4: the stale response rather than the origin's failure. `status` is that of the failure."""
+    def _stale(self, asked: Asked, failure: Failure, status: int | None = None) -> Response | None:
+        """The stale response rather than the origin's failure, where that is allowed. `status` is the origin's."""
         stored = asked.stored
         now = self._clock.now()
         if stored is None or asked.why != "stale":
             return None
-        if not on_error(stored.terms, now - stored.born, asked.asking, self._policy.stale_if_error):
+        if not on_error(stored.terms, now - stored.born, asked.asking, failure, self._policy.stale_if_unreachable):
             return None
         ttl = int(stored.fresh_until - now)
-        member = cache_status.forwarded(self._member, asked.why, status=status, ttl=ttl, detail="stale-if-error")
+        member = cache_status.forwarded(self._member, asked.why, status=status, ttl=ttl, detail=failure.value)
         added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), MISS]
         answer = self._answers.from_stored(stored, asked.request, asked.asking, added)
         if answer is not None:
-            asked.exchange.mark("fetch", "stale-if-error")
+            asked.exchange.mark("fetch", failure.value)
         return answer
 
     async def _pass(self, asked: Asked, refused: NotStored) -> Response:
@@ -232,8 +245,3 @@ class Edge:
     def _looked_up(self, exchange: Exchange, word: str) -> None:
         exchange.mark("lookup", word)
         self._lookups.inc(word)
-
-
-async def _close(response: Response) -> None:
-    if not isinstance(response.body, bytes):
-        await response.body.aclose()

@@ -156,6 +156,12 @@ class Keeper:
             self._store.put(fresh)
 
 
+async def close(response: Response) -> None:
+    """Its content is not wanted."""
+    if not isinstance(response.body, bytes):
+        await response.body.aclose()
+
+
 async def drained(response: Response) -> None:
     """To the end; what goes wrong on the way has gone wrong for the recording, and nobody else listens."""
     body = response.body

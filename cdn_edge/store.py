@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cdn_edge.eviction import Eviction, S3Fifo
 from cdn_edge.recording import Recording
-from cdn_edge.rules.vary import Names, Selection, selection
+from cdn_edge.rules.vary import Names, Selection, Selector
 from cdn_edge.stored import Stored
 from stack.http.message import Fields
 
@@ -38,12 +38,12 @@ class Entry:
         self.varying: dict[Names, dict[Selection, Stored]] | None = None
         """By the fields that Vary names, then by their values in the request."""
 
-    def find(self, fields: Fields) -> Stored | None:
+    def find(self, fields: Fields, select: Selector) -> Stored | None:
         """Of those that match the most recent by Date (RFC 9111 §4.1)."""
         found = self.plain
         if self.varying is not None:
             for names, variants in self.varying.items():
-                stored = variants.get(selection(names, fields))
+                stored = variants.get(select(names, fields))
                 if stored is not None and (found is None or stored.date >= found.date):
                     found = stored
         return found
@@ -67,6 +67,7 @@ class Store:
         self._eviction: Eviction[Stored] = S3Fifo(limit) if eviction is None else eviction
         self._entries: dict[bytes, Entry] = {}
         self._recordings: dict[bytes, set[Recording]] = {}
+        self._select = Selector()
         self._pending = 0
         self._objects = 0
         self._stored = self._evicted = self._invalidated = 0
@@ -83,7 +84,7 @@ class Store:
             return None, False
         if entry.varying is None:
             return entry.plain, True
-        return entry.find(fields), True
+        return entry.find(fields, self._select), True
 
     def put(self, stored: Stored) -> bool:
         """Keep it in place of what had the same key and selection. False when it is too large to be kept."""

@@ -38,7 +38,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "bypass",
             "only-if-cached",
         ),
-        "fetch": ("fetched", "revalidated", "stale-if-error", "failed"),
+        "fetch": ("fetched", "revalidated", "stale-if-error", "stale-if-unreachable", "failed"),
         "store": (
             "stored",
             "method",

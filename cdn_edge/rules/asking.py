@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from operator import itemgetter
 from typing import Final
 
@@ -28,6 +29,9 @@ class Asking:
 
 PLAIN: Final = Asking()
 """Nothing said: most requests."""
+_WITHOUT_DIRECTIVES: Final = {
+    kind: Asking(conditional=kind[0], ranged=kind[1], authorized=kind[2]) for kind in product((False, True), repeat=3)
+}
 
 
 def read(fields: Fields) -> Asking:
@@ -35,18 +39,14 @@ def read(fields: Fields) -> Asking:
     if _TOLD.isdisjoint(map(_name, fields)):
         return PLAIN
     told = {name for name, _ in fields if name in _TOLD}
+    kind = (not told.isdisjoint(CONDITIONS), b"range" in told, b"authorization" in told)
     cc = PLAIN.cc
-    no_cache = False
     if b"cache-control" in told:
         cc = parse(combined(fields, b"cache-control"))
         no_cache = cc.no_cache
     elif b"pragma" in told:
         # RFC 9111 §5.4: the way of HTTP/1.0, heard only where Cache-Control is silent
         no_cache = parse(combined(fields, b"pragma")).no_cache
-    return Asking(
-        cc=cc,
-        no_cache=no_cache,
-        conditional=not told.isdisjoint(CONDITIONS),
-        ranged=b"range" in told,
-        authorized=b"authorization" in told,
-    )
+    else:
+        return _WITHOUT_DIRECTIVES[kind]
+    return Asking(cc, no_cache, *kind)

@@ -10,11 +10,14 @@ def member(name: str) -> bytes:
     return token(name).encode("ascii")
 
 
-def hit(name: bytes, ttl: int, detail: str = "") -> bytes:
-    """Answered from the store without asking anybody. §2.4: `ttl` is below 0 for a stale response."""
-    if detail:
-        return b"%b; hit; ttl=%d; detail=%b" % (name, ttl, token(detail).encode("ascii"))
-    return b"%b; hit; ttl=%d" % (name, ttl)
+def hit(name: bytes, ttl: int, detail: str) -> bytes:
+    """Answered from the store, stale, without asking anybody. §2.4: `ttl` is below 0 then."""
+    return b"%b; hit; ttl=%d; detail=%b" % (name, ttl, token(detail).encode("ascii"))
+
+
+def fresh_hit(name: bytes) -> bytes:
+    """The same for a fresh response, as a format that wants the ttl: it is made for every hit."""
+    return name.replace(b"%", b"%%") + b"; hit; ttl=%d"
 
 
 def forwarded(

@@ -19,7 +19,7 @@ class Policy:
     max_object: int = 16 * 1024 * 1024
     heuristic: Heuristic = Heuristic()  # noqa: RUF009  # frozen
     set_cookie: SetCookie = "explicit"
-    stale_if_error: float = 0.0
+    stale_if_unreachable: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,6 @@ def judge(
         asked,
         max_object=policy.max_object,
         set_cookie=policy.set_cookie,
-        stale_if_error=policy.stale_if_error,
     )
     return Judgement(
         refused,

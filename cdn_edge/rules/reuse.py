@@ -71,12 +71,22 @@ def decide(terms: Terms, age: float, asked: Asking = PLAIN) -> Reuse:
     return Reuse.STALE
 
 
-def on_error(terms: Terms, age: float, asked: Asking, default: float) -> bool:
-    """Whether a response that should be validated may be sent because the origin fails (RFC 5861 §4).
+class Failure(enum.Enum):
+    """How the origin let a validation down. The value is the word for what is then served stale."""
 
-    `default` are the seconds where neither response nor request says any. §4.2.4: never against an explicit no.
+    ANSWERED = "stale-if-error"  # with 500, 502, 503 or 504 (RFC 5861 §4)
+    UNREACHABLE = "stale-if-unreachable"  # or silent: this cache is disconnected (§4.2.4)
+
+
+def on_error(terms: Terms, age: float, asked: Asking, failure: Failure, unreachable: float) -> bool:
+    """Whether a response that should be validated may be sent because the origin fails.
+
+    RFC 5861 §4: where response or request permits it. §4.2.4: besides, a disconnected cache may, here for at most
+    `unreachable` seconds of staleness where nothing is said; never against an explicit no.
     """
     if terms.always_validate or terms.never_stale or asked.no_cache or asked.cc.max_age == 0:
         return False
     window = terms.if_error if terms.if_error is not None else asked.cc.stale_if_error
-    return age - terms.lifetime < (default if window is None else window)
+    if window is None:
+        window = unreachable if failure is Failure.UNREACHABLE else 0
+    return age - terms.lifetime < window

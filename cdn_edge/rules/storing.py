@@ -82,7 +82,6 @@ def refusal(
     *,
     max_object: int,
     set_cookie: SetCookie = "explicit",
-    stale_if_error: float = 0.0,
 ) -> NotStored | None:
     """None for a response to GET that is stored, else the first reason that applies."""
     if asked.cc.no_store:
@@ -107,7 +106,7 @@ def refusal(
         return NotStored.VARY_STAR
     if not (lifetime.explicit or cc.public or status in HEURISTIC_STATUS):
         return NotStored.STATUS
-    if not (lifetime.seconds > 0 or has_validator(fields) or _served_stale(cc, stale_if_error)):
+    if not (lifetime.seconds > 0 or has_validator(fields) or _served_stale(cc)):
         return NotStored.NO_FRESHNESS
     length = get(fields, b"content-length")
     if length is not None and length.isdigit() and int(length[:20]) > max_object:
@@ -134,8 +133,7 @@ def _sets_cookie(fields: Fields, cc: CacheControl) -> bool:
     return any(name in (b"set-cookie", b"set-cookie2") and name not in named for name, _ in fields)
 
 
-def _served_stale(cc: CacheControl, default: float) -> bool:
+def _served_stale(cc: CacheControl) -> bool:
     if cc.no_cache or cc.must_revalidate or cc.proxy_revalidate or cc.s_maxage is not None:
         return False
-    window = default if cc.stale_if_error is None else cc.stale_if_error
-    return window > 0 or bool(cc.stale_while_revalidate)
+    return bool(cc.stale_if_error or cc.stale_while_revalidate)

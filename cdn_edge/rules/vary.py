@@ -15,6 +15,7 @@ Selection = tuple[bytes | None, ...]
 
 _PREFERENCES: Final = frozenset({b"accept-encoding", b"accept-language", b"accept-charset"})
 _SYNONYMS: Final = {b"x-gzip": b"gzip", b"x-compress": b"compress"}  # RFC 9110 §8.4.1
+_REMEMBERED_LENGTH: Final = 256
 _BLANKS: Final = re.compile(rb"[ \t]+")
 _WEIGHT: Final = re.compile(rb"(.*?)[ \t]*;[ \t]*q=([01](?:\.[0-9]{0,3})?)", re.DOTALL)
 
@@ -31,10 +32,37 @@ def names(fields: list[Field]) -> Names | None:
 
 def selection(names: Names, fields: Fields) -> Selection:
     """What `fields` hold of `names`. Absent is not the same as empty."""
-    return tuple([_normalised(name, combined(fields, name)) for name in names])
+    return tuple([normalised(name, combined(fields, name)) for name in names])
 
 
-def _normalised(name: bytes, value: bytes | None) -> bytes | None:
+class Selector:
+    """`selection` with a memory: clients send few different values."""
+
+    def __init__(self, remembered: int = 4096) -> None:
+        self._most = remembered
+        self._known: dict[Field, bytes | None] = {}
+
+    def __call__(self, names: Names, fields: Fields) -> Selection:
+        if len(names) == 1:
+            return (self._value(names[0], fields),)
+        return tuple([self._value(name, fields) for name in names])
+
+    def _value(self, name: bytes, fields: Fields) -> bytes | None:
+        value = combined(fields, name)
+        if value is None:
+            return None
+        line = (name, value)
+        found = self._known.get(line)
+        if found is None:
+            found = normalised(name, value)
+            if len(value) <= _REMEMBERED_LENGTH:
+                if len(self._known) >= self._most:
+                    self._known.clear()
+                self._known[line] = found
+        return found
+
+
+def normalised(name: bytes, value: bytes | None) -> bytes | None:
     """§4.1 allows: lines combined, blanks out where the syntax lets them be, order and case by the field's meaning."""
     if value is None:
         return None

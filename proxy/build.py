@@ -37,12 +37,13 @@ def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Me
     upstream, authority = app(config)
     types = listed(config.compression)
     pool = net.pool(upstream, limits=config.upstream_pool, timeouts=config.upstream_timeouts)
+    compressor = _compressor(config.compression, types) if config.compress else None
     service = Proxy(
         name=name,
         app=pool,
         app_name=upstream.name,
         static=_static(config, name, types, clock, random),
-        compressor=_compressor(config.compression, types) if config.compress else None,
+        compressor=compressor,
         date=lambda: http_date(clock.time()),
     )
     return ProxyHop(
@@ -50,6 +51,7 @@ def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Me
         config,
         service,
         pool=pool,
+        compressor=compressor,
         prober=_prober(config, name, upstream, authority, clock, net) if config.health else None,
         clock=clock,
         random=random,
@@ -69,6 +71,7 @@ class ProxyHop(HttpHop):
         service: Proxy,
         *,
         pool: Pool,
+        compressor: Compressor | None,
         prober: Prober | None,
         clock: Clock,
         random: Random,
@@ -80,6 +83,7 @@ class ProxyHop(HttpHop):
             name, KIND, config, service, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir
         )
         self._pool = pool
+        self._compressor = compressor
         self._prober = prober
         self._probing: asyncio.Task[None] | None = None
         if prober is not None:
@@ -88,6 +92,17 @@ class ProxyHop(HttpHop):
                 "Whether the app's last answer to the health check was 2xx.",
                 ("hop",),
                 lambda: [((name,), float(prober.readiness.ready))],
+            )
+        if compressor is not None:
+            metrics.gauge(
+                "hopstack_compression_bytes",
+                "Content that was compressed so far, before and after.",
+                ("hop", "coding", "side"),
+                lambda: [
+                    ((name, coding.decode("ascii"), side), float(getattr(tally, side)))
+                    for coding, tally in compressor.tallies.items()
+                    for side in ("before", "after")
+                ],
             )
 
     async def on_start(self) -> None:
@@ -105,6 +120,7 @@ class ProxyHop(HttpHop):
     def stats(self) -> dict[str, Any]:
         return {
             **super().stats(),
+            "compression": None if self._compressor is None else self._compressor.statistics(),
             "upstream": {
                 "name": self._pool.upstream.name,
                 "address": f"{self._pool.upstream.host}:{self._pool.upstream.port}",

@@ -30,6 +30,7 @@ class Compressor:
     def __init__(self, policy: Policy, coders: Mapping[bytes, Coder]) -> None:
         self._policy = policy
         self._coders = coders
+        self.tallies: Mapping[bytes, Tally] = {coding: Tally() for coding in coders}
 
     def apply(self, request: Request, response: Response, exchange: Exchange, *, flush: bool = True) -> Response:
         """`flush=False` for content that is all there (a file): nobody waits for a part of it."""
@@ -46,15 +47,34 @@ class Compressor:
         response.fields = coded(response.fields, decided.coding)
         if request.method == b"HEAD":  # RFC 9110 §9.3.2: the fields of a GET, as far as they are known
             return response
-        coder = self._coders[decided.coding]
+        coder, tally = self._coders[decided.coding], self.tallies[decided.coding]
         body = response.body
+        tally.responses += 1
         if isinstance(body, bytes):
             if len(body) <= AT_ONCE:
-                response.body = coder.once(body)
+                tally.before += len(body)
+                response.body = body = coder.once(body)
+                tally.after += len(body)
                 return response
             body, flush = Pieces(body), False
-        response.body = Compressed(body, coder.stream(held=decided.held), response.trailers, flush=flush)
+        response.body = Compressed(body, coder.stream(held=decided.held), response.trailers, tally, flush=flush)
         return response
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Of each coding: how many responses, and the bytes of content before and after."""
+        return {
+            coding.decode("ascii"): {"responses": tally.responses, "before": tally.before, "after": tally.after}
+            for coding, tally in self.tallies.items()
+        }
+
+
+class Tally:
+    """What one coding has done so far."""
+
+    __slots__ = ("after", "before", "responses")
+
+    def __init__(self) -> None:
+        self.responses = self.before = self.after = 0
 
 
 class Compressed:
@@ -64,12 +84,13 @@ class Compressed:
     asked for, so each is followed by a flush. When the source breaks off, the coding is left without its end.
     """
 
-    __slots__ = ("_body", "_coding", "_ended", "_flush", "_trailers")
+    __slots__ = ("_body", "_coding", "_ended", "_flush", "_tally", "_trailers")
 
-    def __init__(self, body: BodyStream, coding: Coding, trailers: Fields, *, flush: bool) -> None:
+    def __init__(self, body: BodyStream, coding: Coding, trailers: Fields, tally: Tally, *, flush: bool) -> None:
         self._body = body
         self._coding = coding
         self._trailers = trailers
+        self._tally = tally
         self._flush = flush
         self._ended = False
 
@@ -85,14 +106,17 @@ class Compressed:
                 self._ended = True
                 self._trailers[:] = [pair for pair in self._trailers if pair[0] not in OF_THE_OTHER_CODING]
                 if last := coding.finish():
+                    self._tally.after += len(last)
                     return last
                 break
             if not data:
                 continue
+            self._tally.before += len(data)
             out = coding.feed(data)
             if self._flush:
                 out += coding.flush()
             if out:
+                self._tally.after += len(out)
                 return out
         raise StopAsyncIteration
 

@@ -213,3 +213,21 @@ def test_a_304_about_a_coded_copy_carries_its_tag() -> None:
     response = Response(304, [(b"etag", b'"a"')])
     COMPRESSOR.apply(request, response, Exchange("proxy-1", lambda: 0.0, request))
     assert response.fields == [(b"etag", b'W/"a"'), (b"vary", b"Accept-Encoding")]
+
+
+async def test_what_was_saved_is_counted() -> None:
+    compressor = Compressor(Policy((b"gzip",), 1024, Types(COMPRESSIBLE)), {b"gzip": Gzip(2)})
+    text = b"shoes " * 1000
+    source = Incoming(1 << 16)
+    source.feed(text)
+    source.end()
+    sent = 0
+    for body in (text, source):
+        request = Request(b"GET", b"/", [(b"accept-encoding", b"gzip")], authority=b"shop.test")
+        response = Response(200, [(b"content-type", b"text/plain")], body)
+        compressor.apply(request, response, Exchange("proxy-1", lambda: 0.0, request))
+        if isinstance(response.body, bytes):
+            sent += len(response.body)
+        else:
+            sent += sum([len(piece) async for piece in response.body])
+    assert compressor.statistics() == {"gzip": {"responses": 2, "before": 12_000, "after": sent}}

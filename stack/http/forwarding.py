@@ -165,8 +165,8 @@ def outbound(
     )
 
 
-def inbound(response: Response, *, pseudonym: bytes, date: bytes, version: bytes = b"1.1") -> Response:
-    """The response for the hop before, changed in place. `version` is what the next hop spoke, `date` is now.
+def inbound(response: Response, *, pseudonym: bytes, date: bytes) -> Response:
+    """The response for the hop before, changed in place. `date` is now.
 
     Server-Timing, Cache-Status and Proxy-Status of the hops behind pass on.
     """
@@ -191,7 +191,7 @@ def inbound(response: Response, *, pseudonym: bytes, date: bytes, version: bytes
             named = set(tokens(value)) - _FRAMING
             kept = [field for field in kept if field[0] not in named]
             dated = dated and b"date" not in named
-    kept.append((b"via", via + version + b" " + pseudonym))
+    kept.append((b"via", via + response.version + b" " + pseudonym))
     if not dated:
         # RFC 9110 §6.6.1: whoever forwards a response without Date adds the time of its arrival
         kept.append((b"date", date))

@@ -141,7 +141,7 @@ class Response:
     The engine adds Date, X-Request-ID and this hop's Server-Timing when they are missing.
     """
 
-    __slots__ = ("block", "body", "fields", "status", "trailers")
+    __slots__ = ("block", "body", "fields", "status", "trailers", "version")
 
     def __init__(
         self,
@@ -151,6 +151,7 @@ class Response:
         *,
         trailers: Fields | None = None,
         block: FieldBlock | None = None,
+        version: bytes = b"1.1",
     ) -> None:
         self.status = status
         self.fields = fields
@@ -158,6 +159,8 @@ class Response:
         self.trailers: Fields = [] if trailers is None else trailers
         """Filled in place by the time the body has ended."""
         self.block = block
+        self.version = version
+        """`1.0`, `1.1` or `2`: what the next hop spoke, for Via."""
 
     def get(self, name: bytes) -> bytes | None:
         value = get(self.fields, name)

@@ -207,7 +207,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _begin(self, request: Request, head: ResponseHead, data: bytes) -> None:
         self._keep_alive = head.keep_alive
-        response = Response(head.status, head.fields)
+        response = Response(head.status, head.fields, version=head.version)
         if head.framing == 0:
             self._done_with(response, data)
             return

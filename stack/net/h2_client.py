@@ -260,7 +260,7 @@ class H2ClientConnection(H2Transport):
             return
         stream.head_due = INFINITY
         stream.received_at = now
-        stream.response = response = Response(head.status, head.fields)
+        stream.response = response = Response(head.status, head.fields, version=b"2")
         stream.length = Length(0 if no_content else head.length)
         if not event.ended and not no_content:
             stream.incoming = Incoming(

@@ -383,7 +383,7 @@ def test_inbound(before: Pairs, after: Pairs) -> None:
 
 
 def test_inbound_names_the_version_received() -> None:
-    response = inbound(Response(200, []), pseudonym=b"lb-a", date=b"NOW", version=b"2")
+    response = inbound(Response(200, [], version=b"2"), pseudonym=b"lb-a", date=b"NOW")
     assert response.get(b"via") == b"2 lb-a"
 
 

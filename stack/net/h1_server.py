@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from stack.errors import BadRequest, ClientGone, ContentTooLarge, HeadTooLarge, HopError, RequestTimeout
 from stack.http.h1 import FieldParser, parse_request
@@ -46,7 +46,8 @@ class H1ServerConnection(H1Sender):
         self._buffer = b""
         self._continue = False
         self._exchange: Exchange | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
+        """What a request waits for: the task of `_wait`, or a future that a service answered with."""
         self._paused_reading = False
         self._partial = False
         self._lingering = False
@@ -293,7 +294,27 @@ class H1ServerConnection(H1Sender):
                 self._done()
                 return
             result = _ready(result)
+        elif isinstance(result, asyncio.Future):
+            self._task = result
+            result.add_done_callback(self._answered)
+            return
         self._task = self._ctx.tasks.spawn(self._wait(request, exchange, result), name=f"{self._ctx.name}.request")
+
+    def _answered(self, answer: asyncio.Future[Response]) -> None:
+        """A service that runs in a task of its own has answered: a whole response needs no second one here."""
+        whole = not answer.cancelled() and answer.exception() is None
+        if self._task is not answer:
+            if whole:  # somebody else has answered
+                self._ctx.tasks.spawn(_close_body(answer.result()), name=f"{self._ctx.name}.close")
+            return
+        request, exchange = self._current()
+        if whole and not self._closing and isinstance((response := answer.result()).body, bytes):
+            self._task = None
+            self._send_whole(request, exchange, response)
+            self._done()
+            self._after()
+        else:
+            self._task = self._ctx.tasks.spawn(self._wait(request, exchange, answer), name=f"{self._ctx.name}.request")
 
     async def _wait(self, request: Request, exchange: Exchange, answer: Awaitable[Response]) -> None:
         """The one task of a request that waits."""

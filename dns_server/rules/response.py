@@ -85,10 +85,23 @@ class _Writer:
         """Where each name and each ending of it stands; made when a first name has to be written."""
 
     def section(self, rrsets: list[tuple[bytes, RRset]]) -> bool:
-        return all(self._rrset(owner, rrset) for owner, rrset in rrsets)
+        for owner, rrset in rrsets:  # noqa: SIM110 - all() costs a generator for every section
+            if not self._rrset(owner, rrset):
+                return False
+        return True
 
     def _rrset(self, owner: bytes, rrset: RRset) -> bool:
         chunks, mark, start = self.chunks, len(self.chunks), self.size
+        if rrset.hinged is not None and (key := self.key).endswith(owner.lower()):
+            # every name below is the question's own ending, or written out
+            chunks.append(_POINTER.pack(0xC00C + len(key) - len(owner)).join(rrset.hinged))
+            self.size = start + len(chunks[-1])
+            if self.size <= self.room:
+                self.count += len(rrset.rdatas)
+                return True
+            del chunks[mark:]
+            self.size = start
+            return False
         if owner.lower() == self.key:
             first = pointer = _QUESTION
         else:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from struct import Struct
 
 from dns_server.rules import types
+from dns_server.rules.names import is_at_or_below, to_text
 from dns_server.rules.rdata import Parts, parts, target
 
 _FIXED = Struct(">HHI")
@@ -15,7 +16,7 @@ _RECORD = Struct(">HHIH")
 class RRset:
     """All records of one owner and type (RFC 2181 §5). `owner` keeps the letter case it was written with."""
 
-    __slots__ = ("head", "owner", "parts", "rdatas", "records", "targets", "ttl", "type")
+    __slots__ = ("head", "hinged", "owner", "parts", "rdatas", "records", "targets", "ttl", "type")
 
     def __init__(self, owner: bytes, type: int, ttl: int, rdatas: Iterable[bytes]) -> None:
         """`rdatas` in wire form, names written out. Raises RdataFault for rdata that does not fit the type."""
@@ -32,7 +33,36 @@ class RRset:
             () if self.parts else tuple(_RECORD.pack(type, types.IN, ttl, len(rdata)) + rdata for rdata in self.rdatas)
         )
         """Set for all other types: everything behind the owner."""
+        self.hinged: tuple[bytes, ...] | None = None
+        """Set by `hinge`."""
         self.targets = tuple(name for rdata in self.rdatas if (name := target(type, rdata)) is not None)
+
+    def hinge(self) -> RRset:
+        """Pack it for questions at or below its owner: joined by a pointer to the owner, the pieces are the records.
+
+        What a zone says most often is its SOA, under names that do not exist: then nothing is left to compress. The
+        root is not worth a pointer.
+        """
+        key = self.owner.lower()
+        if self.parts is None or key == b"\0":
+            return self
+        joined = b""
+        pieces: list[bytes] = []
+        for parts in self.parts:
+            pieces.append(joined)
+            rdata = [b""]
+            for index, part in enumerate(parts):
+                if index & 1 and is_at_or_below(part.lower(), key):
+                    rdata[-1] += part[: len(part) - len(key)]
+                    rdata.append(b"")
+                else:
+                    rdata[-1] += part
+            size = sum(map(len, rdata)) + 2 * (len(rdata) - 1)
+            rdata[0] = self.head + size.to_bytes(2, "big") + rdata[0]
+            pieces += rdata[:-1]
+            joined = rdata[-1]
+        self.hinged = (*pieces, joined)
+        return self
 
     def with_ttl(self, ttl: int) -> RRset:
         return self if ttl == self.ttl else RRset(self.owner, self.type, ttl, self.rdatas)
@@ -47,8 +77,6 @@ class RRset:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        from dns_server.rules.names import to_text
-
         return f"<RRset {to_text(self.owner)} {self.ttl} {types.type_name(self.type)} x{len(self.rdatas)}>"
 
 
@@ -59,7 +87,7 @@ Placed = tuple[bytes, RRset]
 class Answer:
     """What a question came to: the sections of the response, and the word for log and metrics."""
 
-    __slots__ = ("additional", "answer", "authoritative", "authority", "glue", "marks", "rcode", "walk", "word")
+    __slots__ = ("additional", "answer", "authoritative", "authority", "glue", "marks", "rcode", "said", "walk", "word")
 
     def __init__(self, word: str, rcode: int = types.NOERROR, *, authoritative: bool = False) -> None:
         self.word = word
@@ -77,6 +105,8 @@ class Answer:
         """(step, word) of what came before the answer, for the log: of the resolver's cache and walk."""
         self.walk: tuple[str, ...] = ()
         """Who was asked on the walk, and what each said."""
+        self.said = ""
+        """What the query log writes of it, once it has."""
 
     def least_ttl(self) -> int:
         """Seconds for which all of the answer holds; 0 when it says nothing."""

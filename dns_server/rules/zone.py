@@ -68,7 +68,8 @@ class Zone:
         self.soa = nodes[self.key].rrsets[types.SOA]
         # RFC 2308 §3: a negative answer holds for the lesser of the SOA's own TTL and its minimum
         minimum = int.from_bytes(self.soa.rdatas[0][-4:], "big")
-        self.negative = (self.soa.owner, self.soa.with_ttl(min(self.soa.ttl, minimum)))
+        negative = RRset(self.soa.owner, types.SOA, min(self.soa.ttl, minimum), self.soa.rdatas).hinge()
+        self.negative = (negative.owner, negative)
 
     @property
     def serial(self) -> int:

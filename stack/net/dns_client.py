@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from stack.clock import Clock
 
@@ -58,4 +58,4 @@ async def ask_tcp(address: Address, message: bytes, *, accept: Accept, clock: Cl
                 if accept(response):
                     return response
         finally:
-            cast(asyncio.WriteTransport, writer.transport).abort()
+            writer.transport.abort()

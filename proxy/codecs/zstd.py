@@ -17,7 +17,7 @@ class Zstd:
         # The context of 1 MB is reused: it is reset by each call, and no call is interrupted.
         self._whole = zstandard.ZstdCompressor(level=level, write_checksum=False)
         of = zstandard.ZstdCompressionParameters.from_level
-        self._streamed = of(level, window_log=_WINDOW)
+        self._streamed = of(level, source_size=1 << _WINDOW)  # tables to match
         self._held = of(level, window_log=_HELD_WINDOW, hash_log=_HELD_TABLES, chain_log=_HELD_TABLES)
 
     def once(self, data: bytes) -> bytes:

@@ -72,7 +72,8 @@ class AiohttpRunner:
             access_log=log,
             access_log_class=_finisher(tuple(finished)),
             keepalive_timeout=timeouts.idle,
-            shutdown_timeout=timeouts.drain,
+            # aiohttp waits twice: for handlers, then for handlers whose content it has failed
+            shutdown_timeout=timeouts.drain / 2,
             max_line_size=limits.target,
             max_field_size=limits.head,
             max_headers=limits.fields,

@@ -65,7 +65,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    app: web.Application, *, trusted: tuple[str, ...] = (), linger: float = 0.2
+    app: web.Application, *, trusted: tuple[str, ...] = (), linger: float = 0.2, drain: float = 3.0
 ) -> AsyncIterator[Running]:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -78,7 +78,7 @@ async def running(
         clock=SystemClock(),
         random=Random(1),
         limits=Limits(),
-        timeouts=Timeouts(drain=3.0),
+        timeouts=Timeouts(drain=drain),
         trust=Trust(trusted),
         linger=linger,
         finished=[finished.append],
@@ -228,6 +228,32 @@ async def test_a_request_on_an_idle_connection_while_lingering_is_answered() -> 
 async def test_draining_without_connections_is_immediate() -> None:
     async with running(application(), linger=60.0) as server:
         await asyncio.wait_for(server.runner.drain(), 2)
+
+
+async def test_what_does_not_end_within_the_drain_time_is_cut_off() -> None:
+    async with running(application(), linger=0.01, drain=0.6) as server:
+        connection = await server.connect()
+        connection.send("/slow")
+        await eventually(lambda: server.runner.in_flight == 1)
+        began = asyncio.get_running_loop().time()
+        await asyncio.wait_for(server.runner.drain(), 5)
+        assert 0.5 < asyncio.get_running_loop().time() - began < 3
+        assert await connection.reader.read() == b""
+
+
+async def test_a_trusted_post_keeps_its_content() -> None:
+    app = application()
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    app.router.add_post("/echo", echo)
+    async with running(app, trusted=("127.0.0.1",)) as server:
+        connection = await server.connect()
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: ::1\r\nContent-Length: 5\r\n\r\n"
+        connection.writer.write(head + b"hello")
+        assert (await connection.answer()).body == b"hello"
+        assert server.finished[0].bytes_in == 5
 
 
 async def test_startup_and_cleanup_of_the_app_are_run() -> None:

@@ -11,9 +11,9 @@ from stack.clock import Clock
 from stack.config.base import Limits, Timeouts
 from stack.errors import HopError
 from stack.http import problem
-from stack.http.dates import http_date
 from stack.http.message import Field, Fields, Peer, Request, Response, TlsInfo
 from stack.http.trust import Trust
+from stack.net.date import CurrentDate
 from stack.net.service import Service
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
@@ -67,8 +67,7 @@ class Context:
         self.draining = False
         self.connection_counts = {"h1": 0, "h2": 0}
         """Connections ever opened, by protocol."""
-        self._date = b""
-        self._date_until = float("-inf")
+        self.date = CurrentDate(clock)
 
     def begin(self, request: Request) -> Exchange:
         """The exchange of a request whose head is complete."""
@@ -109,15 +108,6 @@ class Context:
         if exchange.marks:
             added.append((b"server-timing", exchange.server_timing()))
         return added
-
-    def date(self) -> bytes:
-        """Now as an HTTP date; formatted once a second."""
-        now = self.now()
-        if now >= self._date_until:
-            wall = self.clock.time()
-            self._date = http_date(wall)
-            self._date_until = now + 1.0 - wall % 1.0
-        return self._date
 
     def peer(self, address: str, port: int, *, local: tuple[str, int] = ("", 0), tls: TlsInfo | None = None) -> Peer:
         return Peer(address, port, local=local, tls=tls, trusted=self.trust.believes(address))

@@ -298,7 +298,8 @@ class H1ServerConnection(H1Sender):
             self._task = result
             result.add_done_callback(self._answered)
             return
-        self._task = self._ctx.tasks.spawn(self._wait(request, exchange, result), name=f"{self._ctx.name}.request")
+        # the connection owns it: it is cancelled with the connection, and `_wait` lets no error through
+        self._task = asyncio.get_running_loop().create_task(self._wait(request, exchange, result))
 
     def _answered(self, answer: asyncio.Future[Response]) -> None:
         """A service that runs in a task of its own has answered: a whole response needs no second one here."""

@@ -10,6 +10,7 @@ from typing import Any
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.errors import ConnectRefused, ConnectTimeout
+from stack.net.date import CurrentDate
 from stack.net.pool import Pool, Upstream
 from stack.net.tasks import Tasks
 
@@ -21,6 +22,7 @@ class Net:
         self.clock = clock
         self.random = random
         self.tasks = Tasks()
+        self.date = CurrentDate(clock)
         self._pools: list[Pool] = []
 
     def pool(

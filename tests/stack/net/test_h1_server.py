@@ -189,10 +189,10 @@ async def test_a_client_that_leaves_cancels_the_work() -> None:
             cancelled.set()
         raise AssertionError
 
-    async with serving(hang) as (service, _):
+    async with serving(hang) as (service, server):
         _, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(GET)
-        await eventually(lambda: len(service.tasks) == 1)
+        await eventually(lambda: server.statistics().in_flight == 1)
         writer.transport.abort()
         await asyncio.wait_for(cancelled.wait(), 5)
         await eventually(lambda: bool(service.exchanges))

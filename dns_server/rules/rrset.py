@@ -48,10 +48,10 @@ class RRset:
             return self
         joined = b""
         pieces: list[bytes] = []
-        for parts in self.parts:
+        for record in self.parts:
             pieces.append(joined)
             rdata = [b""]
-            for index, part in enumerate(parts):
+            for index, part in enumerate(record):
                 if index & 1 and is_at_or_below(part.lower(), key):
                     rdata[-1] += part[: len(part) - len(key)]
                     rdata.append(b"")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -261,3 +263,32 @@ async def test_a_client_that_is_not_allowed_is_refused_even_what_is_at_hand(stac
     friend = handler.answer(sent, "127.0.0.1", "udp")
     assert isinstance(friend, bytes)
     assert friend[3] & 0xF == 0
+
+
+async def test_dns_over_tls_and_https_over_sockets(stack: Stack) -> None:
+    """RFC 7858 and RFC 8484 with the local CA's certificate; the steps stand in Server-Timing."""
+    config = Config(name="secure", resolver=True, root=(f"127.0.53.1:{stack.port}",), port=stack.port, access_log="off")
+    net = Net(CLOCK, Random(1))
+    hop = build(config, clock=CLOCK, random=net.random, net=net, metrics=Metrics(), state_dir=stack.directory)
+    tls, https = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    await hop.start([Bound("tls", tls), Bound("https", https)])
+    stack.hops["secure"] = hop
+    stack.nets.append(net)
+    context = ssl.create_default_context(cafile=stack.directory / "ca.pem")
+    sent = question("www.shop.test", flags=0x0100)
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*tls.getsockname(), ssl=context)
+        writer.write(len(sent).to_bytes(2, "big") + sent)
+        response = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        writer.close()
+        assert dns.message.from_wire(response).answer
+        reader, writer = await asyncio.open_connection(*https.getsockname(), ssl=context)
+        writer.write(
+            b"POST /dns-query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/dns-message\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(sent), sent)
+        )
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b'desc="hit"' in head
+    assert dns.message.from_wire(body).answer

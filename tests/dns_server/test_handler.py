@@ -1,0 +1,114 @@
+"""Finished responses are given again, to the right question, and only while they hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dns.message
+import pytest
+
+from dns_server.handler import Authority, Handler, respond
+from dns_server.query_log import QueryLog
+from dns_server.responses import Responses
+from dns_server.rules.query import Query
+from dns_server.rules.rrset import Answer
+from stack.clock import VirtualClock
+from stack.telemetry.metrics import Metrics
+from tests.support.dns_network import edns, question, zones
+
+TEXT = "$TTL 60\n@ IN SOA ns h 1 1 1 1 30\n@ IN NS ns\nns IN A 192.0.2.1\nwww IN A 192.0.2.2\n"
+ZONES = zones({"z.test": TEXT})
+
+
+@pytest.fixture
+def handler() -> Handler:
+    clock = VirtualClock()
+    log = QueryLog("off", hop="dns", clock=clock, metrics=Metrics())
+    return Handler(Authority(ZONES), payload=1232, responses=100, now=clock.now, log=log)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        question("www.z.test", id=9),
+        question("WWW.z.test", id=9),
+        question("www.z.test", id=9, flags=0x0100),
+        question("www.z.test", id=9, opt=edns()),
+        question("www.z.test", id=9, opt=edns(flags=0x8000)),
+        question("www.z.test", "AAAA", id=9),
+        question("nope.z.test", id=9),
+        b"\0\x09" + question("www.z.test")[2:-1],
+        question("www.z.test", cls=3),
+    ],
+    ids=["id", "letter-case", "rd", "edns", "do", "type", "name", "cut", "class"],
+)
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_what_is_kept_is_never_given_to_another_question(handler: Handler, second: bytes, protocol: str) -> None:
+    for _ in range(2):
+        handler.answer(question("www.z.test", id=1), "192.0.2.9", protocol)
+    for _ in range(2):
+        assert handler.answer(second, "192.0.2.9", protocol) == respond(ZONES, second, stream=protocol == "tcp")
+    assert len(handler._streams if protocol == "tcp" else handler._datagrams) <= 2
+
+
+def test_a_datagrams_response_is_not_given_on_a_stream(handler: Handler) -> None:
+    role = handler.role
+    assert isinstance(role, Authority)
+    role.zones = zones({"z.test": TEXT + "".join(f"big IN A 192.0.2.{number}\n" for number in range(60))})
+    sent = question("big.z.test")
+    datagram, stream = handler.answer(sent, "a", "udp"), handler.answer(sent, "a", "tcp")
+    assert isinstance(datagram, bytes)
+    assert isinstance(stream, bytes)
+    assert len(datagram) <= 512 < len(stream)
+
+
+def test_new_zones_are_answered_from_at_once(handler: Handler) -> None:
+    sent = question("www.z.test")
+    handler.answer(sent, "a", "udp")
+    role = handler.role
+    assert isinstance(role, Authority)
+    role.zones = zones({"z.test": TEXT.replace("192.0.2.2", "192.0.2.3")})
+    response = handler.answer(sent, "a", "udp")
+    assert isinstance(response, bytes)
+    assert dns.message.from_wire(response).answer[0][0].to_text() == "192.0.2.3"
+
+
+def test_options_are_not_kept(handler: Handler) -> None:
+    handler.answer(question("www.z.test", opt=edns(options=b"\0\x0a\0\x08abcdefgh")), "a", "udp")
+    assert len(handler._datagrams) == 0
+
+
+def test_responses_are_bounded_and_keep_what_is_asked_again() -> None:
+    responses = Responses(10)
+    finished = (b"", Query(0, 0), Answer("answered"))
+    for number in range(1000):
+        responses.keep(b"%d" % number, finished)
+        assert responses.get(b"0") is finished
+        assert len(responses) <= 11
+    assert responses.get(b"1") is None
+    responses.keep(b"x" * 400, finished)
+    assert responses.get(b"x" * 400) is None
+    responses.flush(1)
+    assert len(responses) == 0
+
+
+def test_no_responses_are_kept_when_told_so() -> None:
+    responses = Responses(0)
+    responses.keep(b"a", (b"", Query(0, 0), Answer("answered")))
+    assert responses.get(b"a") is None
+
+
+def test_names_in_the_log_cannot_break_its_lines(tmp_path: Path) -> None:
+
+    clock = VirtualClock()
+    log = QueryLog(str(tmp_path / "log"), hop='d"ns', clock=clock, metrics=Metrics())
+    handler = Handler(Authority(ZONES), payload=1232, responses=0, now=clock.now, log=log)
+    sent = bytearray(question("abcdef.z.test"))
+    sent[13:19] = b'"\n\\,\x00\xff'
+    handler.answer(bytes(sent), "192.0.2.9", "udp")
+    handler.answer(b"\0\1\x08\0" + bytes(8), "192.0.2.9", "udp")
+    log.lines.close()
+    first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (first["hop"], first["name"], first["rcode"]) == ('d"ns', '\\"\\010\\\\,\\000\\255.z.test.', "NXDOMAIN")
+    assert (second["name"], second["type"], second["rcode"]) == ("", "", "NOTIMP")

@@ -22,9 +22,8 @@ from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.errors import ConfigError
 from stack.hop.hop import Readiness
 from stack.hop.http_hop import HttpHop
-from stack.http.dates import http_date
 from stack.net import Net
-from stack.net.pool import Pool, Upstream
+from stack.net.pool import Upstream
 from stack.net.tls import client_context
 from stack.telemetry.metrics import Metrics
 
@@ -33,59 +32,33 @@ KIND = "proxy"
 
 def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> ProxyHop:
     """Without I/O on the network; certificates and the static directory are looked at. Raises ConfigError."""
-    name = config.name or KIND
-    upstream, authority = app(config)
-    types = listed(config.compression)
-    pool = net.pool(upstream, limits=config.upstream_pool, timeouts=config.upstream_timeouts)
-    compressor = _compressor(config.compression, types) if config.compress else None
-    service = Proxy(
-        name=name,
-        app=pool,
-        app_name=upstream.name,
-        static=_static(config, name, types, clock, random),
-        compressor=compressor,
-        date=lambda: http_date(clock.time()),
-    )
-    return ProxyHop(
-        name,
-        config,
-        service,
-        pool=pool,
-        compressor=compressor,
-        prober=_prober(config, name, upstream, authority, clock, net) if config.health else None,
-        clock=clock,
-        random=random,
-        net=net,
-        metrics=metrics,
-        state_dir=state_dir,
-    )
+    return ProxyHop(config, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir)
 
 
 class ProxyHop(HttpHop):
-    """The process's view of the proxy: readiness and statistics."""
+    """The parts of one proxy, and the process's view of them: readiness and statistics."""
 
     def __init__(
-        self,
-        name: str,
-        config: Config,
-        service: Proxy,
-        *,
-        pool: Pool,
-        compressor: Compressor | None,
-        prober: Prober | None,
-        clock: Clock,
-        random: Random,
-        net: Net,
-        metrics: Metrics,
-        state_dir: Path,
+        self, config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path
     ) -> None:
+        name = config.name or KIND
+        upstream, authority = app(config)
+        types = listed(config.compression)
+        self._pool = net.pool(upstream, limits=config.upstream_pool, timeouts=config.upstream_timeouts)
+        self._compressor = compressor = _compressor(config.compression, types) if config.compress else None
+        self._prober = prober = _prober(config, name, upstream, authority, clock, net) if config.health else None
+        self._probing: asyncio.Task[None] | None = None
+        service = Proxy(
+            name=name,
+            app=self._pool,
+            app_name=upstream.name,
+            static=_static(config, name, types, clock, random),
+            compressor=compressor,
+            date=lambda: self.context.date(),
+        )
         super().__init__(
             name, KIND, config, service, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir
         )
-        self._pool = pool
-        self._compressor = compressor
-        self._prober = prober
-        self._probing: asyncio.Task[None] | None = None
         if prober is not None:
             metrics.gauge(
                 "hopstack_app_ready",

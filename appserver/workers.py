@@ -54,6 +54,7 @@ class WorkersHop:
         self._began = clock.now()
         self._reloads = 0
         self._reload_error = ""
+        self._before_reload: Readiness | None = None
         self._retries: dict[str, Handle] = {}
         self._metrics = metrics
         metrics.gauge(
@@ -83,10 +84,12 @@ class WorkersHop:
     def readiness(self) -> Readiness:
         if self._draining:
             return Readiness(False, "draining")
+        if self._before_reload is not None:
+            return self._before_reload  # the old workers serve on
         standings = self._master.statistics().values()
         if any(standing.state is State.READY for standing in standings):
             return Readiness(True)
-        reasons = (f"{standing.name} {standing.state.value}: {standing.reason}" for standing in standings)
+        reasons = (f"{one.name} {one.state.value}" + (f": {one.reason}" if one.reason else "") for one in standings)
         return Readiness(False, "; ".join(reasons) or "no worker")
 
     async def drain(self) -> None:
@@ -108,6 +111,7 @@ class WorkersHop:
             if self._draining:
                 return
             log.info("reload: starting %d new workers", self._count)
+            self._before_reload = self.readiness()
             try:
                 await self._master.replace(
                     *map(self._worker, range(self._count)),
@@ -118,6 +122,8 @@ class WorkersHop:
                 self._reload_error = str(error)
                 log.error("reload failed, the old workers stay: %s", error)
                 return
+            finally:
+                self._before_reload = None
             self._reloads += 1
             self._reload_error = ""
             log.info("reload: done")

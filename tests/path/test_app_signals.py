@@ -45,6 +45,7 @@ async def test_requests_under_every_signal(tmp_path: Path, kind: str) -> None:
         app.signal(TERM)
         assert await app.wait() == 0
         await running
+        assert "not ready" not in app.said()
     assert load.answered >= 500
     assert load.lost == []
     assert load.refused == load.clients  # all connections were closed in order, and no new one was accepted

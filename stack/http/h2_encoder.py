@@ -30,7 +30,7 @@ class StaticTable:
 
 
 class Encoder:
-    """Has what h2 asks of an encoder. Its table has no entries, whatever size the peer allows."""
+    """Its table has no entries, whatever size the peer allows."""
 
     def __init__(self, static: StaticTable) -> None:
         self._fields = static.fields
@@ -38,13 +38,9 @@ class Encoder:
         self._names: dict[bytes, bytes] = {}
         self._announce = False
 
-    @property
-    def header_table_size(self) -> int:
-        return 0
-
-    @header_table_size.setter
-    def header_table_size(self, value: int) -> None:
-        self._announce = True  # RFC 7541 §4.2: a change is acknowledged at the start of the next block
+    def resized(self) -> None:
+        """The peer changed the size that it allows: acknowledged at the start of the next block (RFC 7541 §4.2)."""
+        self._announce = True
 
     def encode(self, fields: Iterable[Field]) -> bytes:
         known, names, new_names = self._fields, self._static_names, self._names

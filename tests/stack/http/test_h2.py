@@ -153,8 +153,10 @@ def test_an_error_of_the_connection(build: Build, code: int) -> None:
     events = connection.receive(b"".join(build(peer)), 0.0)
     assert isinstance(events[-1], Failed)
     assert events[-1].code == code
-    last = sent(connection)[-1]
+    *before, last = sent(connection)
     assert isinstance(last, GoAwayFrame)
+    assert not [frame for frame in before if isinstance(frame, GoAwayFrame)]
+    assert isinstance(before[0], SettingsFrame)
     assert last.error_code == code
     assert last.additional_data == events[-1].reason.encode()
     assert connection.failed

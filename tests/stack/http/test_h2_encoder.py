@@ -47,6 +47,6 @@ def test_secrets_are_never_indexed(name: bytes) -> None:
 def test_a_changed_table_size_is_acknowledged_once() -> None:
     """RFC 7541 4.2."""
     encoder = Encoder(STATIC)
-    encoder.header_table_size = 0
+    encoder.resized()
     assert encoder.encode([(b":status", b"200")]) == b"\x20\x88"
     assert encoder.encode([(b":status", b"200")]) == b"\x88"

@@ -472,7 +472,7 @@ async def test_a_window_that_never_opens() -> None:
         await peer.until(lambda f: isinstance(f, RstStreamFrame))
 
     async with server(script, {4: 10}) as port, connected(port, clock) as (connection, _):
-        await eventually(lambda: connection._h2._h2.remote_settings.initial_window_size == 10)
+        await eventually(lambda: connection._settled)
         waiting = asyncio.get_running_loop().create_task(
             send(connection, Request(b"POST", b"/", [], authority=b"a", body=b"x" * 100))
         )

@@ -1,0 +1,186 @@
+"""The one door to h2, hpack and hyperframe.
+
+The library keeps the streams' states and the windows, answers SETTINGS and PING, and frames what goes out. It sees no
+field: whatever its checks would find there is decided in front of it, where an error has the scope that RFC 9113 gives
+it. And it does not count streams: it looks at every one of them for every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, PingAckReceived, StreamReset
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hpack import HeaderTuple
+from hpack.exceptions import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from stack.http.h2_wire import END_HEADERS, END_STREAM, HEADERS, PREFACE
+from stack.http.message import Field
+
+STATIC_TABLE: Final[Sequence[Field]] = HeaderTable.STATIC_TABLE
+"""RFC 7541 appendix A."""
+
+_GOAWAY: Final = 17
+"""Bytes of the GOAWAY that h2 writes when it raises."""
+_FINAL: Final = b"f"
+_INTERIM: Final = b"i"
+_SHOWN: Final = {_FINAL: [HeaderTuple(b":status", b"200")], _INTERIM: [HeaderTuple(b":status", b"103")]}
+"""All that h2 is told of a field section."""
+
+
+class LibraryFault(Exception):
+    """An error of the connection, with its code of RFC 9113 §7."""
+
+    def __init__(self, code: int, reason: str, pending: bytes = b"") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.pending = pending
+        """What was to be sent before."""
+
+
+def huffman(text: bytes) -> bytes:
+    """RFC 7541 §5.2. ValueError when it is not well-formed."""
+    try:
+        return decode_huffman(text)
+    except HPACKError as error:
+        raise ValueError(str(error)) from None
+
+
+class _Connection(H2Connection):
+    MAX_CLOSED_STREAMS = 0
+
+    @property
+    def open_inbound_streams(self) -> int:
+        return 0
+
+    @property
+    def open_outbound_streams(self) -> int:
+        return 0
+
+
+class _Sections:
+    """In the place of h2's encoder and decoder. `block` is what goes out next, encoded already."""
+
+    def __init__(self, resized: Callable[[], None]) -> None:
+        self.block = b""
+        self._resized = resized
+
+    @property
+    def header_table_size(self) -> int:
+        return 0
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        self._resized()
+
+    def encode(self, fields: object) -> bytes:
+        return self.block
+
+    def decode(self, section: bytes, raw: bool) -> list[HeaderTuple]:
+        return _SHOWN[section]
+
+
+class Library:
+    """One connection's states and windows. A method that takes a frame takes all of it, header and payload."""
+
+    __slots__ = ("_h2", "_sections")
+
+    def __init__(
+        self, *, is_client: bool, settings: Mapping[int, int], window: int, resized: Callable[[], None]
+    ) -> None:
+        """`window` is how much the connection's window is above its default; `resized`: the peer's table changed."""
+        self._sections = sections = _Sections(resized)
+        self._h2 = h2 = _Connection(
+            H2Configuration(
+                client_side=is_client,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        h2.decoder = h2.encoder = sections  # type: ignore[assignment]
+        h2.local_settings = Settings(
+            client=is_client, initial_values={SettingCodes(code): value for code, value in settings.items()}
+        )
+        h2.initiate_connection()
+        if window > 0:
+            h2.increment_flow_control_window(window)
+        if not is_client:
+            h2.receive_data(PREFACE)
+
+    # In. All raise LibraryFault.
+
+    def settings(self, frame: bytes) -> None:
+        self._receive(frame)
+
+    def ping(self, frame: bytes) -> bool:
+        """Whether it was the answer to ours."""
+        return any(isinstance(event, PingAckReceived) for event in self._receive(frame))
+
+    def section(self, stream: int, *, interim: bool, ended: bool) -> None:
+        """A field section came; the first one of a stream opens it on a server."""
+        flags = END_HEADERS | END_STREAM if ended else END_HEADERS
+        head = b"\0\0\1" + bytes((HEADERS, flags)) + stream.to_bytes(4, "big")
+        self._receive(head + (_INTERIM if interim else _FINAL))
+
+    def data(self, frame: bytes) -> tuple[bytes, int] | int | None:
+        """Content and its size in the windows; or the code of the reset that answers it; or nothing."""
+        for event in self._receive(frame):
+            if isinstance(event, DataReceived):
+                return event.data or b"", event.flow_controlled_length or 0
+            if isinstance(event, StreamReset):
+                return int(event.error_code or 0)
+        return None
+
+    def window_update(self, frame: bytes) -> int | None:
+        """The code of the reset that answers it, if one does."""
+        for event in self._receive(frame):
+            if isinstance(event, StreamReset):
+                return int(event.error_code or 0)
+        return None
+
+    def _receive(self, frame: bytes) -> list[object]:
+        try:
+            return self._h2.receive_data(frame)  # type: ignore[return-value]
+        except ProtocolError as error:
+            pending = self._h2.data_to_send()[:-_GOAWAY]
+            raise LibraryFault(int(error.error_code), str(error), pending) from None
+
+    # Out.
+
+    def outgoing(self) -> bytes:
+        return self._h2.data_to_send()
+
+    def next_stream(self) -> int:
+        return self._h2.get_next_available_stream_id()
+
+    def send_section(self, stream: int, block: bytes, *, interim: bool, ended: bool) -> None:
+        self._sections.block = block
+        self._h2.send_headers(stream, _SHOWN[_INTERIM if interim else _FINAL], end_stream=ended)
+
+    def send_data(self, stream: int, content: bytes | memoryview, *, ended: bool) -> None:
+        self._h2.send_data(stream, content, end_stream=ended)
+
+    def window(self, stream: int) -> int:
+        """Bytes of content that the peer takes now."""
+        return self._h2.local_flow_control_window(stream)
+
+    def credit(self, stream: int, size: int) -> None:
+        self._h2.acknowledge_received_data(size, stream)
+
+    def forget(self, stream: int) -> None:
+        self._h2.streams.pop(stream, None)
+
+    @property
+    def allowed_streams(self) -> int:
+        """How many streams the peer lets us have at a time."""
+        return self._h2.remote_settings.max_concurrent_streams

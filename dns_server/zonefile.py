@@ -60,9 +60,10 @@ def read(origin: bytes, text: str, place: str) -> list[Record]:
         reader.read()
     except dns.exception.DNSException as error:
         file, line = where[-1] if where else reader.tok.where()
-        message = str(error)
-        detail = message.split(": ", 1)[1] if message.startswith(f"{file}:") and ": " in message else message
-        raise ConfigError(f"{file}:{line}: {detail or type(error).__name__}") from None
+        detail = str(error).removeprefix(f"{file}:{reader.tok.where()[1]}: ")
+        if detail in ("", dns.exception.SyntaxError.__doc__) and file == place:
+            detail = f"not understood: {text.splitlines()[line - 1].strip()}"
+        raise ConfigError(f"{file}:{line}: {detail}") from None
     except OSError as error:
         file, line = reader.tok.where()
         # the directive's line is read to its end by then

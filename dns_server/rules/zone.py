@@ -37,6 +37,12 @@ class Fault:
     message: str
     fatal: bool = True
 
+    @property
+    def line(self) -> tuple[str, int]:
+        """What faults are told in the order of."""
+        file, _, line = self.place.rpartition(":")
+        return (file, int(line)) if line.isdigit() else (self.place, 0)
+
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" if self.place else self.message
 
@@ -139,6 +145,7 @@ def compile_zone(origin: bytes, records: Iterable[Record]) -> tuple[Zone | None,
             continue
         _node(nodes, key).rrsets[type] = rrset
     faults += _check(apex, origin, nodes, groups)
+    faults.sort(key=lambda fault: fault.line)
     if any(fault.fatal for fault in faults):
         return None, faults
     zone = Zone(origin, nodes)

@@ -50,7 +50,7 @@ def test_a_record(text: str, name: str, type: str, ttl: int, count: int) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a IN A 192.0.2.999\n", "z.zone:5: "),
+        ("a IN A 192.0.2.999\n", "z.zone:5: not understood: a IN A 192.0.2.999"),
         ("\n\na IN A\n", "z.zone:7: "),
         ("a IN NOSUCHTYPE x\n", "z.zone:5: "),
         ("$NOSUCH x\n", "z.zone:5: "),
@@ -76,8 +76,9 @@ def test_a_fault_has_its_place(text: str, message: str) -> None:
 def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         read("a.example. A 192.0.2.2\nb CNAME c\nb A 192.0.2.2\n")
-    assert "z.zone:5: " in str(caught.value)
-    assert "z.zone:6: " in str(caught.value)
+    first, second = str(caught.value).split("; ")
+    assert first.startswith("z.zone:5: ")
+    assert second.startswith("z.zone:6: ")
 
 
 @pytest.mark.parametrize("missing", ["SOA", "NS"])

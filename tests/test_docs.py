@@ -1,0 +1,75 @@
+"""The docs name code and words that exist, and every promise names a test that exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from stack.path import STEPS
+
+ROOT = Path(__file__).parents[1]
+LIFE = (ROOT / "docs" / "life-of-a-request.md").read_text()
+DOCS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("*/README.md")),
+]
+
+
+def symbols(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+            if isinstance(node, ast.ClassDef):
+                found |= {f"{node.name}.{part.name}" for part in node.body if hasattr(part, "name")}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("reference", sorted(set(re.findall(r"`([\w/]+\.py::[\w.]+)`", LIFE))))
+def test_a_named_symbol_exists(reference: str) -> None:
+    file, _, symbol = reference.partition("::")
+    candidates = [ROOT / file] if "/" in file else sorted(ROOT.glob(f"*/{file}"))
+    assert candidates
+    for path in candidates:
+        assert symbol in symbols(path), f"{path} has no {symbol}"
+
+
+def test_a_named_word_exists() -> None:
+    known = {
+        step: {word for kind in STEPS.values() for word in kind.get(step, ())}
+        for kind in STEPS.values()
+        for step in kind
+    }
+    named = re.findall(r"`(\w+)`: ([a-z][a-z0-9, \n-]*[a-z0-9])\.", LIFE)
+    assert len(named) >= 12
+    for step, words in named:
+        for word in re.split(r",\s*", words):
+            assert word in known[step], f"{step}: {word}"
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(doc: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", doc.read_text()):
+        assert (doc.parent / target).exists(), f"{doc}: {target}"
+
+
+def test_every_promise_names_a_test() -> None:
+    rows = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "promises.md").read_text())
+    assert len(rows) > 30
+    for file, test in rows:
+        text = (ROOT / file).read_text()
+        assert not test or f"def {test}" in text, f"{file} has no {test}"
+
+
+def test_no_source_file_is_long() -> None:
+    for path in ROOT.rglob("*.py"):
+        if not {".venv", "build", "dist"} & set(path.relative_to(ROOT).parts):
+            assert path.read_text().count("\n") <= 500, path

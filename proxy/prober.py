@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,8 @@ from stack.errors import HopError
 from stack.hop.hop import Readiness
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
+
+log = logging.getLogger("hopstack.proxy")
 
 IMPATIENCE = 5
 """An app that is not ready is asked this many times as often: it is usually just starting."""
@@ -78,6 +81,9 @@ class Prober:
             return Readiness(False, f"{self._app_name} did not answer {asked} within {self._timeout:g} s")
         except HopError as error:
             return Readiness(False, f"{self._app_name} did not answer {asked}: {error.proxy_status}")
+        except Exception as error:  # a prober that dies would leave its last word standing for ever
+            log.exception("%s could not be asked", self._app_name)
+            return Readiness(False, f"{self._app_name} could not be asked: {type(error).__name__}")
         if 200 <= status < 300:
             return Readiness(True)
         return Readiness(False, f"{self._app_name} answers {status} to {asked}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stack.clock import eventually
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
 from tests.proxy.processes import Proxy, proxy
@@ -98,13 +99,13 @@ async def test_a_coded_copy_is_revalidated(front: Proxy) -> None:
 async def test_the_log_has_the_words(front: Proxy) -> None:
     await front.curl("/page", "--compressed")
     await front.curl("/small", "--compressed")
-
-    from stack.clock import eventually
-
     await eventually(lambda: len(words(front)) >= 2)
-    assert words(front) == ["zstd", "small"]
+    assert words(front) == [
+        ["route app", "forward answered", "compress zstd"],
+        ["route app", "forward answered", "compress small"],
+    ]
+    assert {line["upstream"] for line in front.log()} == {"app-1"}
 
 
-def words(front: Proxy) -> list[str]:
-    text = [str(line) for line in front.log() if line.get("path") in ("/page", "/small")]
-    return [word for line in text for word in ("zstd", "small") if f"'{word}'" in line]
+def words(front: Proxy) -> list[list[str]]:
+    return [[f"{step} {word}" for step, word, _ in line["marks"]] for line in front.log()]

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.prober import Prober
 from stack.clock import VirtualClock
-from stack.errors import ConnectRefused, HopError
+from stack.errors import ConnectRefused
 from stack.http.message import Request, Response
 from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
@@ -17,13 +17,13 @@ from stack.telemetry.exchange import Exchange
 class App:
     """Answers with `now`: a status, an error, or silence."""
 
-    def __init__(self, now: int | HopError | None) -> None:
+    def __init__(self, now: int | Exception | None) -> None:
         self.now = now
         self.asked: list[Request] = []
 
     async def send(self, request: Request, exchange: Exchange) -> Response:
         self.asked.append(request)
-        if isinstance(self.now, HopError):
+        if isinstance(self.now, Exception):
             raise self.now
         if self.now is None:
             await asyncio.Event().wait()
@@ -53,9 +53,10 @@ def prober(app: App, clock: VirtualClock) -> Prober:
         (302, False, "app-1 answers 302 to GET /health"),
         (404, False, "app-1 answers 404 to GET /health"),
         (ConnectRefused(), False, "app-1 did not answer GET /health: connection_refused"),
+        (ZeroDivisionError(), False, "app-1 could not be asked: ZeroDivisionError"),  # our fault, and seen
     ],
 )
-async def test_one_look(now: int | HopError, ready: bool, reason: str) -> None:
+async def test_one_look(now: int | Exception, ready: bool, reason: str) -> None:
     app = App(now)
     found = await prober(app, VirtualClock()).look()
     assert (found.ready, found.reason) == (ready, reason)

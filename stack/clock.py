@@ -68,7 +68,12 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self.call_later(seconds, lambda: woken.done() or woken.set_result(None))
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self.call_later(seconds, wake)
         try:
             await woken
         finally:
@@ -130,7 +135,8 @@ class _VirtualTimeout:
     ) -> bool | None:
         if self._handle is not None:
             self._handle.cancel()
-        return await self._inner.__aexit__(kind, error, trace)
+        await self._inner.__aexit__(kind, error, trace)  # raises TimeoutError itself
+        return None
 
 
 async def settle(rounds: int = 20) -> None:

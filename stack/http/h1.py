@@ -56,7 +56,8 @@ class FieldParser:
 
     def parse(self, lines: bytes) -> Fields:
         """`lines` end with the empty line. ValueError when they are not well-formed (RFC 9112 §5)."""
-        self._fields = fields = []
+        fields: Fields = []
+        self._fields = fields
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpResponseParser(self)

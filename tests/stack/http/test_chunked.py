@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +74,7 @@ BAD = [
 @pytest.mark.parametrize("data", BAD)
 @pytest.mark.parametrize("step", [1, 9999])
 def test_broken(data: bytes, step: int) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         decode(data, step=step)
 
 
@@ -84,7 +86,5 @@ def test_round_trip(pieces: list[bytes], step: int) -> None:
 
 @given(st.binary(max_size=200), st.integers(1, 30))
 def test_no_bytes_do_more_than_raise_value_error(data: bytes, step: int) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         decode(data, step=step)
-    except ValueError:
-        pass

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from appserver.rules.outgoing import response_fields
 from appserver.rules.scope import http_scope, wants_websocket
-from stack.errors import ClientError, HopError
+from stack.errors import ClientError, ClientGone, HopError
 from stack.http.message import Body, Fields, Request, Response, has_no_content
+from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 
@@ -164,11 +165,9 @@ class _Cycle:
             body = bytes(body)
         if self._declared >= 0 and self._declared != len(body) and not self._no_content():
             raise ValueError(f"Content-Length is {self._declared}, the content has {len(body)} bytes")
-        self._stage = _COMPLETE
         self._exchange.mark("app", "answered")
         self.answer.set_result(Response(self._status, self._fields, body))
-        if self._waiters:
-            self._wake()
+        self._complete()
 
     async def _begin_stream(self, piece: bytes) -> None:
         stream = _Outgoing(self._left)
@@ -200,12 +199,10 @@ class _Cycle:
                 return
             if 0 <= self._declared != self._sent:
                 raise ValueError(f"Content-Length is {self._declared}, the content has {self._sent} bytes")
-            self._stage = _COMPLETE
             stream.end()
         elif more:
             return
-        self._stage = _COMPLETE
-        self._wake()
+        self._complete()
 
     def _count(self, piece: bytes) -> None:
         self._sent += len(piece)
@@ -229,9 +226,16 @@ class _Cycle:
             self._stream.fail(error)
         elif not isinstance(error, Disconnected):
             log.error("the app failed after its response: %r", self._request, exc_info=error)
-        self._stage = _COMPLETE
         self._gone = True
-        self._wake()
+        self._complete()
+
+    def _complete(self) -> None:
+        """The response is: whoever still waits in `receive` hears of it."""
+        self._stage = _COMPLETE
+        if self._waiters:
+            self._wake()
+        if not self._received and isinstance(self._body, Incoming) and self._body.waiting:
+            self._body.fail(ClientGone())
 
     def _left(self) -> None:
         """The engine closes the stream: before its end, nobody will read the rest."""

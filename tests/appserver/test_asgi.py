@@ -268,6 +268,22 @@ async def test_after_the_response_receive_says_disconnect(ask: Ask) -> None:
     assert seen == ["http.disconnect", "http.disconnect"]
 
 
+async def test_who_waits_for_content_hears_that_the_response_is_complete(ask: Ask, tasks: Tasks) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        reading = asyncio.get_running_loop().create_task(receive())  # type: ignore[arg-type]
+        await settle()
+        await send(START)
+        await send(body(b"enough"))
+        seen.append((await reading)["type"])
+
+    assert (await ask(app, method=b"POST", content=Incoming(64))).body == b"enough"
+    await settle()
+    assert seen == ["http.disconnect"]
+    assert len(tasks) == 0
+
+
 async def test_one_cancelled_receive_does_not_disturb_the_next(ask: Ask) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await receive()

@@ -251,7 +251,9 @@ def response_list(status: int, block: FieldBlock | None, fields: Iterable[Field]
 
 def request_list(method: bytes, scheme: bytes, authority: bytes, target: bytes, fields: Iterable[Field]) -> Fields:
     """The whole field list of a request. ValueError when a value would not be well-formed."""
-    pseudo = [(b":method", method), (b":scheme", scheme), (b":authority", authority), (b":path", target)]
+    pseudo = [(b":method", method), (b":scheme", scheme), (b":path", target)]
+    if authority:  # RFC 9113 §8.3.1: none is made up
+        pseudo.insert(2, (b":authority", authority))
     return _outbound([*pseudo, *(field for field in fields if field[0] != b"host" and _te_is_trailers(field))])
 
 

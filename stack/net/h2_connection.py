@@ -89,7 +89,7 @@ class H2Transport(asyncio.Protocol):
 
     def _write(self) -> None:
         data = self._h2.outgoing()
-        if data and not self.transport.is_closing():
+        if data and not self._closing and not self.transport.is_closing():
             self.transport.write(data)
             if self._outbox.paused and self._reading and self.transport.get_write_buffer_size() > FLOODED:
                 self._reading = False

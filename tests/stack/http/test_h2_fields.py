@@ -216,6 +216,12 @@ def test_what_goes_out_has_no_connection_specific_field() -> None:
     ]
 
 
+def test_no_authority_is_made_up() -> None:
+    """RFC 9113 8.3.1."""
+    sent = request_list(b"GET", b"http", b"", b"/", [])
+    assert sent == [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/")]
+
+
 @pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b"])
 def test_no_line_break_goes_out(value: bytes) -> None:
     with pytest.raises(ValueError):

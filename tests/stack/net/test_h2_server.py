@@ -599,6 +599,29 @@ async def test_a_head_that_does_not_end(begun: bytes) -> None:
         peer.close()
 
 
+async def test_a_head_that_does_not_end_among_requests_in_flight(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+    release = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        await release.wait()
+        for _ in range(100):
+            yield b"x" * 10_000
+
+    async with serving(lambda r, e: Response(200, [], body()), clock=clock, timeouts=TIMES) as (service, server):
+        async with client(service.port, {4: 2**31 - 1}) as peer:
+            peer.send(peer.headers(1, GET), raw(1, 0, 3, b"\x82"))
+            await peer.until(lambda f: isinstance(f, HeadersFrame))
+            await clock.advance(11)
+            await peer.goaway()
+            release.set()
+            with pytest.raises(EOFError):
+                await peer.until(lambda f: False)
+        await clock.advance(2)
+        await eventually(lambda: server.context.in_flight == 0)
+    assert not caplog.records
+
+
 async def test_content_that_does_not_come() -> None:
     clock = VirtualClock()
     async with serving(echo, clock=clock, timeouts=TIMES) as (service, _), client(service.port) as peer:
@@ -640,6 +663,31 @@ async def test_a_window_that_never_opens() -> None:
             peer.send(peer.headers(3, GET), peer.window(3, 100))
             assert (await peer.answer(3))[1] == b"hello"
     assert [e.termination for e in service.exchanges] == ["timeout", ""]
+
+
+async def test_a_client_that_takes_no_byte() -> None:
+    """Its windows are open, its socket is full: the connection is cut after the send time."""
+    clock = VirtualClock()
+
+    async def body() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    async with serving(lambda r, e: Response(200, [], body()), clock=clock, timeouts=TIMES) as (service, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=1024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer = Peer(reader, writer)
+        peer.send(PREFACE, peer.settings({4: 2**31 - 1}), peer.window(0, 2**31 - 70000), peer.headers(1, GET))
+        await eventually(lambda: server.context.in_flight == 1)
+        [connection] = server.context.connections
+        assert isinstance(connection, H2ServerConnection)
+        await eventually(lambda: connection._outbox.paused)
+        await clock.advance(29)
+        assert server.context.connections
+        await clock.advance(32)  # once more if a byte went meanwhile
+        await eventually(lambda: not server.context.connections and server.context.in_flight == 0)
+        peer.close()
+    assert [e.termination for e in service.exchanges] == ["timeout"]
 
 
 async def test_a_drain_does_not_wait_for_a_silent_client() -> None:

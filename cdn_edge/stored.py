@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _RECORD: Final = 800
 """Bytes of the record itself with its numbers, its terms, its block, its entry and their places in dicts."""
+_VARIANT: Final = 600
+"""Bytes of the dicts and tuples that a response with Vary is found by besides."""
 _FIELD: Final = 140
 """Bytes of one field besides its text: a tuple, two objects, a place in the list."""
 
@@ -87,4 +89,5 @@ class Stored:
 def weight(key: bytes, selection: vary.Selection, block: FieldBlock, body: bytes) -> int:
     """Bytes of memory: content, head in both forms, and bookkeeping."""
     head = len(block.wire) * 2 + len(block.fields) * _FIELD
-    return _RECORD + len(key) + sum(_FIELD + len(value or b"") for value in selection) + head + len(body)
+    varies = _VARIANT + sum(_FIELD + len(value or b"") for value in selection) if selection else 0
+    return _RECORD + len(key) + varies + head + len(body)

@@ -1,0 +1,69 @@
+"""Options: their defaults, and what is said to wrong ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdn_edge.build import upstream
+from cdn_edge.config import Config, parse_origin
+from stack.config import flags
+from stack.errors import ConfigError
+
+
+def config(*argv: str) -> Config:
+    return flags.parse("cdn_edge", Config, argv, {})
+
+
+def test_an_origin_is_all_that_is_needed() -> None:
+    made = config("--origin", "http://127.0.0.1:8000")
+    assert made.name == "edge"
+    assert made.cache.size == 256 * 1024 * 1024
+    assert (upstream(made).host, upstream(made).port, upstream(made).tls) == ("127.0.0.1", 8000, None)
+
+
+def test_flags() -> None:
+    made = config(
+        "--origin", "h2c://localhost", "--source", "127.0.0.9", "--cache-size", "64M", "--cache-max-object", "1M",
+        "--cache-set-cookie", "store", "--cache-heuristic-max", "1h", "--cache-stale-if-unreachable", "0",
+    )  # fmt: skip
+    assert made.cache.size == 64 * 1024 * 1024
+    assert made.cache.heuristic_max == 3600
+    assert made.cache.stale_if_unreachable == 0
+    assert upstream(made).protocol == "h2"
+    assert upstream(made).source == "127.0.0.9"
+
+
+def test_an_https_origin_is_verified_by_its_name() -> None:
+    made = upstream(config("--origin", "https://127.0.0.1:9441", "--origin-server-name", "shop.test"))
+    assert made.tls is not None
+    assert made.server_name == "shop.test"
+
+
+@pytest.mark.parametrize(
+    ("text", "port"), [("http://a", 80), ("https://a", 443), ("http://[::1]:8000/", 8000), ("HTTP://a:1", 1)]
+)
+def test_origins(text: str, port: int) -> None:
+    assert parse_origin(text).port == port
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "needs an origin"),
+        ("127.0.0.1:8000", "http://HOST:PORT"),
+        ("ftp://a", "http://HOST:PORT"),
+        ("http://", "http://HOST:PORT"),
+        ("http://a/path", "only scheme, host and port"),
+        ("http://u:p@a", "only scheme, host and port"),
+        ("http://a:99999", "--origin"),
+    ],
+)
+def test_wrong_origins(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as raised:
+        parse_origin(text)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_wrong_source() -> None:
+    with pytest.raises(ConfigError, match="--source lo: wanted an IP address"):
+        upstream(config("--origin", "http://a", "--source", "lo"))

@@ -1,0 +1,208 @@
+"""What is stored, and what Cache-Status says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdn_edge.rules.judging import Policy
+from stack.errors import ResponseIncomplete
+from tests.cdn_edge.lab import Lab, Stream
+
+FRESH = "Cache-Control: max-age=60"
+
+REFUSED = [
+    ("3 method", "HEAD", FRESH, 200, "", "method"),
+    ("5.2.1.5 request no-store", "GET", FRESH, 200, "Cache-Control: no-store", "request-no-store"),
+    ("3.3 part", "GET", f"{FRESH}\nContent-Range: bytes 0-1/7", 206, "Range: bytes=0-1", "range"),
+    ("3 status", "GET", "Last-Modified: {-600}", 302, "", "status"),
+    ("5.2.2.5 no-store", "GET", f"{FRESH}, no-store", 200, "", "no-store"),
+    ("5.2.2.7 private", "GET", f"{FRESH}, private", 200, "", "private"),
+    ("3.5 authorization", "GET", FRESH, 200, "Authorization: Basic x", "authorization"),
+    ("set-cookie", "GET", f"{FRESH}\nSet-Cookie: a=b", 200, "", "set-cookie"),
+    ("4.1 vary", "GET", f"{FRESH}\nVary: *", 200, "", "vary-star"),
+    ("no-freshness", "GET", "", 200, "", "no-freshness"),
+    ("too-large", "GET", f"{FRESH}\nContent-Length: 999999", 200, "", "too-large"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "response", "status", "request_fields", "word"), [pytest.param(*row, id=case) for case, *row in REFUSED]
+)
+async def test_refused(method: str, response: str, status: int, request_fields: str, word: str) -> None:
+    lab = Lab(policy=Policy(max_object=100_000))
+    lab.origin(lab.response(response, status=status, body=b"co"))
+    reply = await lab.ask("/a", request_fields, method=method)
+    assert reply.cache_status == f"edge; fwd=uri-miss; fwd-status={status}; detail={word}"
+    assert reply.word("store") == word
+    assert lab.store.statistics().objects == 0
+    assert lab.store.size == 0
+
+
+async def test_stored() -> None:
+    lab = Lab()
+    lab.origin(lab.response(FRESH))
+    reply = await lab.ask("/a")
+    assert reply.cache_status == "edge; fwd=uri-miss; fwd-status=200; stored; ttl=60"
+    assert reply.word("store") == "stored"
+
+
+async def test_set_cookie_by_the_letter_of_the_rfc() -> None:
+    lab = Lab(policy=Policy(set_cookie="store"))
+    lab.origin(lab.response(f"{FRESH}\nSet-Cookie: a=b"))
+    await lab.ask("/a")
+    assert (await lab.ask("/a")).get("set-cookie") == "a=b"
+
+
+@pytest.mark.parametrize("length", ["", "Content-Length: 6"])
+async def test_a_stream_is_stored_as_it_passes(length: str) -> None:
+    lab = Lab()
+    lab.origin(lab.response(f"{FRESH}\n{length}", body=Stream(b"abc", b"def")))
+    assert (await lab.ask("/a")).body == b"abcdef"
+    again = await lab.ask("/a")
+    assert (again.is_hit, again.body) == (True, b"abcdef")
+
+
+async def test_3_3_what_broke_off_is_not_stored() -> None:
+    lab = Lab()
+    lab.origin(
+        lab.response(FRESH, body=Stream(b"abc", error=ResponseIncomplete())),
+        lab.response(FRESH, body=b"whole"),
+    )
+    first = await lab.ask("/a")
+    assert first.body == b"abc<cut>"
+    assert [word for step, word, _ in first.exchange.marks if step == "store"] == ["stored", "incomplete"]
+    assert (await lab.ask("/a")).body == b"whole"
+
+
+async def test_a_stream_that_grows_too_large_reaches_the_client_whole() -> None:
+    lab = Lab(max_object=5)
+    lab.origin(lab.response(FRESH, body=Stream(b"abc", b"def")))
+    first = await lab.ask("/a")
+    assert first.body == b"abcdef"
+    assert first.word("store") == "too-large"
+    assert lab.store.size == 0
+
+
+async def test_a_get_with_content_is_neither_answered_nor_stored() -> None:
+    """RFC 9110 §9.3.1: the key does not hold what the response may depend on."""
+    lab = Lab()
+    lab.origin(lab.response(FRESH))
+    reply = await lab.ask("/a", body=b"poison")
+    assert reply.cache_status == "edge; fwd=bypass; fwd-status=200; detail=content"
+    assert lab.store.statistics().objects == 0
+    await lab.ask("/a")
+    assert not (await lab.ask("/a", body=b"poison")).is_hit
+
+
+async def test_a_newer_answer_that_may_not_be_stored_puts_an_end_to_the_older() -> None:
+    lab = Lab()
+    lab.origin(lab.response(FRESH, body=b"old"), lab.response("Cache-Control: no-store", body=b"new"))
+    await lab.ask("/a")
+    assert (await lab.ask("/a", "Cache-Control: no-cache")).body == b"new"
+    assert (await lab.ask("/a")).body == b"new"
+
+
+async def test_a_change_of_vary_puts_an_end_to_the_older() -> None:
+    lab = Lab()
+    lab.origin(lab.response(FRESH, body=b"old"), lab.response(f"{FRESH}\nVary: X", body=b"new"))
+    await lab.ask("/a")
+    lab.pass_time(61)
+    assert (await lab.ask("/a")).body == b"new"
+    assert (await lab.ask("/a")).body == b"new"
+    assert lab.store.statistics().objects == 1
+
+
+async def test_content_location_of_a_post() -> None:
+    """RFC 9110 §9.3.3."""
+    lab = Lab()
+    lab.origin(lab.response(f"{FRESH}\nContent-Location: /a", body=b"posted"))
+    posted = await lab.ask("/a", method="POST", body=b"x")
+    assert posted.cache_status == "edge; fwd=method; fwd-status=200; stored; ttl=60"
+    reply = await lab.ask("/a")
+    assert (reply.is_hit, reply.body) == (True, b"posted")
+    assert not (await lab.ask("/a", method="POST", body=b"x")).is_hit
+
+
+@pytest.mark.parametrize(
+    ("response", "status"),
+    [
+        (FRESH, 200),
+        (f"{FRESH}\nContent-Location: /b", 200),
+        (f"{FRESH}\nContent-Location: /a", 201),
+        (f"{FRESH}, no-store\nContent-Location: /a", 200),
+        ("Last-Modified: {-600}\nContent-Location: /a", 200),
+    ],
+)
+async def test_other_posts_are_not_stored(response: str, status: int) -> None:
+    lab = Lab()
+    lab.origin(lab.response(response, status=status))
+    reply = await lab.ask("/a", method="POST", body=b"x")
+    assert reply.cache_status == f"edge; fwd=method; fwd-status={status}; detail=method"
+    assert lab.store.statistics().objects == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "fields", "gone"),
+    [
+        ("POST", 200, "", ["/a"]),
+        ("PUT", 204, "", ["/a"]),
+        ("DELETE", 200, "", ["/a"]),
+        ("PATCH", 303, "Location: /b", ["/a", "/b"]),
+        ("M-SEARCH", 200, "", ["/a"]),
+        ("POST", 201, "Content-Location: /b", ["/a", "/b"]),
+        ("POST", 201, "Location: https://other.test/b", ["/a"]),
+        ("POST", 404, "Location: /b", []),
+        ("DELETE", 500, "", []),
+        ("OPTIONS", 200, "Location: /b", []),
+    ],
+)
+async def test_invalidation_of_4_4(method: str, status: int, fields: str, gone: list[str]) -> None:
+    lab = Lab()
+    lab.origin(lab.response(FRESH))
+    for path in ("/a", "/b"):
+        await lab.ask(path)
+        await lab.ask(path, authority="other.test")
+    lab.origin(lab.response(fields, status=status, body=b""))
+    await lab.ask("/a", method=method)
+    lab.origin(lab.response(FRESH))
+    assert [path for path in ("/a", "/b") if not (await lab.ask(path)).is_hit] == gone
+    assert (await lab.ask("/b", authority="other.test")).is_hit
+
+
+async def test_invalidation_reaches_what_is_on_its_way() -> None:
+    """A GET whose answer was made before a POST, and comes after it, is not stored."""
+    lab = Lab()
+    other = Lab()
+    other.store = lab.store
+
+    def meanwhile(_: object):  # type: ignore[no-untyped-def]
+        lab.store.invalidate(b"https://shop.test/a")
+        return lab.response(FRESH, body=b"old")(None)  # type: ignore[arg-type]
+
+    lab.origin(meanwhile, lab.response(FRESH, body=b"new"))
+    first = await lab.ask("/a")
+    assert first.body == b"old"
+    assert first.word("store") == "invalidated"
+    assert (await lab.ask("/a")).body == b"new"
+
+
+async def test_what_reaches_the_origin() -> None:
+    lab = Lab()
+    lab.origin(lab.response(FRESH))
+    await lab.ask("/a?b=c", "X-Own: 1\nX-Forwarded-For: 6.6.6.6\nConnection: x-hop\nX-Hop: 1\nTE: trailers")
+    sent = lab.seen[0]
+    assert (sent.method, sent.target, sent.authority) == (b"GET", b"/a?b=c", b"shop.test")
+    assert sent.get(b"x-own") == b"1"
+    assert sent.get(b"via") == b"1.1 edge"
+    assert sent.get(b"x-forwarded-for") == b"192.0.2.1"
+    assert sent.get(b"x-forwarded-proto") == b"https"
+    assert sent.get(b"x-request-id") == b"own-id"
+    assert sent.get(b"x-hop") is None
+
+
+async def test_a_loop_is_answered_508() -> None:
+    lab = Lab()
+    reply = await lab.ask("/a", "Via: 1.1 edge")
+    assert reply.status == 508
+    assert lab.asked == 0
+    assert reply.cache_status == "edge; fwd=uri-miss; detail=proxy_loop_detected"

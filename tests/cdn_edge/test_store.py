@@ -1,0 +1,261 @@
+"""The store: found by key and selection, never above its bytes."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdn_edge.recording import Recording
+from cdn_edge.rules.reuse import Terms
+from cdn_edge.rules.storing import NotStored
+from cdn_edge.rules.vary import Names, selection
+from cdn_edge.store import Store
+from cdn_edge.stored import Stored
+from stack.http.message import Fields
+from tests.cdn_edge.lab import lines
+
+KEY = b"https://shop.test/"
+
+
+def stored(
+    key: bytes = KEY,
+    *,
+    names: Names = (),
+    request: Fields | None = None,
+    body: bytes = b"content",
+    date: float = 0,
+    fields: Fields | None = None,
+) -> Stored:
+    return Stored(
+        key,
+        names,
+        selection(names, request or []),
+        status=200,
+        fields=fields or [(b"content-type", b"text/html")],
+        body=body,
+        terms=Terms(10),
+        date=date,
+        born=0,
+    )
+
+
+def test_found_by_key() -> None:
+    store = Store(100_000, max_object=10_000)
+    one = stored()
+    assert store.put(one)
+    assert store.find(KEY, []) == (one, True)
+    assert store.find(b"https://shop.test/other", []) == (None, False)
+
+
+def test_variants_of_4_1() -> None:
+    store = Store(100_000, max_object=10_000)
+    german, english = lines("Accept-Language: de"), lines("Accept-Language: en")
+    one = stored(names=(b"accept-language",), request=german)
+    other = stored(names=(b"accept-language",), request=english)
+    store.put(one)
+    store.put(other)
+    assert store.find(KEY, german) == (one, True)
+    assert store.find(KEY, english) == (other, True)
+    assert store.find(KEY, lines("Accept-Language: fr")) == (None, True)
+    assert store.find(KEY, []) == (None, True)
+    assert store.statistics().objects == 2
+    assert store.statistics().keys == 1
+
+
+def test_of_several_that_match_the_latest() -> None:
+    """RFC 9111 §4.1."""
+    store = Store(100_000, max_object=10_000)
+    plain = stored(date=5)
+    german = lines("Accept-Language: de")
+    varying = stored(names=(b"accept-language",), request=german, date=6)
+    store.put(varying)
+    store.put(plain)
+    assert store.find(KEY, german)[0] is varying
+    assert store.find(KEY, [])[0] is plain
+    newer = stored(date=7)
+    store.put(newer)
+    assert store.find(KEY, german)[0] is newer
+    assert not store.holds(plain)
+
+
+def test_what_has_the_same_place_is_replaced() -> None:
+    store = Store(100_000, max_object=10_000)
+    store.put(first := stored(body=b"a" * 5000))
+    store.used(first)
+    store.put(second := stored(body=b"b"))
+    assert store.find(KEY, [])[0] is second
+    assert store.statistics().objects == 1
+    assert store.size == second.size
+    assert second.uses == 1
+    store.drop(first)
+    assert store.find(KEY, [])[0] is second
+
+
+def test_invalidation_takes_all_variants() -> None:
+    store = Store(100_000, max_object=10_000)
+    store.put(stored())
+    for language in (b"de", b"en"):
+        request = [(b"accept-language", language)]
+        store.put(stored(names=(b"accept-language",), request=request))
+    store.put(kept := stored(b"https://shop.test/other"))
+    assert store.invalidate(KEY) == 3
+    assert store.invalidate(KEY) == 0
+    assert store.find(KEY, []) == (None, False)
+    assert store.size == kept.size
+
+
+def test_an_origin_that_keeps_changing_vary_does_not_fill_an_entry() -> None:
+    store = Store(10_000_000, max_object=10_000)
+    for n in range(50):
+        store.put(stored(names=(b"x-%d" % n,), date=n))
+    assert store.statistics().objects <= 8
+    assert store.find(KEY, [])[0].names == (b"x-49",)  # type: ignore[union-attr]
+
+
+def test_too_large_for_the_store() -> None:
+    store = Store(5000, max_object=10_000)
+    store.put(small := stored(b"https://shop.test/small"))
+    assert store.max_object == 5000
+    assert not store.put(stored(body=b"a" * 5000))
+    assert store.holds(small)
+    assert store.statistics().objects == 1
+
+
+# Recordings.
+
+
+def keep(recording: Recording) -> NotStored | None:
+    return recording.keep(lambda body: stored(recording.key, body=body))
+
+
+def test_a_recording_is_kept_when_it_ends() -> None:
+    store = Store(100_000, max_object=10_000)
+    recording = store.record(KEY)
+    assert recording.feed(b"ab") is None
+    assert store.statistics().pending == 2
+    assert recording.feed(b"cd") is None
+    assert store.find(KEY, []) == (None, False)
+    assert keep(recording) is None
+    assert store.find(KEY, [])[0].body == b"abcd"  # type: ignore[union-attr]
+    assert store.statistics().pending == 0
+    assert not store._recordings
+
+
+def test_a_recording_that_is_given_up_leaves_nothing() -> None:
+    store = Store(100_000, max_object=10_000)
+    recording = store.record(KEY)
+    recording.feed(b"ab")
+    recording.abandon()
+    recording.abandon()
+    assert keep(recording) is None
+    assert store.find(KEY, []) == (None, False)
+    assert store.size == 0
+    assert not store._recordings
+
+
+def test_what_is_invalidated_on_its_way_is_not_kept() -> None:
+    """RFC 9111 §4.4: the answer may be older than the change."""
+    store = Store(100_000, max_object=10_000)
+    one, other, unrelated = store.record(KEY), store.record(KEY), store.record(b"https://shop.test/x")
+    one.feed(b"ab")
+    store.invalidate(KEY)
+    assert one.feed(b"cd") is NotStored.INVALIDATED
+    assert keep(other) is NotStored.INVALIDATED
+    assert keep(unrelated) is None
+    assert store.find(KEY, []) == (None, False)
+    assert keep(store.record(KEY)) is None
+
+
+def test_a_recording_is_bounded() -> None:
+    store = Store(100_000, max_object=10)
+    recording = store.record(KEY)
+    assert recording.feed(b"a" * 10) is None
+    assert recording.feed(b"a") is NotStored.TOO_LARGE
+    assert recording.feed(b"a") is None
+    assert store.size == 0
+
+
+def test_recordings_count_and_what_is_stored_gives_way() -> None:
+    store = Store(20_000, max_object=20_000)
+    for n in range(5):
+        store.put(stored(b"https://shop.test/%d" % n, body=b"a" * 2000))
+    recordings = [store.record(b"https://shop.test/r%d" % n) for n in range(4)]
+    refused = [recording.feed(b"b" * 6000) for recording in recordings]
+    assert refused == [None, None, None, NotStored.TOO_LARGE]
+    assert store.size <= 20_000
+    assert store.statistics().evicted > 0
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "vary", "record", "feed", "keep", "abandon", "invalidate", "use"]),
+        st.integers(0, 9),
+        st.integers(0, 6000),
+    ),
+    max_size=150,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps, st.integers(2000, 40_000))
+def test_the_bound_holds_whatever_happens(steps: list[tuple[str, int, int]], limit: int) -> None:
+    store = Store(limit, max_object=5000)
+    recordings: dict[int, Recording] = {}
+    for what, n, size in steps:
+        key = b"https://shop.test/%d" % (n % 5)
+        if what == "put":
+            store.put(stored(key, body=b"a" * size))
+        elif what == "vary":
+            store.put(stored(key, names=(b"x",), request=[(b"x", b"%d" % n)], body=b"a" * size))
+        elif what == "record" and n not in recordings:
+            recordings[n] = store.record(key)
+        elif what == "feed" and n in recordings:
+            recordings[n].feed(b"a" * size)
+        elif what == "keep" and n in recordings:
+            keep(recordings.pop(n))
+        elif what == "abandon" and n in recordings:
+            recordings.pop(n).abandon()
+        elif what == "invalidate":
+            store.invalidate(key)
+        elif what == "use":
+            found = store.find(key, [(b"x", b"%d" % n)])[0]
+            if found is not None:
+                store.used(found)
+        assert store.size <= limit
+        entries = [one for entry in store._entries.values() for one in entry.all()]
+        assert len(entries) == store.statistics().objects == len(store._eviction)  # type: ignore[arg-type]
+        pending = sum(recording._size for recording in recordings.values() if not recording.ended)
+        assert store.statistics().pending == pending
+    for recording in recordings.values():
+        recording.abandon()
+    for entry in list(store._entries):
+        store.invalidate(entry)
+    assert store.statistics().objects == store.statistics().pending == 0
+    assert not store._recordings
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer allocates as well")
+@pytest.mark.parametrize("body", [10, 1024, 16_384])
+@pytest.mark.parametrize("varies", [False, True])
+def test_the_weights_are_not_less_than_the_memory(body: int, varies: bool) -> None:
+    store = Store(100_000_000, max_object=1_000_000)
+    names = (b"accept-encoding",) if varies else ()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for n in range(500):
+            fields = [(bytes(b"x-name-%d" % i), b"value %d of %d" % (i, n)) for i in range(8)]
+            key = b"https://shop.test/products/%d" % n
+            request = [(b"accept-encoding", b"gzip, br, x%d" % n)]
+            store.put(stored(key, names=names, request=request, fields=fields, body=bytes(body)))
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert used <= store.size <= used * 1.6

@@ -605,16 +605,22 @@ async def test_a_head_that_does_not_end_among_requests_in_flight(caplog: pytest.
 
     async def body() -> AsyncIterator[bytes]:
         await release.wait()
-        for _ in range(100):
+        try:
             yield b"x" * 10_000
+            yield b"x" * 10_000
+        finally:
+            written.set()
 
+    written = asyncio.Event()
     async with serving(lambda r, e: Response(200, [], body()), clock=clock, timeouts=TIMES) as (service, server):
         async with client(service.port, {4: 2**31 - 1}) as peer:
             peer.send(peer.headers(1, GET), raw(1, 0, 3, b"\x82"))
             await peer.until(lambda f: isinstance(f, HeadersFrame))
-            await clock.advance(11)
+            await clock.advance(10.5)  # not yet the end of the lingering
             await peer.goaway()
             release.set()
+            async with asyncio.timeout(10):
+                await written.wait()
             with pytest.raises(EOFError):
                 await peer.until(lambda f: False)
         await clock.advance(2)

@@ -1,9 +1,10 @@
-"""The smallest hop, run by tests as a process of its own: `python hello_hop.py --listen ... [--greeting ...]`."""
+"""The smallest hop, run by tests as a process of its own: `python -m tests.support.hello_hop --listen ...`."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from random import Random
@@ -29,17 +30,22 @@ class Config(HttpOptions, frozen=True, kw_only=True):
 
     greeting: Annotated[str, Meta(description="What it says.")] = "hello"
     password: Annotated[str, Meta(description="A secret.")] = ""
-    fault: Annotated[str, Meta(description="How it fails to start: config, crash, build.")] = ""
+    fault: Annotated[str, Meta(description="How it fails to start: config, crash, build, slow.")] = ""
     unready: Annotated[bool, Meta(description="Never becomes ready.")] = False
 
 
 class Hello:
     def __init__(self, config: Config) -> None:
         self.greeting = config.greeting
+        self.stuck = False
 
     def handle(self, request: Request, exchange: Exchange) -> Response | Awaitable[Response]:
         exchange.mark("app", "answered")
-        if request.path.startswith(b"/slow"):
+        if request.path == b"/stuck-when-stopping":
+            self.stuck = True
+        if request.path == b"/stuck":
+            time.sleep(60)
+        if request.path == b"/slow":
             return self._slow()
         return Response(200, [(b"content-type", b"text/plain")], self.greeting.encode())
 
@@ -60,10 +66,17 @@ class HelloHop(HttpHop):
             raise ConfigError("--fault config: choose another one")
         if self.config.fault == "crash":
             raise RuntimeError("no such luck")
+        if self.config.fault == "slow":
+            sys.stderr.write("starting slowly\n")
+            await asyncio.sleep(60)
         await super().start(sockets)
 
     def readiness(self) -> Readiness:
         return Readiness(False, "never will be") if self.config.unready else super().readiness()
+
+    async def on_stop(self) -> None:
+        if self.service.stuck:
+            time.sleep(60)
 
     def reload(self) -> None:
         self.service.greeting = "reloaded"

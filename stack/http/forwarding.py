@@ -56,6 +56,9 @@ _REWRITTEN: Final = frozenset(
     }
 )
 
+_FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""How the content is delimited: with `_` it is for nobody but an application that would be misled."""
+
 
 def _underscored(name: bytes) -> set[bytes]:
     """All spellings of a name with `_` for some `-`: what an application that maps both alike takes for the name."""
@@ -66,7 +69,7 @@ _NEVER: Final = frozenset(
     {b"proxy"}  # CVE-2016-5385: CGI turns it into HTTP_PROXY
     | {
         spelling
-        for name in _VOUCHED | _REWRITTEN | {b"tracestate"}
+        for name in _VOUCHED | _REWRITTEN | _FRAMED | {b"tracestate"}
         for spelling in _underscored(name)
         if b"_" in spelling
     }

@@ -158,14 +158,14 @@ def _request_target(head: RequestHead, host: bytes | None) -> None:
         raise BadRequest("The Host field is not a host and an optional port.")
     head.authority = host
     target = head.target
+    if head.method == b"CONNECT":
+        raise HopError("CONNECT is not served here.", status=501)
     if target[0] == 0x2F:
         if b"#" in target:
             raise BadRequest("The target has a fragment.")
         return
     if target == b"*" and head.method == b"OPTIONS":
         return
-    if head.method == b"CONNECT":
-        raise HopError("CONNECT is not served here.", status=501)
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None or absolute[1].lower() not in (b"http", b"https"):
         raise BadRequest("The target is neither a path nor an http(s) URL.")

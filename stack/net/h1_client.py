@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -368,7 +371,11 @@ class H1ClientConnection(asyncio.Protocol):
             self._on_closed(self)
 
     def abort(self) -> None:
+        """Reset: a plain close would look to the next hop as if this one might still read."""
         if not self.closed:
             self.closed = True
+            if (raw := self._transport.get_extra_info("socket")) is not None:
+                with contextlib.suppress(OSError):
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
             self._on_closed(self)

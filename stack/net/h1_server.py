@@ -92,15 +92,22 @@ class H1ServerConnection(H1Sender):
         if self._request is None:
             return True  # whole requests wait for their turn
         if self._content is not None and not self._content.done:
-            self._content.stream.fail(ClientGone("The request's content ended early."))
-        if not self._head_sent:
-            request = self._request
-            self._ctx.clock.call_later(self._ctx.timeouts.half_closed, lambda: self._left(request))
+            self._keep_alive = False
+            self._content.stream.fail(BadRequest("The request's content ended early."))
+        self._look_again(self._request, 0)
         return True
 
-    def _left(self, request: Request) -> None:
-        """Whoever closes sends the same FIN as who shuts down one side; an answer on its way tells them apart."""
-        if self._request is request and not self._head_sent:
+    def _look_again(self, request: Request, sent: int) -> None:
+        self._ctx.clock.call_later(self._ctx.timeouts.half_closed, lambda: self._left(request, sent))
+
+    def _left(self, request: Request, before: int) -> None:
+        """Whoever closes sends the same FIN as who shuts down one side: only bytes on their way tell them apart."""
+        if self._request is not request or self._closing or self._exchange is None:
+            return
+        sent = self._exchange.bytes_out
+        if self._head_sent and (sent > before or self._writable is not None):
+            self._look_again(request, sent)
+        else:
             self.transport.abort()
 
     def pause_writing(self) -> None:

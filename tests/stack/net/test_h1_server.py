@@ -154,6 +154,7 @@ async def test_errors_are_problem_documents() -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n", 413),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcde\r\n", 400),
+        (b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n", 501),
     ],
 )
 async def test_what_is_not_a_request_is_refused_and_the_connection_closed(
@@ -330,3 +331,48 @@ async def test_a_field_that_breaks_its_line_never_leaves() -> None:
         answer = await talk(service.port, GET)
     assert statuses(answer) == [500]
     assert b"set-cookie" not in answer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    ],
+)
+async def test_content_that_ends_early_is_never_whole(request_bytes: bytes) -> None:
+    async with serving(echo) as (service, _):
+        answer = await talk(service.port, request_bytes)
+    assert statuses(answer) == [400]
+    assert b"connection: close" in answer
+
+
+async def test_an_idle_stream_ends_when_its_reader_leaves() -> None:
+    closed = asyncio.Event()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async with serving(lambda request, exchange: Response(200, [], stalled())) as (service, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(GET)
+        await reader.readuntil(b"first")
+        writer.close()
+        await asyncio.wait_for(closed.wait(), 5)
+    assert service.exchanges[0].termination == "client-gone"
+
+
+async def test_a_reader_that_shut_down_its_side_gets_all_of_a_moving_stream() -> None:
+    async def moving() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x"
+            await asyncio.sleep(0.01)
+
+    async with serving(lambda request, exchange: Response(200, [], moving())) as (service, _):
+        answer = await talk(service.port, GET)
+    assert answer.endswith(b"0\r\n\r\n")

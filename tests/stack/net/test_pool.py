@@ -306,13 +306,19 @@ async def test_an_early_answer_ends_the_upload_and_the_connection() -> None:
 
 async def test_a_broken_upload_never_looks_complete() -> None:
     received = bytearray()
+    ended = asyncio.Event()
 
     async def script(link: Link) -> None:
         received.extend(await link.head())
-        received.extend(await link.reader.read())
+        try:
+            while piece := await link.reader.read(100):
+                received.extend(piece)
+        finally:
+            ended.set()
 
     async def body() -> AsyncIterator[bytes]:
         yield b"half"
+        await eventually(lambda: b"half" in received)
         raise BadRequest("broken")
 
     async with origin(script) as server:
@@ -320,8 +326,8 @@ async def test_a_broken_upload_never_looks_complete() -> None:
         request.body = body()  # type: ignore[assignment]
         with pytest.raises(BadRequest):
             await send(pool(server.port), request)
-        await eventually(lambda: b"half" in received)
-    assert b"0\r\n\r\n" not in received
+        await asyncio.wait_for(ended.wait(), 5)
+    assert received.endswith(b"4\r\nhalf\r\n")
 
 
 async def test_a_reader_that_leaves_closes_the_connection() -> None:

@@ -190,7 +190,8 @@ async def test_content_that_the_backend_cuts_is_visibly_cut(tmp_path: Path) -> N
 async def test_a_client_that_leaves_frees_the_backend_and_blames_nobody(tmp_path: Path) -> None:
     async def never(link: Link) -> None:
         await link.head()
-        assert await link.reader.read() == b""  # our side is closed when the client has gone
+        with contextlib.suppress(ConnectionResetError):  # an end or a reset: either says that nobody waits any more
+            assert await link.reader.read() == b""
         gone.set()
 
     gone = asyncio.Event()

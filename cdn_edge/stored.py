@@ -76,8 +76,9 @@ class Stored:
         self.newer: Item | None = None
 
     @property
-    def identity(self) -> tuple[bytes, vary.Selection]:
-        return self.key, self.selection
+    def identity(self) -> tuple[bytes, vary.Names, vary.Selection]:
+        """Its place in the store: what has the same one replaces it."""
+        return self.key, self.names, self.selection
 
     def get(self, name: bytes) -> bytes | None:
         return get(self.block.fields, name)

@@ -343,6 +343,20 @@ async def test_head_validates() -> None:
     assert (await lab.ask("/a")).is_hit
 
 
+async def test_a_304_that_changes_vary_leaves_one_response() -> None:
+    lab = Lab()
+    lab.origin(
+        lab.response(f"{FRESH}\nVary: X", body=BODY),
+        lab.response('ETag: "a"\nVary: Y', status=304, body=b""),
+    )
+    await lab.ask("/a")
+    lab.pass_time(70)
+    assert (await lab.ask("/a")).body == BODY
+    assert lab.store.statistics().objects == 1
+    assert (await lab.ask("/a", "X: 1")).is_hit
+    assert (await lab.ask("/a", "Y: 1")).cache_status.startswith("edge; fwd=vary-miss")
+
+
 async def test_the_validators_of_the_variant_that_was_selected() -> None:
     lab = Lab()
 

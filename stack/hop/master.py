@@ -127,11 +127,12 @@ class Master:
         groups = [[item] if isinstance(item, str) else list(item) for item in (order or ())]
         named = {name for group in groups for name in group}
         groups.append([name for name in self._runs if name not in named])
-        for run in (*self._runs.values(), *self._leaving):
+        leaving = list(self._leaving)
+        for run in (*self._runs.values(), *leaving):
             run.forsaken.set()  # nothing is started again while the rest goes
         for group in groups:
             await asyncio.gather(*(self._runs[name].stop(timeout) for name in group if name in self._runs))
-        await asyncio.gather(*(run.stop(timeout) for run in self._leaving))
+        await asyncio.gather(*(run.stop(timeout) for run in leaving))
 
     # Looking.
 

@@ -18,6 +18,8 @@ from stack.telemetry.exchange import Exchange
 
 LINGER: Final = 2.0
 """Seconds in which what still comes after the last response is read and dropped, so that the client sees it."""
+FIRST: Final = 0.5
+"""Seconds in which a request that is on its way still comes to a draining server: the client was let in."""
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113 §3.4."""
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0")
@@ -452,10 +454,12 @@ class H1ServerConnection(H1Sender):
             self._close()
 
     def drain(self) -> None:
-        if self._request is None and not self._lingering:
-            self._close()
-        else:
+        if self._request is not None or self._lingering:
             self._keep_alive = False
+        elif self._buffer or not self._served:
+            self.deadline = min(self.deadline, self._ctx.now() + FIRST)
+        else:
+            self._close()
 
     def abort(self) -> None:
         if self._exchange is not None and not self._exchange.termination:

@@ -45,12 +45,14 @@ class Hello:
             self.stuck = True
         if request.path == b"/stuck":
             time.sleep(60)
-        if request.path == b"/slow":
-            return self._slow()
+        if request.path in (b"/slow", b"/endless"):
+            assert request.interim is not None
+            request.interim(103, [])  # tells a test that the request is in flight
+            return self._slow(0.5 if request.path == b"/slow" else 3600)
         return Response(200, [(b"content-type", b"text/plain")], self.greeting.encode())
 
-    async def _slow(self) -> Response:
-        await asyncio.sleep(0.5)
+    async def _slow(self, seconds: float) -> Response:
+        await asyncio.sleep(seconds)
         return Response(200, [], b"slow " + self.greeting.encode())
 
 

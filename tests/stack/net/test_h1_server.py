@@ -294,6 +294,23 @@ async def test_draining_lets_requests_end_and_closes_the_idle() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("early", [0, 1, len(GET) - 1], ids=["nothing", "a-byte", "all-but-a-byte"])
+async def test_draining_answers_the_first_request_that_is_on_its_way(early: int) -> None:
+    """Who was let in is not turned away: nothing says that the request may be sent again (RFC 9112 §9.3.1)."""
+    async with serving(lambda request, exchange: Response(200, [], b"done")) as (service, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(GET[:early])
+        await eventually(lambda: server.statistics().connections == 1)
+        draining = asyncio.create_task(server.drain())
+        await eventually(lambda: server.statistics().draining)
+        writer.write(GET[early:])
+        answer = await reader.read()
+        assert answer.endswith(b"done")
+        assert b"connection: close" in answer
+        await draining
+        writer.close()
+
+
 async def test_draining_cuts_off_what_does_not_end() -> None:
     clock = VirtualClock()
 

@@ -12,6 +12,7 @@ from typing import Any
 from cdn_edge.config import KIND, Config, parse_origin
 from cdn_edge.handler import Edge
 from cdn_edge.purge import Purge
+from cdn_edge.rules import cache_status
 from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from cdn_edge.store import Store
@@ -62,6 +63,8 @@ class EdgeHop(HttpHop):
             name, "cdn_edge", config, service,
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
         )  # fmt: skip
+        refused = cache_status.unanswered(cache_status.member(name), "refused")
+        self.context.error_fields = [(b"cache-status", refused)]
         metrics.gauge(
             "hopstack_cache_bytes", "Bytes of the cache in use.", (), lambda: [((), self.store.statistics().bytes)]
         )

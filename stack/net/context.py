@@ -68,6 +68,8 @@ class Context:
         self.connection_counts = {"h1": 0, "h2": 0}
         """Connections ever opened, by protocol."""
         self.date = CurrentDate(clock)
+        self.error_fields: Fields = []
+        """What this hop says on every response, also on those that the engine makes."""
 
     def begin(self, request: Request) -> Exchange:
         """The exchange of a request whose head is complete."""
@@ -90,12 +92,14 @@ class Context:
         if exchange is not None:
             exchange.proxy_status = error.proxy_status
             exchange.detail = error.private or error.detail
-        return problem.response(
+        response = problem.response(
             error,
             hop=self.name,
             accept=request.get(b"accept") if request is not None else None,
             request_id=exchange.request_id if exchange is not None else b"",
         )
+        response.fields += self.error_fields
+        return response
 
     def added(self, response: Response, exchange: Exchange) -> Fields:
         """The fields that the engine adds to a final response: Date, X-Request-ID, this hop's Server-Timing."""

@@ -14,6 +14,7 @@ from stack.errors import ResponseIncomplete
 from stack.http.message import Request, Response
 from tests.cdn_edge.lab import Stream
 from tests.cdn_edge.processes import cacheable, edge, origin
+from tests.support.wire import talk
 
 
 async def test_a_second_request_does_not_reach_the_origin(tmp_path: Path) -> None:
@@ -158,3 +159,11 @@ async def test_stale_while_revalidate_answers_before_the_origin_does(tmp_path: P
         deadline = asyncio.get_running_loop().time() + 10
         while (await front.ask("/a")).body == b"0":
             assert asyncio.get_running_loop().time() < deadline
+
+
+async def test_what_is_refused_has_a_cache_status_too(tmp_path: Path) -> None:
+    async with origin(lambda request: cacheable(request.target)) as behind, edge(behind.url, home=tmp_path) as front:
+        port = int(front.url.rpartition(":")[2])
+        answer = await talk(port, b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\ncache-status: edge; detail=refused\r\n" in answer

@@ -1,8 +1,9 @@
 """The line between a process and its master: newline-delimited JSON over an inherited socket pair.
 
 Child to master: {"event": "listening" | "ready" | "not-ready" | "stopping" | "failed", ...}.
-Master to child: {"ask": "stats", "id": 1}, answered {"reply": 1, "value": ...}. Unknown words are passed over, so that
-either end may be the newer one. End of file on either side says that the other is gone.
+Master to child: {"ask": "stats", "id": 1}, answered {"reply": 1, "value": ...}. An unknown event is passed over and an
+unknown question answered with null, so that either end may be the newer one. End of file on either
+side says that the other is gone.
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ class Control:
             return
 
         def received(message: dict[str, Any]) -> None:
-            ask = asks.get(str(message.get("ask")))
-            if ask is not None and self._channel is not None:
-                self._channel.send({"reply": message.get("id"), "value": ask()})
+            if "ask" in message and self._channel is not None:
+                ask = asks.get(str(message["ask"]))
+                self._channel.send({"reply": message.get("id"), "value": None if ask is None else ask()})
 
         loop = asyncio.get_running_loop()
         _, self._channel = await loop.create_unix_connection(lambda: Channel(received, ended), sock=self._socket)

@@ -27,10 +27,12 @@ async def test_events_go_up_and_questions_come_down() -> None:
     control.tell("ready", ready_ms=5)
     channel.send({"ask": "the-unknown", "id": 1})
     channel.send({"ask": "stats", "id": 2})
-    await eventually(lambda: len(received) == 3)
+    channel.send({"tell": "something new"})
+    await eventually(lambda: len(received) == 4)
     assert received == [
         {"event": "listening", "listen": ["http://127.0.0.1:1"]},
         {"event": "ready", "ready_ms": 5},
+        {"reply": 1, "value": None},
         {"reply": 2, "value": {"n": 1}},
     ]
     channel.close()

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 from stack.clock import Clock
@@ -40,8 +40,8 @@ class Master:
         self._tasks = tasks
         self._events = events
         self._runs: dict[str, _Run] = {}
-        self._leaving: list[_Run] = []
-        """Replaced, and not gone yet."""
+        self._beside: list[_Run] = []
+        """Processes of a name that another one stands for: a generation to come, or one that is leaving."""
         self._changed = asyncio.Event()
 
     # Starting.
@@ -51,56 +51,64 @@ class Master:
         if child.name in self._runs and self._runs[child.name].state not in FINAL:
             raise ValueError(f"{child.name} runs already")
         run = self._runs[child.name] = _Run(child, self._clock, self._notify)
-        await run.spawn()
-        run.task = self._tasks.spawn(run.keep(), name=f"keep {child.name}")
+        await run.start(self._tasks)
 
     add = start
 
     async def wait_ready(self, names: Iterable[str] | None = None, *, timeout: float = 30.0) -> None:
         """ConfigError names the child that failed, or is not ready in time, and its reason."""
         wanted = list(self._runs if names is None else names)
+        await self._wait_ready(lambda: [self._runs[name] for name in wanted], timeout)
+
+    async def _wait_ready(self, wanted: Callable[[], Sequence[_Run]], timeout: float) -> None:
         try:
             async with self._clock.timeout(timeout):
                 while True:
                     self._changed.clear()
-                    for run in map(self._runs.__getitem__, wanted):
+                    for run in wanted():
                         if run.state in FINAL:
                             raise ConfigError(f"{run.child.name} {run.state.value}: {run.reason}")
-                    if all(self._runs[name].state is State.READY for name in wanted):
+                    if all(run.state is State.READY for run in wanted()):
                         return
                     await self._changed.wait()
         except TimeoutError:
-            late = [run for run in map(self._runs.__getitem__, wanted) if run.state is not State.READY]
-            said = "; ".join(f"{run.child.name} is {run.state.value}{_because(run.reason)}" for run in late)
-            raise ConfigError(f"not ready within {timeout:g} s: {said}") from None
+            said = [
+                f"{run.child.name} is {run.state.value}" + (f" ({run.reason})" if run.reason else "")
+                for run in wanted()
+                if run.state is not State.READY
+            ]
+            raise ConfigError(f"not ready within {timeout:g} s: {'; '.join(said)}") from None
 
     # Changing.
 
     async def replace(self, *children: Child, timeout: float = 30.0, stop_timeout: float = 15.0) -> None:
         """A new generation beside the old one, which stops when the new one is ready: no request is lost.
 
-        Children of the same name are replaced. When the new generation does not become ready it is stopped,
-        the old one stays, and ConfigError says why.
+        Children of the same name are replaced; until then the old ones stand for the name. When the new generation
+        does not become ready it is stopped, the old one stays, and ConfigError says why.
         """
-        old = {child.name: self._runs.pop(child.name) for child in children if child.name in self._runs}
-        self._leaving += old.values()
+        coming = [_Run(child, self._clock, self._notify, silent=True) for child in children]
+        self._beside += coming
         try:
-            for child in children:
-                await self.start(child)
-            await self.wait_ready([child.name for child in children], timeout=timeout)
+            for run in coming:
+                await run.start(self._tasks)
+            await self._wait_ready(lambda: coming, timeout)
         except BaseException:
-            for child in children:
-                run = self._runs.pop(child.name, None)
-                if run is not None:
-                    await run.stop(stop_timeout)
-            self._runs.update(old)
+            await asyncio.gather(*(run.stop(stop_timeout) for run in coming))
             raise
         else:
-            for run in old.values():
-                run.silent = True  # the name's state is the new one's
-            await asyncio.gather(*(run.stop(stop_timeout) for run in old.values()))
+            leaving = [self._runs[run.child.name] for run in coming if run.child.name in self._runs]
+            for run in leaving:
+                run.silent = True
+            self._beside += leaving
+            for run in coming:
+                before = self._runs.get(run.child.name)
+                self._runs[run.child.name], run.silent = run, False
+                self._beside.remove(run)
+                self._notify(run, Event(run.child.name, before.state if before else None, run.state, "replaced"))
+            await asyncio.gather(*(run.stop(stop_timeout) for run in leaving))
         finally:
-            self._leaving = [run for run in self._leaving if run not in old.values()]
+            self._beside = [run for run in self._beside if run.state not in FINAL]
 
     async def remove(self, name: str, *, timeout: float = 15.0) -> None:
         """Stop it, and forget it."""
@@ -127,12 +135,12 @@ class Master:
         groups = [[item] if isinstance(item, str) else list(item) for item in (order or ())]
         named = {name for group in groups for name in group}
         groups.append([name for name in self._runs if name not in named])
-        leaving = list(self._leaving)
-        for run in (*self._runs.values(), *leaving):
+        beside = list(self._beside)
+        for run in (*self._runs.values(), *beside):
             run.forsaken.set()  # nothing is started again while the rest goes
         for group in groups:
             await asyncio.gather(*(self._runs[name].stop(timeout) for name in group if name in self._runs))
-        await asyncio.gather(*(run.stop(timeout) for run in leaving))
+        await asyncio.gather(*(run.stop(timeout) for run in beside))
 
     # Looking.
 
@@ -147,23 +155,27 @@ class Master:
         """The end of a child's log."""
         return self._runs[name].last_words(lines)
 
-    def _notify(self, event: Event) -> None:
+    def _notify(self, run: _Run, event: Event) -> None:
         self._changed.set()
-        if self._events is not None:
+        if self._events is not None and not run.silent:
             self._events(event)
 
 
 class _Run:
     """A child and, one after the other, the processes that it has been."""
 
-    def __init__(self, child: Child, clock: Clock, notify: Callable[[Event], object]) -> None:
+    def __init__(
+        self, child: Child, clock: Clock, notify: Callable[[_Run, Event], object], *, silent: bool = False
+    ) -> None:
         self.child = child
         self.state = State.STARTING
         self.reason = ""
         self.forsaken = asyncio.Event()
         """Not to be started again."""
-        self.silent = False
-        self.task: asyncio.Task[None] | None = None
+        self.silent = silent
+        """Another process stands for the name."""
+        self._task: asyncio.Task[None] | None = None
+        self._spawned = asyncio.Event()
         self._clock, self._notify = clock, notify
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
@@ -181,9 +193,13 @@ class _Run:
         self._hung_up = asyncio.Event()
         """The control channel has come to its end."""
 
+    async def start(self, tasks: Tasks) -> None:
+        self._task = tasks.spawn(self._keep(), name=f"keep {self.child.name}")
+        await self._spawned.wait()
+
     # One process.
 
-    async def spawn(self) -> None:
+    async def _spawn(self) -> None:
         child = self.child
         hung_up = self._hung_up = asyncio.Event()
         ours, theirs = socket.socketpair()
@@ -202,7 +218,7 @@ class _Run:
                     pass_fds=(theirs.fileno(), *(passed.fileno() for passed in child.sockets)),
                     start_new_session=True,  # Ctrl-C on the terminal is for the master, which stops them in order
                 )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # no such program; a socket that is closed
             ours.close()
             self._said = f"cannot be started: {error}"
             self._process = None
@@ -243,9 +259,13 @@ class _Run:
 
     # All of them.
 
-    async def keep(self) -> None:
-        """Wait for the process to end, and start it again, until it is to stop or there is no hope."""
+    async def _keep(self) -> None:
+        """Start it, wait for it to end, and start it again, until it is to stop or there is no hope."""
         while True:
+            await self._spawn()
+            self._spawned.set()
+            if self.forsaken.is_set():  # meanwhile
+                self.signal(signal.SIGTERM)
             status = await self._wait()
             if self.forsaken.is_set():
                 self._become(State.STOPPED, "" if status == 0 else ended(status))
@@ -267,7 +287,6 @@ class _Run:
                 return
             self._restarts += 1
             self._become(State.STARTING)
-            await self.spawn()
 
     async def _wait(self) -> int:
         process = self._process
@@ -289,18 +308,18 @@ class _Run:
 
     async def stop(self, timeout: float) -> None:
         self.forsaken.set()
-        if self.task is None or self.task.done():
+        if self._task is None or self._task.done():
             return
         if self._process is not None:
             self._become(State.STOPPING)
             self.signal(signal.SIGTERM)
         try:
             async with self._clock.timeout(timeout):
-                await asyncio.shield(self.task)
+                await asyncio.shield(self._task)
         except TimeoutError:
             log.warning("%s did not stop within %g s: killed", self.child.name, timeout)
             self.signal(signal.SIGKILL)
-            await self.task
+            await self._task
 
     def signal(self, number: int) -> None:
         if self._process is not None:
@@ -325,8 +344,7 @@ class _Run:
         if self.state is State.STOPPING and new in (State.READY, State.NOT_READY):
             return
         old, self.state, self.reason = self.state, new, reason
-        if not self.silent:
-            self._notify(Event(self.child.name, old, new, reason))
+        self._notify(self, Event(self.child.name, old, new, reason))
 
     def standing(self) -> Standing:
         return Standing(
@@ -360,10 +378,6 @@ class _Run:
         # an access log may share the file: its lines are no last words
         said = [line for line in self.last_words(50) if line.strip() and not line.startswith("{")]
         return said[-1].strip() if said else ""
-
-
-def _because(reason: str) -> str:
-    return f" ({reason})" if reason else ""
 
 
 def ended(status: int) -> str:

@@ -222,6 +222,18 @@ async def test_who_does_not_stop_in_time_is_killed(stage: Stage) -> None:
     assert stage.master.statistics()["a"].reason == "killed by SIGKILL"
 
 
+async def test_stopping_while_starting(stage: Stage) -> None:
+    """TERM reaches a process that was on its way into being when the master was told to stop."""
+    starting = asyncio.create_task(stage.master.start(stage.hello("a")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    await stage.master.stop(timeout=WAIT)
+    await starting
+    assert time.monotonic() - began < WAIT / 2
+    assert stage.state("a") is State.STOPPED
+
+
 async def test_stopping_while_waiting_to_restart(stage: Stage) -> None:
     await stage.master.start(stage.script("a", "raise SystemExit(1)"))
     await eventually(lambda: stage.heard("a").count(State.RESTARTING) == 3, within=WAIT)
@@ -267,7 +279,9 @@ async def test_a_new_generation_takes_over_without_a_lost_request(stage: Stage) 
     assert set(answers[after + 4 :]) == {b"new"}
     assert not before & {stage.pid("a"), stage.pid("b")}
     assert not [pid for pid in before if is_alive(pid)]
-    assert stage.state("a") is State.READY
+    assert [event for event in stage.events if event.name == "a"][1:] == [
+        Event("a", State.READY, State.READY, "replaced")
+    ]
 
 
 async def test_a_new_generation_that_fails_leaves_the_old_one(stage: Stage) -> None:
@@ -286,8 +300,12 @@ async def test_a_stop_in_the_middle_of_a_replacement_leaves_nobody(stage: Stage)
     await stage.master.wait_ready(timeout=WAIT)
     old = stage.pid("a")
     replacing = asyncio.create_task(stage.master.replace(stage.hello("a", "--unready"), timeout=WAIT))
-    await eventually(lambda: State.NOT_READY in stage.heard("a"), within=WAIT)
-    new = stage.pid("a")
+    await eventually(lambda: "never will be" in (stage.tmp_path / "logs" / "a.log").read_text(), within=WAIT)
+    assert stage.pid("a") == old
+    assert stage.state("a") is State.READY, "the old one stands for the name"
+    new = stage.master._beside[0].standing().pid
+    assert new is not None
+    assert is_alive(new)
     await stage.master.stop(timeout=WAIT)
     assert not is_alive(old)
     assert not is_alive(new)

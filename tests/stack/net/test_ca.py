@@ -3,10 +3,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import shutil
+import socket
 import ssl
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,6 @@ from stack.net import ca
 
 DAY = 86400.0
 NOW = 1_900_000_000.0
-
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="apt-get install openssl")
 
 
 def mode(path: Path) -> int:
@@ -29,7 +29,7 @@ def verify(ca_pem: Path, leaf: Path, *options: str) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@needs_openssl
+@pytest.mark.needs("openssl")
 def test_openssl_accepts_what_is_issued_for_name_and_address(tmp_path: Path) -> None:
     cert, key = ca.issue(tmp_path, "edge-fra", ["shop.test", "www.shop.test", "localhost"], ["127.0.1.1", "::1"])
     assert mode(key) == mode(tmp_path / "ca-key.pem") == 0o600
@@ -45,7 +45,7 @@ def test_openssl_accepts_what_is_issued_for_name_and_address(tmp_path: Path) -> 
     assert verify(tmp_path / "ca.pem", cert, "-verify_hostname", "other.test").returncode != 0
 
 
-@needs_openssl
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize(
     ("names", "ips"), [(["evil.example"], []), (["shop.test", "notshop.test"], []), ([], ["192.0.2.1"])]
 )
@@ -176,3 +176,29 @@ def test_a_strict_python_client_believes_it(tmp_path: Path) -> None:
         except ssl.SSLCertVerificationError:
             outcome = False
         assert outcome is good, name
+
+
+@pytest.mark.needs("curl")
+def test_curl_believes_it(tmp_path: Path) -> None:
+    """A whole handshake with a client of another TLS habit."""
+    cert, key = ca.issue(tmp_path, "edge", ["shop.test"], ["127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            with contextlib.suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+
+        for name, good in [("shop.test", True), ("other.test", False)]:
+            thread = threading.Thread(target=serve)
+            thread.start()
+            done = subprocess.run(
+                ["curl", "-sS", "--max-time", "20", "--cacert", str(tmp_path / "ca.pem"),
+                 "--resolve", f"{name}:{port}:127.0.0.1", f"https://{name}:{port}/"],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            thread.join()
+            assert (done.stdout == "ok") is good, done.stderr

@@ -33,7 +33,3 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     start_timeout: Annotated[
         Seconds, Meta(description="Import of the app and its startup; a worker that takes longer has failed.")
     ] = 30.0
-    linger: Annotated[
-        Seconds,
-        Meta(description="Idle connections stay open this long when a worker stops, for what is on its way."),
-    ] = 0.5

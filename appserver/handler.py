@@ -112,17 +112,9 @@ class AsgiHop(HttpHop):
         self._service.state = self._lifespan.state
 
     async def drain(self) -> None:
-        """Stop accepting and say `Connection: close`; after the linger close what is idle; then wait, but not for ever.
-
-        A request that was on its way over an idle connection is answered, and not reset.
-        """
+        """As every hop; then the app's background work has what is left of the drain time."""
         self.draining = True
-        timeouts = self.config.timeouts
-        deadline = self.clock.now() + timeouts.drain
-        self.server.stop_accepting()
-        until = min(deadline, self.clock.now() + self._options.linger)
-        while self.context.connections and self.clock.now() < until:
-            await self.clock.sleep(POLL)
+        deadline = self.clock.now() + self.config.timeouts.drain
         await self.server.drain()
         while len(self._app_tasks) and self.clock.now() < deadline:
             await self.clock.sleep(POLL)

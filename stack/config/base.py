@@ -64,6 +64,10 @@ class Timeouts(Options, frozen=True, kw_only=True):
             "The work goes on for this long."
         ),
     ] = 0.05
+    linger: Annotated[
+        Seconds,
+        Meta(description="Idle connections stay open this long when the hop stops, for what is on its way already."),
+    ] = 0.5
     drain: Annotated[
         Seconds, Meta(description="Requests in flight when the hop stops; what lasts longer is cut off.")
     ] = 10.0

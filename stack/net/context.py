@@ -31,7 +31,7 @@ class Connection(Protocol):
     def expire(self) -> None: ...
 
     def drain(self) -> None:
-        """Finish what is in flight, then close; close at once when idle."""
+        """Finish what is in flight, then close; what is idle stays for `timeouts.linger`, or says GOAWAY."""
 
     def abort(self) -> None: ...
 

@@ -18,8 +18,6 @@ from stack.telemetry.exchange import Exchange
 
 LINGER: Final = 2.0
 """Seconds in which what still comes after the last response is read and dropped, so that the client sees it."""
-FIRST: Final = 0.5
-"""Seconds in which a request that is on its way still comes to a draining server: the client was let in."""
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113 §3.4."""
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0")
@@ -456,10 +454,9 @@ class H1ServerConnection(H1Sender):
     def drain(self) -> None:
         if self._request is not None or self._lingering:
             self._keep_alive = False
-        elif self._buffer or not self._served:
-            self.deadline = min(self.deadline, self._ctx.now() + FIRST)
         else:
-            self._close()
+            # a request may be on its way already, and one that may not be repeated would be lost
+            self.deadline = min(self.deadline, self._ctx.now() + self._ctx.timeouts.linger)
 
     def abort(self) -> None:
         if self._exchange is not None and not self._exchange.termination:

@@ -1,21 +1,21 @@
-"""The demo shop: `appserver.shop:create_app`."""
+"""The demo shop: `python -m appserver --app appserver.shop:create_app`."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-
-def create_app() -> Any:
-    """An `aiohttp.web.Application`."""
+if TYPE_CHECKING:
     from aiohttp import web
 
-    async def page(request: web.Request) -> web.Response:
-        return web.Response(text=f"<h1>{request.path}</h1>" * 100, content_type="text/html", headers={"Cache-Control": "public, s-maxage=60", "ETag": '"x"'})
+    from stack.clock import Clock
 
-    async def health(request: web.Request) -> web.Response:
-        return web.Response(text="ok")
 
-    app = web.Application()
-    app.router.add_get("/health", health)
-    app.router.add_get("/{tail:.*}", page)
-    return app
+def create_app(*, environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> web.Application:
+    """The shop on the database that `DATABASE_URL` names: `sqlite:////path/shop.db` or `postgresql://user:pw@host/db`.
+
+    Without it, `shop.db` in `$HOPSTACK_HOME` or `.hopstack`. The database is opened when the application starts.
+    """
+    from appserver.shop.app import make
+
+    return make(environ, clock)

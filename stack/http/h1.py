@@ -31,33 +31,40 @@ _AUTHORITY = re.compile(
     # RFC 3986 §3.2.2 reg-name, IPv4 or bracketed IP literal, and an optional port; RFC 9110 §4.2.4: no userinfo
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
 )
-_DIGITS = re.compile(rb"[0-9]{1,19}")
+# one pattern each: what begins with a literal is searched at the speed of memchr
+_space_at_end = re.compile(rb" \r").search
+_tab_at_end = re.compile(rb"\t\r").search
 
 _FRAMING: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"te", b"trailer"}
 )
 
+_line = b": ".join
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
+_STATUSES: Final = {line: status for status, line in STATUS_LINES.items()}
 
 
 class FieldParser:
     """Field lines to pairs. One a connection: the parser behind it is reused from message to message."""
 
-    __slots__ = ("_fields", "_parser")
+    __slots__ = ("_fields", "_parser", "authority", "on_header")
 
     def __init__(self) -> None:
         self._fields: Fields = []
-        self._parser: httptools.HttpResponseParser | None = None
+        add = self._fields.append
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.lower(), value))
+        def on_header(name: bytes, value: bytes) -> None:  # called for each field: no attribute is looked up
+            add((name.lower(), value))
+
+        self.on_header = on_header
+        self._parser: httptools.HttpResponseParser | None = None
+        self.authority: bytes | None = None
+        """The last Host that was found valid: on one connection it hardly ever changes."""
 
     def parse(self, lines: bytes) -> Fields:
         """`lines` end with the empty line. ValueError when they are not well-formed (RFC 9112 §5)."""
-        fields: Fields = []
-        self._fields = fields
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpResponseParser(self)
@@ -65,8 +72,11 @@ class FieldParser:
             parser.feed_data(_BLANK + lines)
         except httptools.HttpParserError as error:
             self._parser = None
+            self._fields.clear()
             raise ValueError(str(error)) from None
-        if b" \r" in lines or b"\t\r" in lines:
+        fields = self._fields[:]
+        self._fields.clear()
+        if _space_at_end(lines) or _tab_at_end(lines):
             fields = [(name, value.rstrip(b" \t")) for name, value in fields]
         return fields
 
@@ -115,11 +125,9 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
-    special = False
     for name, value in fields:
         if name not in _FRAMING:
             continue
-        special = True
         if name == b"host":
             if host is not None:
                 raise BadRequest("The request has two Host fields.")  # RFC 9112 §3.2
@@ -131,8 +139,9 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            parser.forget()
             options = value.lower()
+            if options != b"keep-alive":
+                parser.forget()
             if b"close" in options and b"close" in tokens(options):
                 found.keep_alive = False
             elif version == b"1.0" and b"keep-alive" in tokens(options):
@@ -141,21 +150,26 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
             if value.lower() != b"100-continue":
                 raise HopError("Only Expect: 100-continue can be met.", status=417)
             found.expects_continue = version == b"1.1"
-    if special:
-        found.fields = [field for field in fields if field[0] not in (b"host", b"transfer-encoding")]
-    _request_target(found, host)
-    found.framing = _request_framing(version, length, coding)
+    if host is not None:
+        fields.remove((b"host", host))
+    _request_target(found, host, parser)
+    if coding is not None:
+        found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
+    if coding is not None or length is not None:
+        found.framing = _request_framing(version, length, coding)
     return found
 
 
-def _request_target(head: RequestHead, host: bytes | None) -> None:
+def _request_target(head: RequestHead, host: bytes | None, parser: FieldParser) -> None:
     """RFC 9112 §3.2: the four forms of a target, and Host."""
     if host is None:
         if head.version == b"1.1":
             raise BadRequest("An HTTP/1.1 request needs a Host field.")
         host = b""
-    elif host and not valid_authority(host):
-        raise BadRequest("The Host field is not a host and an optional port.")
+    elif host and host != parser.authority:
+        if not valid_authority(host):
+            raise BadRequest("The Host field is not a host and an optional port.")
+        parser.authority = host
     head.authority = host
     target = head.target
     if head.method == b"CONNECT":
@@ -203,7 +217,7 @@ def _request_framing(version: bytes, length: bytes | None, coding: bytes | None)
 
 def content_length(value: bytes, error: type[HopError]) -> int:
     """Digits only: a list, even of one number repeated, may be refused (RFC 9112 §6.3 item 5) and is."""
-    if _DIGITS.fullmatch(value) is None or (number := int(value)) > MAX_LENGTH:
+    if not value.isdigit() or len(value) > 19 or (number := int(value)) > MAX_LENGTH:
         raise error("Content-Length is not a length.")
     return number
 
@@ -230,15 +244,19 @@ class ResponseHead:
 
 def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_fields: int = 1000) -> ResponseHead:
     """`head` runs from the status line to the empty line. Raises ResponseMalformed."""
-    line = _STATUS_LINE.match(head)
-    if line is None:
-        raise ResponseMalformed(private=f"status line {head[:60]!r}")
-    minor, digits, _ = line.groups()
-    status = int(digits)
-    if status < 100:
-        raise ResponseMalformed(private=f"status {status}")
+    end = head.find(b"\r\n") + 2
+    minor = b"1"
+    status = _STATUSES.get(head[:end])  # as nearly all are written
+    if status is None:
+        line = _STATUS_LINE.match(head)
+        if line is None:
+            raise ResponseMalformed(private=f"status line {head[:60]!r}")
+        minor, digits, _ = line.groups()
+        status = int(digits)
+        if status < 100:
+            raise ResponseMalformed(private=f"status {status}")
     try:
-        fields = parser.parse(head[line.end() :])
+        fields = parser.parse(head[end:])
     except ValueError as error:
         parser.forget()
         raise ResponseMalformed(private=f"fields: {error}") from None
@@ -257,11 +275,12 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            parser.forget()
-            options = tokens(value.lower())
-            if b"close" in options:
+            options = value.lower()
+            if options != b"keep-alive":
+                parser.forget()
+            if b"close" in options and b"close" in tokens(options):
                 found.keep_alive = False
-            elif minor == b"0" and b"keep-alive" in options:
+            elif minor == b"0" and b"keep-alive" in tokens(options):
                 found.keep_alive = True
     if coding is not None:
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
@@ -295,8 +314,8 @@ def list_of(value: bytes) -> list[bytes]:
 
 def serialise(fields: list[Field]) -> bytes:
     """Field lines without the empty line. ValueError when a value would break out of its line."""
-    wire = b"".join([b"%b: %b\r\n" % field for field in fields])
-    if wire.count(b"\n") != len(fields) or wire.count(b"\r") != len(fields) or b"\0" in wire:
+    wire = b"\r\n".join([*map(_line, fields), b""])
+    if len(wire) - len(wire.translate(None, b"\r\n\0")) != 2 * len(fields):
         raise ValueError("a field value holds a line break")
     return wire
 
@@ -307,10 +326,11 @@ def response_head(
     """The whole head; `framing` are field lines that the connection adds."""
     line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
     stored = b"" if block is None else block.wire
-    return b"%b%b%b%b\r\n" % (line, stored, serialise(fields + added), framing)
+    return b"".join((line, stored, serialise(fields + added), framing, b"\r\n"))
 
 
 def request_head(method: bytes, target: bytes, authority: bytes, fields: Fields, *, framing: bytes = b"") -> bytes:
     """The whole head, Host first (RFC 9110 §7.2)."""
-    wire = serialise(fields)
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method, target, authority, wire, framing)
+    return b"".join(
+        (method, b" ", target, b" HTTP/1.1\r\nhost: ", authority, b"\r\n", serialise(fields), framing, b"\r\n")
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from binascii import hexlify
 from random import Random
 
 from stack.http.message import Request
@@ -20,8 +21,8 @@ def identify(exchange: Exchange, request: Request, trust: Trust, random: Random)
     invalid traceparent is as good as none. Every hop is a span of its own.
     """
     peer = request.peer
-    bits = random.getrandbits(256)
-    exchange.span_id = b"%016x" % (bits & 0xFFFF_FFFF_FFFF_FFFF or 1)
+    digits = hexlify(random.randbytes(24))
+    exchange.span_id = digits[:16]
     if peer is not None and peer.trusted:
         request_id = request.get(b"x-request-id")
         traceparent = request.get(b"traceparent")
@@ -33,7 +34,7 @@ def identify(exchange: Exchange, request: Request, trust: Trust, random: Random)
     elif peer is not None:
         exchange.client = peer.address
     if not exchange.trace_id:
-        exchange.trace_id = b"%032x" % ((bits >> 64) & (1 << 128) - 1 or 1)
+        exchange.trace_id = digits[16:]
     if not exchange.request_id:
         # the trace's id serves as the request's: one thing to grep for
         exchange.request_id = exchange.trace_id

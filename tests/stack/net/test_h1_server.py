@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -108,7 +109,7 @@ async def test_content_that_breaks_off_is_visibly_cut(
     async with serving(lambda request, exchange: Response(200, fields, body)) as (service, _):  # type: ignore[arg-type]
         answer = await talk(service.port, GET, half_close=False)
         await eventually(lambda: bool(service.exchanges))
-    assert not answer.endswith(b"0\r\n\r\n")
+    assert not answer.endswith(b"\r\n0\r\n\r\n")
     assert b"abcd" not in answer
     assert service.exchanges[0].termination in ("upstream-cut", "failed")
 
@@ -309,6 +310,22 @@ async def test_draining_answers_the_first_request_that_is_on_its_way(early: int)
         assert b"connection: close" in answer
         await draining
         writer.close()
+
+
+async def test_draining_serves_who_was_in_the_queue_already() -> None:
+    async with serving(hello) as (service, server):
+        waiting = []
+        for _ in range(30):  # the kernel takes them; the loop has had no turn to accept them
+            client = socket.create_connection(("127.0.0.1", service.port))
+            client.sendall(GET)
+            client.setblocking(False)
+            waiting.append(client)
+        await server.drain()
+        for client in waiting:
+            with client:
+                assert client.recv(65536).endswith(b"hello")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", service.port))
 
 
 async def test_draining_cuts_off_what_does_not_end() -> None:

@@ -15,13 +15,15 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_protocol import RequestHandler
 
 from appserver.rules.scope import forwarded_scheme
-from stack.clock import Clock
+from stack.clock import Clock, settle
 from stack.config.base import Limits, Timeouts
 from stack.errors import HopError
 from stack.http import problem
 from stack.http.message import Peer, Request
 from stack.http.trust import Trust
+from stack.net.backlog import Backlog
 from stack.net.server import ServerStatistics
+from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.identity import identify
 
@@ -53,7 +55,6 @@ class AiohttpRunner:
         limits: Limits,
         timeouts: Timeouts,
         trust: Trust,
-        linger: float,
         finished: Iterable[Callable[[Exchange], object]],
     ) -> None:
         self._name = name
@@ -62,7 +63,9 @@ class AiohttpRunner:
         self._random = random
         self._timeouts = timeouts
         self._trust = trust
-        self._linger = linger
+        self._tasks = Tasks()
+        self._backlogs: list[Backlog] = []
+        self._arriving: list[asyncio.Task[None]] = []
         self._draining = False
         self._opened = 0
         app.on_response_prepare.append(self._prepare)
@@ -102,6 +105,9 @@ class AiohttpRunner:
         if tls is not None:
             tls.set_alpn_protocols(["http/1.1"])  # aiohttp speaks no HTTP/2
         await web.SockSite(self._runner, sock, ssl_context=tls, backlog=BACKLOG).start()
+        server = self._runner.server
+        assert server is not None
+        self._backlogs.append(Backlog(sock, server, tls=tls, handshake=self._timeouts.handshake))
 
     # One request.
 
@@ -180,18 +186,23 @@ class AiohttpRunner:
     async def _stop_accepting(self) -> None:
         """The listeners are closed; from now on every response says `Connection: close`."""
         self._draining = True
+        for backlog in self._backlogs:
+            backlog.hold()
         for site in list(self._runner.sites):
             await site.stop()
+        await settle(3)
+        self._arriving += [task for backlog in self._backlogs for task in backlog.rescue(self._tasks)]
+        self._backlogs.clear()
 
     async def drain(self) -> None:
         """Let requests end within the drain time.
 
-        Idle connections stay open for `linger` seconds: a request that is already on its way is answered, with
+        Idle connections stay open for `timeouts.linger`: a request that is already on its way is answered, with
         `Connection: close`, and not reset.
         """
         await self._stop_accepting()
-        until = self._now() + min(self._linger, self._timeouts.drain)
-        while self.connections and self._now() < until:
+        until = self._now() + min(self._timeouts.linger, self._timeouts.drain)
+        while (self.connections or any(not task.done() for task in self._arriving)) and self._now() < until:
             await self._clock.sleep(POLL)
         for connection in self.connections:
             if not _busy(connection):
@@ -204,6 +215,7 @@ class AiohttpRunner:
         for connection in self.connections:
             connection.force_close()
         await self._runner.cleanup()
+        await self._tasks.close()
 
     # Statistics: what `HttpHop` asks its server and its context.
 

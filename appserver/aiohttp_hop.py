@@ -30,7 +30,6 @@ class AiohttpHop(HttpHop):
             limits=config.limits,
             timeouts=config.timeouts,
             trust=self.context.trust,
-            linger=config.timeouts.linger,
             finished=self.context.finished,
         )
         self.server = self._runner  # type: ignore[assignment]

@@ -310,7 +310,8 @@ class _Run:
         self.forsaken.set()
         if self._task is None or self._task.done():
             return
-        if self._process is not None:
+        if self._process is not None and self.state is not State.STOPPING:
+            # once: asked a second time, a process drops what it does
             self._become(State.STOPPING)
             self.signal(signal.SIGTERM)
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from stack.http.message import Peer, TlsInfo
+from stack.net.backlog import Backlog, close_listeners
 from stack.net.context import Context
 from stack.net.h1_server import H1ServerConnection
 from stack.net.sweeper import Sweeper
@@ -33,48 +34,52 @@ class Server:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._listeners: list[asyncio.Server] = []
+        self._backlogs: list[Backlog] = []
         self._sweeper = Sweeper(context.clock, context.connections)
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Begin to accept on a bound socket: with TLS by ALPN, in the clear HTTP/1.1 or HTTP/2 by prior knowledge."""
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
+
+        def door() -> _Door:
+            return _Door(self.context, tls is not None)
+
         listener = await loop.create_server(
-            lambda: _Door(self.context, tls is not None),
+            door,
             sock=sock,
             ssl=tls,
             backlog=BACKLOG,
             ssl_handshake_timeout=self.context.timeouts.handshake if tls is not None else None,
         )
         self._listeners.append(listener)
+        self._backlogs.append(Backlog(sock, door, tls=tls, handshake=self.context.timeouts.handshake))
         self._sweeper.start()
-
-    def stop_accepting(self) -> None:
-        """The listeners are closed, and from now on every response says that its connection closes."""
-        self.context.draining = True
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
 
     async def drain(self) -> None:
         """Stop accepting, let requests in flight end within the drain time, then cut off the rest."""
         context = self.context
-        self.stop_accepting()
+        context.draining = True  # from now on every response says that its connection closes
+        arriving = await close_listeners(self._backlogs, self._close_listeners, context.tasks)
+        self._backlogs.clear()
         for connection in list(context.connections):
             connection.drain()
         until = context.now() + context.timeouts.drain
-        while context.connections and context.now() < until:
+        while (context.connections or any(not task.done() for task in arriving)) and context.now() < until:
             await context.clock.sleep(POLL)
         await self.close()
 
     async def close(self) -> None:
         """Stop at once: listeners closed, connections aborted."""
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        self._close_listeners()
         self._sweeper.stop()
         for connection in list(self.context.connections):
             connection.abort()
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
     def statistics(self) -> ServerStatistics:
         context = self.context

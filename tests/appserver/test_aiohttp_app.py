@@ -78,9 +78,8 @@ async def running(
         clock=SystemClock(),
         random=Random(1),
         limits=Limits(),
-        timeouts=Timeouts(drain=drain),
+        timeouts=Timeouts(drain=drain, linger=linger),
         trust=Trust(trusted),
-        linger=linger,
         finished=[finished.append],
     )
     await runner.setup()

@@ -255,6 +255,33 @@ async def test_add_and_remove(stage: Stage) -> None:
         await stage.master.start(stage.hello("a"))
 
 
+async def test_a_child_that_stops_already_is_not_told_again(stage: Stage) -> None:
+    """A hop that is asked twice drops what it does: that is for the person at the terminal."""
+    marks = stage.tmp_path / "terms"
+    program = f"""
+import signal, sys, time
+def term(*_):
+    with open({str(marks)!r}, "a") as file:
+        file.write("x")
+signal.signal(signal.SIGTERM, term)
+print("up", flush=True)
+while True:
+    time.sleep(0.05)
+    try:
+        if open({str(marks)!r}).read():
+            time.sleep(0.5)
+            sys.exit(0)
+    except FileNotFoundError:
+        pass
+"""
+    child = stage.script("slow", program)
+    await stage.master.start(child)
+    await eventually(lambda: "up" in (child.log.read_text() if child.log and child.log.exists() else ""))
+    await asyncio.gather(stage.master.stop(), stage.master.stop(), stage.master.stop())
+    assert marks.read_text() == "x"
+    assert stage.state("slow") is State.STOPPED
+
+
 async def test_a_new_generation_takes_over_without_a_lost_request(stage: Stage) -> None:
     for name in ("a", "b"):
         await stage.master.start(stage.hello(name, "--greeting", "old"))

@@ -124,10 +124,14 @@ class Request:
 class FieldBlock:
     """Fields that are sent many times: kept as pairs and, serialised once, as HTTP/1.1 field lines."""
 
-    __slots__ = ("fields", "wire")
+    __slots__ = ("dated", "fields", "measured", "wire")
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields: Fields = list(fields)
+        names = {name for name, _ in self.fields}
+        self.dated = b"date" in names
+        self.measured = b"content-length" in names
+        """What is asked of every response that is sent: whether it has these two."""
         self.wire = b"".join(b"%b: %b\r\n" % field for field in self.fields)
 
     def get(self, name: bytes) -> bytes | None:

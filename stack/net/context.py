@@ -104,10 +104,11 @@ class Context:
     def added(self, response: Response, exchange: Exchange) -> Fields:
         """The fields that the engine adds to a final response: Date, X-Request-ID, this hop's Server-Timing."""
         added: list[Field] = []
-        names = [name for name, _ in response.fields]
-        if b"date" not in names and (response.block is None or response.block.get(b"date") is None):
+        block = response.block
+        given = dict(response.fields)
+        if b"date" not in given and (block is None or not block.dated):
             added.append((b"date", self.date()))
-        if b"x-request-id" not in names:
+        if b"x-request-id" not in given:
             added.append((b"x-request-id", exchange.request_id))
         if exchange.marks:
             added.append((b"server-timing", exchange.server_timing()))

@@ -36,7 +36,7 @@ class H1ClientConnection(asyncio.Protocol):
     """Owned by a pool. `on_idle` and `on_closed` tell it what became of the connection."""
 
     __slots__ = (
-        "__weakref__", "_answer", "_buffer", "_clock", "_content", "_interims", "_keep_alive", "_max_buffer",
+        "__weakref__", "_answer", "_buffer", "_clock", "_content", "_interims", "_keep_alive", "_loop", "_max_buffer",
         "_now", "_on_closed", "_on_idle", "_parser", "_paused_reading", "_request", "_sent", "_tasks", "_timeouts",
         "_transport", "_unsent", "_upload", "_writable", "closed", "deadline", "idle_since", "name", "served",
     )  # fmt: skip
@@ -98,7 +98,7 @@ class H1ClientConnection(asyncio.Protocol):
         self._request = request
         self._keep_alive = True
         self._interims = 0
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Response] = self._loop.create_future()
         self._answer = answer
         body = request.body
         try:
@@ -119,7 +119,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _send_whole(self, request: Request, body: bytes) -> None:
         framing = b""
-        if request.get(b"content-length") is None and (body or request.method in (b"POST", b"PUT", b"PATCH")):
+        if (body or request.method in (b"POST", b"PUT", b"PATCH")) and request.get(b"content-length") is None:
             framing = b"content-length: %d\r\n" % len(body)  # RFC 9110 §8.6
         head = self._head(request, framing)
         self._sent = True
@@ -170,6 +170,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._loop = asyncio.get_running_loop()  # kept: to ask for it costs a system call (getpid)
 
     def data_received(self, data: bytes) -> None:
         request = self._request
@@ -343,7 +344,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self._loop.create_future()
             self._unsent = self._transport.get_write_buffer_size()
             self.deadline = self._now() + self._timeouts.send
 

@@ -8,7 +8,7 @@ from typing import Final, cast
 from stack.errors import HopError
 from stack.http.chunked import encode, last
 from stack.http.h1 import response_head, serialise
-from stack.http.message import Fields, Request, Response, has_no_content
+from stack.http.message import Fields, Request, Response, get, has_no_content
 from stack.net.content import Content
 from stack.net.context import Context
 from stack.telemetry.exchange import Exchange
@@ -42,10 +42,9 @@ class H1Sender(asyncio.Protocol):
         """The head. From here on the response cannot be taken back."""
         exchange.status = response.status
         ctx = self._ctx
+        limit = ctx.limits.requests
         if self._keep_alive and (
-            ctx.draining
-            or (self._content is not None and not self._content.done)
-            or (ctx.limits.requests and self._served >= ctx.limits.requests)
+            ctx.draining or (self._content is not None and not self._content.done) or (limit and self._served >= limit)
         ):
             self._keep_alive = False
         if not self._keep_alive:
@@ -62,13 +61,13 @@ class H1Sender(asyncio.Protocol):
         return head
 
     def _send_whole(self, request: Request, exchange: Exchange, response: Response) -> None:
-        body = response.body
+        body, block = response.body, response.block
         assert isinstance(body, bytes)
         if has_no_content(request.method, response.status):
             whole, body, framing = body, b"", b""
             if request.method == b"HEAD" and whole and response.get(b"content-length") is None:
                 framing = b"content-length: %d\r\n" % len(whole)
-        elif response.get(b"content-length") is None:
+        elif (block is None or not block.measured) and get(response.fields, b"content-length") is None:
             framing = b"content-length: %d\r\n" % len(body)
         else:
             framing = b""

@@ -27,7 +27,7 @@ class H1ServerConnection(H1Sender):
     """See `stack.net.context.Connection`. `upgrade_h2` takes the connection over when the client preface arrives."""
 
     __slots__ = (
-        "__weakref__", "_buffer", "_continue", "_eof", "_exchange", "_lingering", "_parser", "_partial",
+        "__weakref__", "_buffer", "_continue", "_eof", "_exchange", "_lingering", "_loop", "_parser", "_partial",
         "_paused_reading", "_task", "_unsent", "_upgrade_h2", "deadline", "peer", "scheme",
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ class H1ServerConnection(H1Sender):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._loop = asyncio.get_running_loop()  # kept: to ask for it costs a system call (getpid)
         self._ctx.connections.add(self)
         self._ctx.connection_counts["h1"] += 1
         self.deadline = self._ctx.now() + self._ctx.timeouts.head
@@ -112,7 +113,7 @@ class H1ServerConnection(H1Sender):
 
     def pause_writing(self) -> None:
         if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self._loop.create_future()
             self._unsent = self.transport.get_write_buffer_size()
             self.deadline = self._ctx.now() + self._ctx.timeouts.send
 
@@ -306,7 +307,7 @@ class H1ServerConnection(H1Sender):
             result.add_done_callback(self._answered)
             return
         # the connection owns it: it is cancelled with the connection, and `_wait` lets no error through
-        self._task = asyncio.get_running_loop().create_task(self._wait(request, exchange, result))
+        self._task = self._loop.create_task(self._wait(request, exchange, result))
 
     def _answered(self, answer: asyncio.Future[Response]) -> None:
         """A service that runs in a task of its own has answered: a whole response needs no second one here."""
@@ -339,12 +340,12 @@ class H1ServerConnection(H1Sender):
             else:
                 await self._send_stream(request, exchange, response)
         except asyncio.CancelledError:
-            if self._task is not asyncio.current_task():
+            if self._exchange is not exchange:
                 return  # somebody else has answered
             self._abort_transport()
             raise
         finally:
-            if self._task is asyncio.current_task():
+            if self._exchange is exchange:
                 self._task = None
                 self._done()
                 self._after()
@@ -384,7 +385,7 @@ class H1ServerConnection(H1Sender):
             return
         self._resume_reading()
         if self._buffer:
-            asyncio.get_running_loop().call_soon(self._next)
+            self._loop.call_soon(self._next)
         elif self._eof:
             self._close()
 

@@ -54,8 +54,8 @@ class Exchange:
 
     def server_timing(self) -> bytes:
         """This hop's entries: `edge-fra.lookup;dur=0.1;desc="hit"`. Durations in milliseconds, step after step."""
-        out, last = [], self.began
+        out, last, hop = "", self.began, self.hop
         for step, word, at in self.marks:
-            out.append(f'{self.hop}.{step};dur={(at - last) * 1000:.1f};desc="{word}"')
+            out += f', {hop}.{step};dur={(at - last) * 1000:.1f};desc="{word}"'
             last = at
-        return ", ".join(out).encode("ascii")
+        return out[2:].encode("ascii")

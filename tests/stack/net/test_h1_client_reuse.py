@@ -29,7 +29,7 @@ class Transport(asyncio.Transport):
 
 
 @pytest.fixture
-def connection() -> H1ClientConnection:
+async def connection() -> H1ClientConnection:
     made = H1ClientConnection(
         name="up", timeouts=UpstreamTimeouts(), clock=SystemClock(), tasks=Tasks(), max_buffer=1024,
         on_idle=lambda _: None, on_closed=lambda _: None,

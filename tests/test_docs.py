@@ -55,6 +55,18 @@ def test_a_named_word_exists() -> None:
             assert word in known[step], f"{step}: {word}"
 
 
+def test_marks_in_the_code_are_in_the_vocabulary() -> None:
+    """`exchange.mark("step", "word")` with literals; computed words are enums that their own tests hold to STEPS."""
+    found = 0
+    for kind, steps in STEPS.items():
+        for path in (ROOT / kind).rglob("*.py"):
+            for step, word in re.findall(r'\.mark\(\s*"([\w-]+)",\s*(?:"([\w-]+)")?', path.read_text()):
+                found += 1
+                assert step in steps, f"{path}: {step}"
+                assert not word or word in steps[step], f"{path}: {step} {word}"
+    assert found > 10
+
+
 @pytest.mark.parametrize("doc", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(doc: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", doc.read_text()):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from appserver.shop import database, session
 from appserver.shop.api import Api
@@ -30,8 +31,6 @@ LARGEST: Final = 16 * 1024
 """Bytes of a request's content."""
 SWEEP: Final = 3600.0
 """Seconds between two looks for carts that were left behind."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 WORDS: Final = {
     400: ("That did not reach us whole", "We could not read what your browser sent."),
@@ -82,7 +81,7 @@ async def swept(shop: Shop) -> None:
         await shop.clock.sleep(SWEEP)
 
 
-def answered(shop: Shop) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def answered(shop: Shop) -> Middleware:
     """The outermost: every failure becomes a page, or a problem document under /api/; every response is guarded."""
 
     def failed(request: web.Request, status: int, headers: dict[str, str]) -> web.Response:

@@ -195,14 +195,12 @@ class Sqlite:
 
     async def order(self, session: str, number: str) -> Order | None:
         rows = await self._read(
-            "SELECT placed, slug, name, price, quantity FROM placed_order JOIN order_line USING (number)"
+            "SELECT placed, slug, name, price, quantity, quantity FROM placed_order JOIN order_line USING (number)"
             " WHERE number = ? AND session = ? ORDER BY slug",
             number,
             session,
         )
-        if not rows:
-            return None
-        return Order(number, rows[0][0], tuple(Line(*row[1:], stock=row[4]) for row in rows))
+        return Order(number, rows[0][0], tuple(Line(*row[1:]) for row in rows)) if rows else None
 
     # Writing.
 

@@ -10,7 +10,7 @@ import pytest
 
 from appserver.asgi import App
 from appserver.lifespan import Lifespan
-from stack.clock import VirtualClock, settle
+from stack.clock import VirtualClock, eventually, settle
 from stack.errors import ConfigError
 from stack.net.tasks import Tasks
 
@@ -43,7 +43,7 @@ async def test_startup_state_and_shutdown(tasks: Tasks) -> None:
     assert (lifespan.supported, lifespan.state) == (True, {"db": "pool"})
     await lifespan.shutdown(within=1)
     assert seen == ["lifespan.startup", "lifespan.shutdown"]
-    assert len(tasks) == 0
+    await eventually(lambda: len(tasks) == 0)
 
 
 async def knows_http_only(scope: Any, receive: Any, send: Any) -> None:

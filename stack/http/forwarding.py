@@ -109,13 +109,14 @@ def outbound(
     word about its own client is believed. Raises LoopDetected, FinalRecipient.
     """
     special = _SPECIAL if trusted else _SPECIAL_UNLESS_TRUSTED
-    fields = request.fields
-    kept: Fields = [field for field in fields if field[0] not in special]
+    kept: Fields = []
     claims: dict[bytes, bytes] = {}
-    if len(kept) != len(fields):
-        for name, value in fields:
-            if name in special:
-                claims[name] = claims[name] + b", " + value if name in claims else value
+    for field in request.fields:
+        name, value = field
+        if name not in special:
+            kept.append(field)
+        else:
+            claims[name] = claims[name] + b", " + value if name in claims else value
     via = claims.get(b"via")
     if via is not None and pseudonym in via and _passed(via, pseudonym):
         raise LoopDetected(f"{pseudonym.decode('latin-1')} is already named in Via")
@@ -129,7 +130,7 @@ def outbound(
         kept.append((b"max-forwards", _one_less(request.method, claims[b"max-forwards"])))
 
     proto, host, peer = request.scheme, request.authority, request.peer
-    address = ((client if peer is None else peer.address) or "unknown").encode("latin-1", "replace")
+    address = (client.encode("latin-1", "replace") if peer is None else peer.wire) or b"unknown"
     # RFC 7239 §4; an IPv6 address in brackets, so quoted (§6), and without its zone; `by` is an obfuscated name (§6.3)
     forwarded = b"".join(
         (

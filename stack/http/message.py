@@ -39,7 +39,7 @@ Body = bytes | BodyStream
 class Peer:
     """The other end of one downstream connection. One object a connection, shared by its requests."""
 
-    __slots__ = ("address", "local", "port", "tls", "trusted")
+    __slots__ = ("address", "local", "port", "tls", "trusted", "wire")
 
     def __init__(
         self,
@@ -51,6 +51,8 @@ class Peer:
         trusted: bool = False,
     ) -> None:
         self.address = address
+        self.wire = address.encode("latin-1", "replace")
+        """The address as bytes: every request that is forwarded names it."""
         self.port = port
         self.local = local
         self.tls = tls

@@ -47,8 +47,11 @@ async def _supervise(make: type[Supervisor], plan: Any, state: StateDir, *, as_j
         moment = datetime.now().astimezone().strftime("%H:%M:%S")
         click.echo(f"{moment} {event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}", err=True)
         if event.new in (State.CRASH_LOOP, State.FAILED):
-            for line in state.last_lines(event.name):
-                click.echo(f"  {line}", err=True)
+            last_words(event.name)
+
+    def last_words(name: str) -> None:
+        for line in state.last_lines(name):
+            click.echo(f"  {line}", err=True)
 
     def ready() -> None:
         nonlocal is_up
@@ -64,6 +67,9 @@ async def _supervise(make: type[Supervisor], plan: Any, state: StateDir, *, as_j
     try:
         await supervisor.run(ready)
     except ConfigError as error:
+        for name in supervisor.late:
+            click.echo(f"{name} did not become ready; the end of {state.log(name)}:", err=True)
+            last_words(name)
         click.echo(f"hopstack: {error}", err=True)
         return 2
     if not as_json:

@@ -55,6 +55,8 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._phase = "starting"
         self._reason = ""
+        self.late: list[str] = []
+        """Hops that were not ready in time, when the start failed for that."""
 
     async def run(self, ready: Callable[[], object]) -> None:
         """Calls `ready` once every hop is. ConfigError when the stack cannot start; nothing is left running then."""
@@ -163,6 +165,10 @@ class Supervisor:
         try:
             await self._master.wait_ready(timeout=START)
         except ConfigError as error:
+            standings = self._master.statistics()
+            waiting = (State.STARTING, State.NOT_READY)
+            if not any(standing.state in (State.FAILED, State.CRASH_LOOP) for standing in standings.values()):
+                self.late = [name for name, standing in standings.items() if standing.state in waiting]
             failure.append(error)
 
     def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:

@@ -169,6 +169,16 @@ async def test_ctrl_c_in_a_terminal_stops_everything_with_status_0(fresh: Stack)
     await eventually(lambda: fresh.pids() == [])
 
 
+async def test_a_hop_that_cannot_start_is_named_with_the_end_of_its_log(fresh: Stack) -> None:
+    fresh.env["DATABASE_URL"] = "sqlite:////proc/no/such/place/shop.db"
+    done = fresh.hopstack("up", "--detach", "--port-base", str(fresh.base))
+    assert done.returncode == 2
+    assert "app-" in done.stderr
+    assert "/proc/no/such/place" in done.stderr
+    assert "Traceback" not in done.stderr
+    await eventually(lambda: fresh.pids() == [])
+
+
 async def test_a_hop_that_dies_is_restarted_and_a_crash_loop_ends(tmp_path: Path) -> None:
     with running_stack(tmp_path / "home") as stack:
         before = stack.hop("edge-nrt")["pid"]
@@ -198,6 +208,22 @@ def test_logs(stack: Stack) -> None:
     assert any(json.loads(line)["hop"] == "edge-fra" for line in one.stdout.splitlines() if line.startswith("{"))
     every = stack.hopstack("logs")
     assert {line.split()[0] for line in every.stdout.splitlines()} >= set(NAMES)
+
+
+async def test_following_a_log(stack: Stack) -> None:
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "stack", "logs", "edge-nrt", "-f"], env=stack.env, stdout=subprocess.PIPE
+    )
+    assert follower.stdout is not None
+    try:
+        os.set_blocking(follower.stdout.fileno(), False)
+        await eventually(lambda: b"edge-nrt ready" in (follower.stdout.read() or b""), within=20)
+        stack.curl("/products/shoes?followed", edge="127.0.1.2")
+        await eventually(lambda: b"followed" in (follower.stdout.read() or b""), within=20)
+    finally:
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(10) == 0
+        follower.stdout.close()
 
 
 def test_ca(stack: Stack) -> None:

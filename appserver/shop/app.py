@@ -46,6 +46,14 @@ WORDS: Final = {
 """Heading and text of an error page, by status."""
 
 
+class Refused(Exception):
+    """What `guarded` says no to."""
+
+    def __init__(self, reason: Forged) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
 def make(environ: Mapping[str, str] | None, clock: Clock | None) -> web.Application:
     environ = os.environ if environ is None else environ
     shop = Shop(SystemClock() if clock is None else clock)
@@ -84,31 +92,35 @@ async def swept(shop: Shop) -> None:
 def answered(shop: Shop) -> Middleware:
     """The outermost: every failure becomes a page, or a problem document under /api/; every response is guarded."""
 
-    def failed(request: web.Request, status: int, headers: dict[str, str]) -> web.Response:
+    def failed(request: web.Request, status: int, headers: dict[str, str], reason: str = "") -> web.Response:
         policy = MISSING if status == 404 else NEVER
         title = HTTPStatus(status).phrase
         heading, text = WORDS.get(status, (title, ""))
         if request.path.startswith("/api/"):
-            return reply(problem(status, title, text), PROBLEM, policy, status=status, headers=headers)
-        body = shop.templates.render("error.html", status=status, heading=heading, text=text)
+            more = {"reason": reason} if reason else {}
+            return reply(problem(status, title, text, **more), PROBLEM, policy, status=status, headers=headers)
+        body = shop.templates.render("error.html", status=status, heading=heading, text=text, reason=reason)
         return reply(body, HTML, policy, status=status, headers=headers)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             response = await handler(request)
+        except Refused as error:
+            _note(request, f"forged: {error.reason.value}")
+            response = failed(request, 403, {}, error.reason.value)
         except web.HTTPException as error:
             kept = {name: error.headers[name] for name in ("Allow", "Accept-Post") if name in error.headers}
             response = failed(request, error.status, kept)
         except Unavailable as error:
             log.error("%s %s: the database does not answer: %s", request.method, request.path, error)
-            _note(request, error)
+            _note(request, repr(error))
             response = failed(request, 503, {"Retry-After": "2"})
         except ConnectionError:
             raise  # the client has gone
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
-            _note(request, error)
+            _note(request, repr(error))
             response = failed(request, 500, {})
         response.headers.update(ALWAYS)
         return response
@@ -116,15 +128,17 @@ def answered(shop: Shop) -> Middleware:
     return middleware
 
 
-def _note(request: web.Request, error: Exception) -> None:
+def _note(request: web.Request, detail: str) -> None:
     if (exchange := record(request)) is not None:
-        exchange.detail = repr(error)
+        exchange.detail = detail
 
 
 @web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What changes something is done for the shop's own pages only."""
-    refused: Forged | None = forged(
+    if request.match_info.http_exception is not None:
+        return await handler(request)  # 404 and 405 tell more than 403
+    refused = forged(
         request.method,
         request.headers,
         scheme=request.scheme,
@@ -132,6 +146,5 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         content_type=request.content_type,
     )
     if refused is not None:
-        log.info("%s %s refused: %s", request.method, request.path, refused.value)
-        raise web.HTTPForbidden
+        raise Refused(refused)
     return await handler(request)

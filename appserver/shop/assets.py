@@ -32,6 +32,8 @@ class Assets:
     def __init__(self, directory: Path = STATIC) -> None:
         self._files: dict[str, Asset] = {}
         self._names: dict[str, str] = {}
+        self.changed = max(int(path.stat().st_mtime) for path in directory.iterdir())
+        """Unix seconds of the last change to any of them."""
         for path in sorted(directory.iterdir()):
             if (match := _HASHED.fullmatch(path.name)) is not None:
                 self._names[f"{match['stem']}.{match['suffix']}"] = path.name

@@ -52,7 +52,7 @@ class Pages:
         return self._published(request, body, SEARCH, found)
 
     def _published(self, request: web.Request, body: bytes, policy: str, products: tuple[Product, ...]) -> web.Response:
-        changed = max((self._shop.templates.changed, *(product.updated for product in products)))
+        changed = max((self._shop.changed, *(product.updated for product in products)))
         return publish(request, body, HTML, policy, modified=changed, now=self._shop.clock.time())
 
     async def static(self, request: web.Request) -> web.Response:

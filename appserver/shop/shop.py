@@ -26,6 +26,8 @@ class Shop:
         self.clock = clock
         self.assets = Assets()
         self.templates = Templates(self.assets)
+        self.changed = max(self.templates.changed, self.assets.changed)
+        """Unix seconds since when the pages look as they do."""
         self._repository: Repository | None = None
 
     @property

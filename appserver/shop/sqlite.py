@@ -92,6 +92,7 @@ class Sqlite:
     async def open(self, seed: Sequence[Product]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch(mode=0o600)  # the sessions in it are nobody else's; WAL and index get the same mode
             writes = await self._connect()
             try:
                 await self._prepare(writes, seed)

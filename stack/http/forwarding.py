@@ -199,8 +199,16 @@ def inbound(response: Response, *, pseudonym: bytes, date: bytes) -> Response:
     if not dated:
         # RFC 9110 §6.6.1: whoever forwards a response without Date adds the time of its arrival
         kept.append((b"date", date))
+    if response.status == 204:
+        kept = [field for field in kept if field[0] != b"content-length"]  # RFC 9110 §8.6
     response.fields = kept
     return response
+
+
+def end_to_end(fields: Fields) -> Fields:
+    """A response's fields without those of the connection it came over, and those that Connection names."""
+    named = {token for name, value in fields if name == b"connection" for token in tokens(value)} - _FRAMING
+    return [field for field in fields if field[0] not in _DROPPED_FROM_RESPONSE and field[0] not in named]
 
 
 def _passed(via: bytes, pseudonym: bytes) -> bool:

@@ -36,7 +36,7 @@ _space_at_end = re.compile(rb" \r").search
 _tab_at_end = re.compile(rb"\t\r").search
 
 _FRAMING: Final = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"te", b"trailer"}
+    {b"host", b"content-length", b"transfer-encoding", b"connection", b"proxy-connection", b"expect"}
 )
 
 _line = b": ".join
@@ -146,6 +146,8 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
                 found.keep_alive = False
             elif version == b"1.0" and b"keep-alive" in tokens(options):
                 found.keep_alive = True
+        elif name == b"proxy-connection":
+            parser.forget()  # llhttp takes it for Connection; it says nothing to us (RFC 9112 §C.2.2)
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise HopError("Only Expect: 100-continue can be met.", status=417)
@@ -282,6 +284,8 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
                 found.keep_alive = False
             elif minor == b"0" and b"keep-alive" in tokens(options):
                 found.keep_alive = True
+        elif name == b"proxy-connection":
+            parser.forget()
     if coding is not None:
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
     found.framing = _response_framing(found, method, length, coding)
@@ -298,8 +302,13 @@ def _response_framing(head: ResponseHead, method: bytes, length: bytes | None, c
     if coding is not None:
         if length is not None or head.version == b"1.0":
             raise ResponseMalformed(private="Transfer-Encoding with Content-Length or in HTTP/1.0")
-        # §6.3 item 4: a coding that does not end with chunked is read to the close
-        return CHUNKED if coding.lower() == b"chunked" else CLOSE
+        codings = coding.lower()
+        if codings == b"chunked":
+            return CHUNKED
+        if b"chunked" in codings:
+            # another coding inside chunked, or something that only looks like it: the content cannot be found
+            raise ResponseMalformed(private=f"transfer coding {coding[:60]!r}")
+        return CLOSE  # §6.3 item 4: a coding that does not end with chunked is read to the close
     return CLOSE if number is None else number
 
 

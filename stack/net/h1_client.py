@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from typing import Final, cast
@@ -20,6 +21,7 @@ from stack.errors import (
     UpstreamError,
 )
 from stack.http.chunked import encode, last
+from stack.http.forwarding import end_to_end
 from stack.http.h1 import FieldParser, ResponseHead, parse_response, request_head
 from stack.http.message import Request, Response, without
 from stack.net.content import Content
@@ -158,13 +160,17 @@ class H1ClientConnection(asyncio.Protocol):
             self._sent = True
             self.deadline = self._now() + (self._timeouts.head if self._answer is not None else self._timeouts.body)
             self._complete()
-        except HopError as error:
-            # an upload that breaks off must not look complete to the next hop
-            self._fail(error)
         except asyncio.CancelledError:
             if not self.closed:
                 self.abort()
             raise
+        except Exception as error:
+            # an upload that breaks off must not look complete to the next hop
+            self._fail(error if isinstance(error, HopError) else HopError(private=f"upload to {self.name}: {error!r}"))
+            if not isinstance(error, HopError):
+                raise
+        finally:
+            await body.aclose()
 
     # A response comes in.
 
@@ -204,7 +210,7 @@ class H1ClientConnection(asyncio.Protocol):
                 self._fail(ResponseMalformed(private=f"{self.name}: an unexpected interim response {head.status}"))
                 return
             if head.status != 100 and request.interim is not None:
-                request.interim(head.status, without(head.fields, b"connection", b"transfer-encoding"))
+                request.interim(head.status, without(end_to_end(head.fields), b"content-length"))
             if not data:
                 return
         self._begin(request, head, data)
@@ -235,7 +241,7 @@ class H1ClientConnection(asyncio.Protocol):
             except ValueError as error:
                 self._fail(ResponseMalformed(private=f"{self.name}: {error}"))
                 return
-        if content.done and (whole := stream.complete()) is not None:
+        if content.done and not stream.trailers and (whole := stream.complete()) is not None:
             response.body = whole
             self._done_with(response, rest)
             return
@@ -275,12 +281,12 @@ class H1ClientConnection(asyncio.Protocol):
             self._request_answered()
 
     def _request_answered(self) -> None:
-        if not self._sent:
-            # answered before the upload had ended (RFC 9112 §9.6): nothing can follow on this connection
-            self._keep_alive = False
         self._request = None
         self._resume_reading()
-        if self._keep_alive and not self.closed:
+        if not self._sent:
+            # answered before the upload had ended (RFC 9112 §9.6): nothing can follow, and nobody reads the rest
+            self.abort()
+        elif self._keep_alive and not self.closed:
             self.idle_since = self._now()
             self.deadline = self.idle_since + self._timeouts.idle
             self._on_idle(self)
@@ -297,10 +303,11 @@ class H1ClientConnection(asyncio.Protocol):
         self.deadline = INFINITY
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ClosedEarly(private=f"{self.name}: closed while the request was sent"))
+            self._writable.exception()  # nobody need be waiting for it
         content = self._content
         if content is not None:
             # a reset is no proper end, even for content that runs to the close
-            if exc is not None or not content.closed():
+            if exc is not None or not self._ended_well() or not content.closed():
                 content.stream.fail(ResponseIncomplete(private=f"{self.name}: closed within the content: {exc}"))
             self._content = None
         elif self._answer is not None and not self._answer.done():
@@ -313,6 +320,18 @@ class H1ClientConnection(asyncio.Protocol):
             self._upload.cancel()
         if not was_closed:
             self._on_closed(self)
+
+    def _ended_well(self) -> bool:
+        """Over TLS an end without close_notify may be anybody's doing (RFC 9112 §9.8)."""
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except (ssl.SSLError, ValueError):  # SSLWantReadError: more was to come
+            return False
 
     def _fail(self, error: HopError) -> None:
         """The connection is of no further use."""
@@ -352,7 +371,12 @@ class H1ClientConnection(asyncio.Protocol):
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
-        self.deadline = self._now() + self._timeouts.head if self._sent and self._answer is not None else INFINITY
+        if self._request is None:
+            self.deadline = self.idle_since + self._timeouts.idle
+        elif self._content is not None:
+            self.deadline = self._now() + self._timeouts.body
+        else:
+            self.deadline = self._now() + self._timeouts.head if self._sent else INFINITY
 
     def _pause_reading(self) -> None:
         if not self._paused_reading and not self.closed:
@@ -366,7 +390,9 @@ class H1ClientConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close an idle connection, or one whose last response is read."""
-        if not self.closed:
+        if not self.closed and self._transport.get_write_buffer_size():
+            self.abort()  # a peer that takes nothing more would hold the socket
+        elif not self.closed:
             self.closed = True
             self._transport.close()
             self._on_closed(self)

@@ -17,7 +17,9 @@ from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
 
 LINGER: Final = 2.0
-"""Seconds in which what still comes after the last response is read and dropped, so that the client sees it."""
+LINGER_MOST: Final = 30.0
+"""What still comes after the last response is read and dropped, so that no reset eats it (RFC 9112 §9.6): for so many
+seconds of silence, and in all."""
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113 §3.4."""
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0")
@@ -27,8 +29,8 @@ class H1ServerConnection(H1Sender):
     """See `stack.net.context.Connection`. `upgrade_h2` takes the connection over when the client preface arrives."""
 
     __slots__ = (
-        "__weakref__", "_buffer", "_continue", "_eof", "_exchange", "_lingering", "_loop", "_parser", "_partial",
-        "_paused_reading", "_task", "_unsent", "_upgrade_h2", "deadline", "peer", "scheme",
+        "__weakref__", "_buffer", "_continue", "_eof", "_exchange", "_linger_until", "_lingering", "_loop",
+        "_parser", "_partial", "_paused_reading", "_task", "_unsent", "_upgrade_h2", "deadline", "peer", "scheme",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +53,7 @@ class H1ServerConnection(H1Sender):
         self._paused_reading = False
         self._partial = False
         self._lingering = False
+        self._linger_until = INFINITY
         self._eof = False
         self._unsent = 0
         self.deadline = INFINITY
@@ -71,7 +74,9 @@ class H1ServerConnection(H1Sender):
             self._content.stream.fail(ClientGone())
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ClientGone())
+            self._writable.exception()  # nobody need be waiting for it
         if self._exchange is not None:
+            self._exchange.status = self._exchange.status or ClientGone.status
             if not self._exchange.termination:
                 self._exchange.termination = "client-gone"
             if self._task is not None:
@@ -79,8 +84,8 @@ class H1ServerConnection(H1Sender):
 
     def data_received(self, data: bytes) -> None:
         if self._lingering:
-            return
-        if self._request is not None:
+            self.deadline = min(self._ctx.now() + LINGER, self._linger_until)
+        elif self._request is not None:
             self._more(data)
         else:
             self._parse(self._buffer + data if self._buffer else data)
@@ -121,6 +126,8 @@ class H1ServerConnection(H1Sender):
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
+        if self._closing or self._lingering:
+            return
         if self._content is not None and not self._content.done:
             self.deadline = self._ctx.now() + self._ctx.timeouts.body
         elif self._request is not None:
@@ -221,9 +228,9 @@ class H1ServerConnection(H1Sender):
         request.body = stream
         if data:
             data = self._feed(data)
-        if (whole := stream.complete()) is not None:
+        if (whole := stream.complete()) is not None and not stream.trailers:
             request.body = whole
-        else:
+        elif not (self._closing or self._lingering):
             self.deadline = self._ctx.now() + self._ctx.timeouts.body
         return data
 
@@ -414,12 +421,16 @@ class H1ServerConnection(H1Sender):
         """Close after what is written; with `linger` read on a little, so that no reset eats the answer (§9.6)."""
         if linger and not self._eof and not self._closing:
             self._lingering = True
-            self.deadline = self._ctx.now() + LINGER
+            self._linger_until = self._ctx.now() + LINGER_MOST
+            self._unsent = self.transport.get_write_buffer_size()
+            self.deadline = self._ctx.now() + (self._ctx.timeouts.send if self._unsent else LINGER)
             self._resume_reading()
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             return
+        self._lingering = False
         self._closing = True
+        self._unsent = self.transport.get_write_buffer_size()
         self.transport.close()
         self.deadline = self._ctx.now() + self._ctx.timeouts.send  # for a client that never takes the rest
 
@@ -428,17 +439,17 @@ class H1ServerConnection(H1Sender):
     def expire(self) -> None:
         ctx = self._ctx
         self.deadline = INFINITY
-        if self._closing or self._lingering:
-            self._abort_transport()
-        elif self._writable is not None:
+        if self._closing or self._lingering or self._writable is not None:
             left = self.transport.get_write_buffer_size()
             if left < self._unsent:  # slow, but taking
                 self._unsent = left
-                self.deadline = ctx.now() + ctx.timeouts.send
-                return
-            if self._exchange is not None:
-                self._exchange.termination = "timeout"
-            self._abort_transport()
+                self.deadline = ctx.now() + (ctx.timeouts.send if left else LINGER)
+            elif self._lingering and not left:
+                self._close()
+            else:
+                if self._exchange is not None:
+                    self._exchange.termination = "timeout"
+                self._abort_transport()
         elif self._request is not None:
             if self._content is None or self._content.done:
                 return

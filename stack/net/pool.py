@@ -6,13 +6,15 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.errors import (
     CertificateRefused,
+    ClosedEarly,
     ConnectRefused,
     ConnectTimeout,
     HopError,
@@ -27,6 +29,8 @@ from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 
 INFINITY: Final = float("inf")
+STREAMS: Final = 100
+"""Requests that a new HTTP/2 connection is expected to take at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class Pool:
         """HTTP/2 connections: they take many requests at once."""
         self._connecting = 0
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
+        self._multiplexes = upstream.protocol == "h2"
+        """One connection takes many requests: who waits for it opens no other."""
         self._opened = self._reused = self._retried = 0
         self._closed = False
         self._sweeper = Sweeper(clock, self._open)
@@ -119,7 +125,11 @@ class Pool:
             if not (reused and _may_retry(error, request)):
                 raise
         self._retried += 1
-        return await (await self._connect()).send(request, exchange)
+        if len(self._open) + self._connecting < self.limits.connections:
+            connection = await self._connect()
+        else:
+            connection, _ = await self._wait_for_one(first=True)
+        return await connection.send(request, exchange)
 
     # Who gets which connection.
 
@@ -135,14 +145,15 @@ class Pool:
                 return connection
         return None
 
-    async def _wait_for_one(self) -> tuple[UpstreamConnection, bool]:
-        """A connection, and whether it was used before."""
-        if len(self._open) + self._connecting < self.limits.connections:
+    async def _wait_for_one(self, *, first: bool = False) -> tuple[UpstreamConnection, bool]:
+        """A connection, and whether it was used before. `first`: at the front of the queue."""
+        has_room = len(self._open) + self._connecting < self.limits.connections
+        if has_room and not (self._multiplexes and self._connecting * STREAMS > len(self._waiting)):
             return await self._connect(), False
         if len(self._waiting) >= self.limits.waiting:
             raise PoolExhausted(private=f"{self.upstream.name}: {len(self._waiting)} requests wait already")
         turn: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting.appendleft(turn) if first else self._waiting.append(turn)
         try:
             async with self._clock.timeout(self.timeouts.acquire):
                 connection = await turn
@@ -228,10 +239,11 @@ class Pool:
 
     async def _open_one(self, upstream: Upstream) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
+        door = _Door(self._protocol)
         try:
             async with self._clock.timeout(self.timeouts.connect):
-                transport, _ = await loop.create_connection(
-                    asyncio.Protocol,
+                await loop.create_connection(
+                    lambda: door,
                     upstream.host,
                     upstream.port,
                     ssl=upstream.tls,
@@ -246,16 +258,19 @@ class Pool:
             raise TlsFailed(private=f"{upstream.name}: {error}") from None
         except OSError as error:
             raise ConnectRefused(private=f"{upstream.name}: {error.strerror or error}") from None
-        return self._adopt(transport)
+        connection = door.connection
+        if connection is None or connection.closed:
+            raise ClosedEarly(private=f"{upstream.name}: accepted and closed")
+        return connection
 
-    def _adopt(self, transport: asyncio.Transport) -> UpstreamConnection:
-        """Give the transport its protocol: HTTP/2 by ALPN or prior knowledge, else HTTP/1.1."""
+    def _protocol(self, transport: asyncio.Transport) -> UpstreamConnection:
+        """HTTP/2 by ALPN or prior knowledge, else HTTP/1.1."""
         upstream = self.upstream
         if (raw := transport.get_extra_info("socket")) is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls = transport.get_extra_info("ssl_object")
-        speaks_h2 = tls.selected_alpn_protocol() == "h2" if tls is not None else upstream.protocol == "h2"
-        if speaks_h2:
+        self._multiplexes = tls.selected_alpn_protocol() == "h2" if tls is not None else upstream.protocol == "h2"
+        if self._multiplexes:
             from stack.net.h2_client import H2ClientConnection
 
             h2 = H2ClientConnection(
@@ -269,10 +284,8 @@ class Pool:
                 on_closed=self._on_closed,
             )
             self._shared.append(h2)
-            transport.set_protocol(h2)
-            h2.connection_made(transport)
             return h2
-        h1 = H1ClientConnection(
+        return H1ClientConnection(
             name=upstream.name,
             timeouts=self.timeouts,
             clock=self._clock,
@@ -281,9 +294,6 @@ class Pool:
             on_idle=self._on_idle,
             on_closed=self._on_closed,
         )
-        transport.set_protocol(h1)
-        h1.connection_made(transport)
-        return h1
 
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(
@@ -305,6 +315,21 @@ class Pool:
             turn.set_exception(PoolExhausted(private=f"{self.upstream.name}: the pool is closed"))
         for connection in list(self._open):
             connection.close() if connection.idle else connection.abort()
+
+
+class _Door(asyncio.Protocol):
+    """Gives a new connection its protocol before anything can happen on it."""
+
+    def __init__(self, choose: Callable[[asyncio.Transport], UpstreamConnection]) -> None:
+        self._choose = choose
+        self.connection: UpstreamConnection | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
+        self.connection = connection = self._choose(transport)
+        protocol = cast(asyncio.Protocol, connection)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
 
 
 def _may_retry(error: HopError, request: Request) -> bool:

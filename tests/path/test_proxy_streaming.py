@@ -92,7 +92,8 @@ async def test_a_client_that_leaves_is_left_by_the_proxy(tmp_path: Path, version
                 continue
             link.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             link.send(b"9\r\ndata: 1\n\n\r\n")
-            assert await link.reader.read() == b""
+            with contextlib.suppress(ConnectionResetError):  # unmistakable, where a plain close is not
+                assert await link.reader.read() == b""
             left.set()
 
     async with origin(silent) as app, proxy(app.port, home=tmp_path) as front:

@@ -133,6 +133,7 @@ def test_a_parser_goes_on_after_every_kind_of_message() -> None:
         b"Content-Length: 5\r\n",
         b"Transfer-Encoding: chunked\r\n",
         b"Upgrade: x\r\n",
+        b"Proxy-Connection: close\r\n",
         b"",
     ):
         head = b"GET / HTTP/1.1\r\nHost: a\r\n" + extra + b"X: y\r\n\r\n"
@@ -222,3 +223,9 @@ def test_any_bytes_are_parsed_or_refused(junk: bytes) -> None:
             parse(prefix + junk + b"\r\n\r\n")
         with contextlib.suppress(HopError):
             parse_response(FieldParser(), b"HTTP/1.1 200 OK\r\n" + junk + b"\r\n\r\n", method=b"GET")
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"xchunked", b"chunked, chunked"])
+def test_content_inside_another_coding_cannot_be_found(coding: bytes) -> None:
+    with pytest.raises(ResponseMalformed):
+        parse_response(FieldParser(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + coding + b"\r\n\r\n", method=b"GET")

@@ -410,3 +410,49 @@ async def test_a_reader_that_shut_down_its_side_gets_all_of_a_moving_stream() ->
     async with serving(lambda request, exchange: Response(200, [], moving())) as (service, _):
         answer = await talk(service.port, GET)
     assert answer.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
+async def test_a_slow_reader_that_reads_gets_everything(close: bytes) -> None:
+    """The time-out for sending is for a client that takes nothing, also when the connection closes afterwards."""
+    clock, size = VirtualClock(), 24_000_000
+    async with serving(lambda request, exchange: Response(200, [], bytes(size)), clock=clock) as (service, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=65536)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n" + close + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        received = 0
+        while received < size:
+            async with asyncio.timeout(10):
+                received += len(await reader.read(2_000_000))
+            await clock.advance(5)
+        assert received == size
+        writer.close()
+
+
+async def test_an_answer_ahead_of_an_unread_upload_arrives_whole() -> None:
+    clock, size = VirtualClock(), 24_000_000
+    async with serving(lambda request, exchange: Response(200, [], bytes(size)), clock=clock) as (service, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=65536)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        received = 0
+        while received < size:
+            async with asyncio.timeout(10):
+                received += len(await reader.read(2_000_000))
+            await clock.advance(5)
+        assert received == size
+        writer.close()
+
+
+async def test_a_client_that_left_is_logged_as_499() -> None:
+    async def hang(request: Request, exchange: Exchange) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(hang) as (service, server):
+        _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(GET)
+        await eventually(lambda: server.statistics().in_flight == 1)
+        writer.transport.abort()
+        await eventually(lambda: bool(service.exchanges))
+    assert service.exchanges[0].status == 499

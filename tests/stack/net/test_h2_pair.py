@@ -151,13 +151,19 @@ async def test_a_departed_client_is_felt_behind_two_hops() -> None:
 
 
 async def test_a_cut_response_is_cut_behind_two_hops() -> None:
+    arrived = asyncio.Event()
+
     async def broken() -> AsyncIterator[bytes]:
         yield b"some"
+        await arrived.wait()
         raise ResponseIncomplete
 
     async with pair(lambda r, e: Response(200, [], broken())) as (inner, _, _origin):
         async with pair(lambda request, exchange: inner.send(get(), exchange)) as (outer, service, _middle):
             response = await send(outer, get())
+            assert not isinstance(response.body, bytes)
+            assert await anext(response.body) == b"some"
+            arrived.set()
             with pytest.raises(ResponseIncomplete):
                 await content(response)
             await eventually(lambda: len(service.exchanges) == 1)

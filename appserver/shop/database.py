@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Final
+from urllib.parse import unquote
 
 from appserver.shop.model import Repository
 from stack.clock import Clock
 from stack.errors import ConfigError
+
+_PASSWORD: Final = re.compile(r"(//[^/@:]*):.*@")
 
 
 def url(environ: Mapping[str, str]) -> str:
@@ -21,10 +25,7 @@ def url(environ: Mapping[str, str]) -> str:
 
 def shown(url: str) -> str:
     """The URL without its password, for messages."""
-    parts = urlsplit(url)
-    account, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = account.partition(":")
-    return parts._replace(netloc=f"{user}{':***' if colon else ''}{at}{host}", query="").geturl()
+    return _PASSWORD.sub(r"\1:***@", url.partition("?")[0])
 
 
 def repository(url: str, clock: Clock) -> Repository:

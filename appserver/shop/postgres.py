@@ -37,6 +37,7 @@ SCHEMA: Final = f"""
         session text NOT NULL,
         slug text NOT NULL REFERENCES product (slug),
         quantity integer NOT NULL CHECK (quantity BETWEEN 1 AND {MOST}),
+        times integer NOT NULL,
         touched bigint NOT NULL,
         PRIMARY KEY (session, slug)
     );
@@ -54,6 +55,13 @@ SCHEMA: Final = f"""
         quantity integer NOT NULL,
         PRIMARY KEY (number, slug)
     );
+"""
+ADD: Final = """
+    INSERT INTO cart_line (session, slug, quantity, times, touched)
+    SELECT $1, slug, least($3::integer, $5::integer), 1, $4 FROM product WHERE slug = $2 AND stock > 0
+    ON CONFLICT (session, slug) DO UPDATE
+    SET quantity = least(cart_line.quantity + $3, $5), times = cart_line.times + 1, touched = $4
+    RETURNING times
 """
 PRODUCT: Final = "slug, name, tagline, description, price, stock, updated"
 
@@ -123,15 +131,15 @@ class Postgres:
             pool.terminate()
 
     async def ping(self) -> None:
-        await self._read("SELECT FROM product LIMIT 1")
+        await self._ask("SELECT FROM product LIMIT 1")
 
     # Reading.
 
     async def products(self) -> tuple[Product, ...]:
-        return _products(await self._read(f"SELECT {PRODUCT} FROM product ORDER BY position"))  # noqa: S608
+        return _products(await self._ask(f"SELECT {PRODUCT} FROM product ORDER BY position"))  # noqa: S608
 
     async def product(self, slug: str) -> Product | None:
-        found = _products(await self._read(f"SELECT {PRODUCT} FROM product WHERE slug = $1", slug))  # noqa: S608
+        found = _products(await self._ask(f"SELECT {PRODUCT} FROM product WHERE slug = $1", slug))  # noqa: S608
         return found[0] if found else None
 
     async def search(self, words: Sequence[str]) -> tuple[Product, ...]:
@@ -141,10 +149,10 @@ class Postgres:
             for number in range(1, len(words) + 1)
         )
         query = f"SELECT {PRODUCT} FROM product WHERE {where or 'FALSE'} ORDER BY position"  # noqa: S608
-        return _products(await self._read(query, *words))
+        return _products(await self._ask(query, *words))
 
     async def cart(self, session: str) -> Cart:
-        rows = await self._read(
+        rows = await self._ask(
             "SELECT slug, name, price, quantity, stock FROM cart_line JOIN product USING (slug)"
             " WHERE session = $1 ORDER BY position",
             session,
@@ -152,7 +160,7 @@ class Postgres:
         return Cart(tuple(Line(*row) for row in rows))
 
     async def order(self, session: str, number: str) -> Order | None:
-        rows = await self._read(
+        rows = await self._ask(
             "SELECT placed, slug, name, price, quantity, quantity FROM placed_order JOIN order_line USING (number)"
             " WHERE number = $1 AND session = $2 ORDER BY slug",
             number,
@@ -163,26 +171,12 @@ class Postgres:
     # Writing.
 
     async def add(self, session: str, slug: str, quantity: int, *, now: int) -> Added:
-        async with self._transaction() as connection:
-            # a row that was just inserted has never been locked or replaced: xmax is 0
-            stored = await connection.fetchrow(
-                "INSERT INTO cart_line (session, slug, quantity, touched)"
-                " SELECT $1, slug, least($3::integer, $5::integer), $4 FROM product WHERE slug = $2 AND stock > 0"
-                " ON CONFLICT (session, slug) DO UPDATE"
-                " SET quantity = least(cart_line.quantity + $3, $5), touched = $4 RETURNING xmax = 0",
-                session,
-                slug,
-                quantity,
-                now,
-                MOST,
-            )
-            if stored is not None:
-                return Added.NEW if stored[0] else Added.MORE
-            known = await connection.fetchval("SELECT EXISTS (SELECT FROM product WHERE slug = $1)", slug)
-            return Added.SOLD_OUT if known else Added.UNKNOWN
+        for (times,) in await self._ask(ADD, session, slug, quantity, now, MOST):
+            return Added.NEW if times == 1 else Added.MORE
+        return Added.UNKNOWN if await self.product(slug) is None else Added.SOLD_OUT
 
     async def remove(self, session: str, slug: str) -> None:
-        await self._read("DELETE FROM cart_line WHERE session = $1 AND slug = $2", session, slug)
+        await self._ask("DELETE FROM cart_line WHERE session = $1 AND slug = $2", session, slug)
 
     async def checkout(self, session: str, number: str, *, now: int) -> Order | Refused:
         try:
@@ -216,11 +210,11 @@ class Postgres:
             return Refused.SHORT
 
     async def forget(self, before: int) -> int:
-        return len(await self._read("DELETE FROM cart_line WHERE touched < $1 RETURNING 1", before))
+        return len(await self._ask("DELETE FROM cart_line WHERE touched < $1 RETURNING 1", before))
 
     # Connections.
 
-    async def _read(self, query: str, *values: object) -> list[Any]:
+    async def _ask(self, query: str, *values: object) -> list[Any]:
         async with self._connection() as connection:
             return list(await connection.fetch(query, *values))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,7 @@ SCHEMA: Final = (
         session TEXT NOT NULL,
         slug TEXT NOT NULL REFERENCES product (slug),
         quantity INTEGER NOT NULL CHECK (quantity BETWEEN 1 AND {MOST}),
+        times INTEGER NOT NULL,
         touched INTEGER NOT NULL,
         PRIMARY KEY (session, slug)
     ) STRICT, WITHOUT ROWID
@@ -67,6 +68,12 @@ SCHEMA: Final = (
     ) STRICT, WITHOUT ROWID
     """,
 )
+ADD: Final = """
+    INSERT INTO cart_line (session, slug, quantity, times, touched)
+    SELECT :session, slug, min(:quantity, :most), 1, :now FROM product WHERE slug = :slug AND stock > 0
+    ON CONFLICT DO UPDATE SET quantity = min(quantity + :quantity, :most), times = times + 1, touched = :now
+    RETURNING times
+"""
 PRODUCT: Final = "slug, name, tagline, description, price, stock, updated"
 
 
@@ -205,23 +212,16 @@ class Sqlite:
 
     # Writing.
 
+    # A single statement is a transaction by itself, and ends in its thread: no other process waits for our event loop.
+
     async def add(self, session: str, slug: str, quantity: int, *, now: int) -> Added:
-        async with self._write() as connection:
-            held = await _all(connection, "SELECT 1 FROM cart_line WHERE session = ? AND slug = ?", session, slug)
-            stored = await connection.execute_fetchall(
-                "INSERT INTO cart_line (session, slug, quantity, touched)"
-                " SELECT :session, slug, min(:more, :most), :now FROM product WHERE slug = :slug AND stock > 0"
-                " ON CONFLICT DO UPDATE SET quantity = min(quantity + :more, :most), touched = :now RETURNING 1",
-                {"session": session, "slug": slug, "more": quantity, "most": MOST, "now": now},
-            )
-            if stored:
-                return Added.MORE if held else Added.NEW
-            known = await _all(connection, "SELECT 1 FROM product WHERE slug = ?", slug)
-            return Added.SOLD_OUT if known else Added.UNKNOWN
+        values = {"session": session, "slug": slug, "quantity": quantity, "most": MOST, "now": now}
+        for (times,) in await self._change(ADD, values):
+            return Added.NEW if times == 1 else Added.MORE
+        return Added.UNKNOWN if await self.product(slug) is None else Added.SOLD_OUT
 
     async def remove(self, session: str, slug: str) -> None:
-        async with self._write() as connection:
-            await connection.execute("DELETE FROM cart_line WHERE session = ? AND slug = ?", (session, slug))
+        await self._change("DELETE FROM cart_line WHERE session = ? AND slug = ?", (session, slug))
 
     async def checkout(self, session: str, number: str, *, now: int) -> Order | Refused:
         async with self._write() as connection:
@@ -249,9 +249,7 @@ class Sqlite:
             return Order(number, now, lines)
 
     async def forget(self, before: int) -> int:
-        async with self._write() as connection:
-            cursor = await connection.execute("DELETE FROM cart_line WHERE touched < ?", (before,))
-            return cursor.rowcount
+        return len(await self._change("DELETE FROM cart_line WHERE touched < ? RETURNING 1", (before,)))
 
     # Connections.
 
@@ -268,6 +266,12 @@ class Sqlite:
     async def _read(self, query: str, *values: object) -> list[Any]:
         with _explained():
             return await _all(self._database.reads, query, *values)
+
+    async def _change(self, statement: str, values: Mapping[str, object] | tuple[object, ...]) -> list[Any]:
+        database = self._database
+        async with database.turn:  # not within somebody's transaction
+            with _explained():
+                return list(await database.writes.execute_fetchall(statement, values))
 
     @asynccontextmanager
     async def _write(self) -> AsyncIterator[aiosqlite.Connection]:

@@ -6,6 +6,7 @@ Two connections, each a thread of its own: one reads, a statement at a time; the
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -98,8 +99,7 @@ class Sqlite:
 
     async def open(self, seed: Sequence[Product]) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)  # the sessions in it are nobody else's; WAL and index get the same mode
+            self._make_file()
             writes = await self._connect()
             try:
                 await self._prepare(writes, seed)
@@ -111,6 +111,14 @@ class Sqlite:
             reason = str(error) or "it stayed locked by another process"
             raise ConfigError(f"DATABASE_URL sqlite:///{self._path}: {reason}") from error
         self._opened = _Open(reads, writes, self._inode(), asyncio.Lock())
+
+    def _make_file(self) -> None:
+        """So that connecting does not fail, after which aiosqlite leaves a thread behind."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)  # the sessions in it are nobody else's; WAL and index get the same mode
+        # asked and not tried: closing a descriptor of the file would end the locks of other instances in this process
+        if not self._path.is_file() or not os.access(self._path, os.R_OK | os.W_OK):
+            raise OSError("it is not a file that may be read and written")
 
     async def _connect(self) -> aiosqlite.Connection:
         # isolation_level=None: no transaction but those begun here

@@ -27,22 +27,31 @@ class Backlog:
         tls: ssl.SSLContext | None = None,
         handshake: float | None = None,
     ) -> None:
-        self._socket = listener
-        self._factory, self._tls, self._handshake = factory, tls, handshake
+        self.socket = listener
+        self.tls = tls
+        self._factory, self._handshake = factory, handshake
+        self._held = False
 
     def hold(self) -> None:
         """Call it before the listener is closed: uvloop closes a descriptor one turn of the loop later."""
-        self._socket = self._socket.dup()
+        if not self._held:
+            self._held = True
+            self.socket = self.socket.dup()
+
+    def release(self) -> None:
+        """Close what is held. Who waits is reset."""
+        if self._held:
+            self.socket.close()
 
     def rescue(self, tasks: Tasks) -> list[asyncio.Task[None]]:
         """Take what waits, and close for good. A task ends when its connection is served."""
         taken: list[asyncio.Task[None]] = []
-        with self._socket, contextlib.suppress(OSError):  # BlockingIOError: the queue is empty
-            self._socket.setblocking(False)
+        with self.socket, contextlib.suppress(OSError):  # BlockingIOError: the queue is empty
+            self.socket.setblocking(False)
             while len(taken) < MOST:
-                connection, _ = self._socket.accept()
+                connection, _ = self.socket.accept()
                 connection.setblocking(False)
-                taken.append(tasks.spawn(_serve(connection, self._factory, self._tls, self._handshake), name="rescued"))
+                taken.append(tasks.spawn(_serve(connection, self._factory, self.tls, self._handshake), name="rescued"))
         return taken
 
 

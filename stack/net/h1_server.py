@@ -141,6 +141,7 @@ class H1ServerConnection(H1Sender):
     def _parse(self, data: bytes) -> None:
         """Take requests from `data` for as long as each is answered at once."""
         ctx = self._ctx
+        limits = ctx.limits
         while data and self._writable is None:
             if data[0] in (0x0D, 0x0A):
                 data = data.lstrip(b"\r\n")  # RFC 9112 §2.2
@@ -154,18 +155,16 @@ class H1ServerConnection(H1Sender):
                 self._upgrade_h2(self, data)
                 return
             end = data.find(b"\r\n\r\n")
-            if end < 0 or end > ctx.limits.head:
+            if end < 0 or end > limits.head:
                 if not self._incomplete(data, end):
                     return
                 break
             self._partial = False
             end += 4
             try:
-                head = parse_request(
-                    self._parser, data[:end], max_target=ctx.limits.target, max_fields=ctx.limits.fields
-                )
-                if ctx.limits.body and head.framing > ctx.limits.body:
-                    raise ContentTooLarge(f"At most {ctx.limits.body} bytes of content are taken.")
+                head = parse_request(self._parser, data[:end], max_target=limits.target, max_fields=limits.fields)
+                if head.framing > limits.body and limits.body:
+                    raise ContentTooLarge(f"At most {limits.body} bytes of content are taken.")
             except HopError as error:
                 self._refuse(error)
                 return

@@ -193,7 +193,7 @@ class Pool:
             return
         if self._closed:
             connection.close()
-        elif (turn := self._next_waiter()) is not None:
+        elif self._waiting and (turn := self._next_waiter()) is not None:
             self._reused += 1
             turn.set_result(connection)
         elif connection in self._shared:

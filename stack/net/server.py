@@ -17,6 +17,8 @@ from stack.net.sweeper import Sweeper
 BACKLOG: Final = 2048
 POLL: Final = 0.02
 """Seconds between two looks at whether a draining server is empty."""
+PAUSE: Final = 0.1
+"""Seconds between two looks at whether a full server has room again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._backlogs: list[Backlog] = []
         self._sweeper = Sweeper(context.clock, context.connections)
+        self._paused = False
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Begin to accept on a bound socket: with TLS by ALPN, in the clear HTTP/1.1 or HTTP/2 by prior knowledge."""
@@ -43,7 +46,7 @@ class Server:
         sock.setblocking(False)
 
         def door() -> _Door:
-            return _Door(self.context, tls is not None)
+            return _Door(self, tls is not None)
 
         listener = await loop.create_server(
             door,
@@ -55,6 +58,32 @@ class Server:
         self._listeners.append(listener)
         self._backlogs.append(Backlog(sock, door, tls=tls, handshake=self.context.timeouts.handshake))
         self._sweeper.start()
+
+    def arrived(self) -> None:
+        """A connection was accepted: at the limit accepting pauses, and who comes waits in the kernel's queue."""
+        context = self.context
+        if len(context.connections) < context.limits.connections or self._paused or context.draining:
+            return
+        self._paused = True
+        for backlog in self._backlogs:
+            backlog.hold()
+        self._close_listeners()
+        context.clock.call_later(PAUSE, self._look_for_room)
+
+    def _look_for_room(self) -> None:
+        context = self.context
+        if context.draining or not self._paused:
+            return
+        if len(context.connections) < context.limits.connections:
+            context.tasks.spawn(self._resume(), name=f"{context.name}.resume")
+        else:
+            context.clock.call_later(PAUSE, self._look_for_room)
+
+    async def _resume(self) -> None:
+        backlogs, self._backlogs = self._backlogs, []
+        self._paused = False
+        for backlog in backlogs:
+            await self.listen(backlog.socket, backlog.tls)
 
     async def drain(self) -> None:
         """Stop accepting, let requests in flight end within the drain time, then cut off the rest."""
@@ -72,6 +101,10 @@ class Server:
     async def close(self) -> None:
         """Stop at once: listeners closed, connections aborted."""
         self._close_listeners()
+        self._paused = False
+        for backlog in self._backlogs:
+            backlog.release()
+        self._backlogs.clear()
         self._sweeper.stop()
         for connection in list(self.context.connections):
             connection.abort()
@@ -95,8 +128,9 @@ class Server:
 class _Door(asyncio.Protocol):
     """Gives an accepted connection the protocol that was agreed on."""
 
-    def __init__(self, context: Context, is_tls: bool) -> None:
-        self._context = context
+    def __init__(self, server: Server, is_tls: bool) -> None:
+        self._server = server
+        self._context = server.context
         self._is_tls = is_tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -111,12 +145,13 @@ class _Door(asyncio.Protocol):
         peer = context.peer(address, port, local=local, tls=tls)
         if tls is not None and tls.alpn == "h2":
             self._speak_h2(transport, peer, b"https", b"")
-            return
-        scheme = b"https" if tls is not None else b"http"
-        upgrade = None if tls is not None else self._upgrade
-        connection = H1ServerConnection(context, peer, scheme, upgrade)
-        transport.set_protocol(connection)
-        connection.connection_made(transport)
+        else:
+            scheme = b"https" if tls is not None else b"http"
+            upgrade = None if tls is not None else self._upgrade
+            connection = H1ServerConnection(context, peer, scheme, upgrade)
+            transport.set_protocol(connection)
+            connection.connection_made(transport)
+        self._server.arrived()
 
     def _upgrade(self, connection: H1ServerConnection, data: bytes) -> None:
         self._speak_h2(connection.transport, connection.peer, b"http", data)

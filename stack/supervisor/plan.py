@@ -154,7 +154,7 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
             *(flag for name, place in proxies.items() for flag in ("--backend", f"{name}={place}")),
             *("--check", "http:/health", "--check-host", NAME),
             *places.source(source),
-            *(flag for host in dict.fromkeys(edges(places).values()) for flag in ("--trusted", host)),
+            *believed(*edges(places).values()),
         ),
     )
     apps = {f"app-{number}": Listen("http", "127.0.0.1", ports.rest + 20 + number) for number in _hosts()}
@@ -169,7 +169,7 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
                 *("--upstream", f"{app}={behind}"),
                 *(("--static", str(static)) if static is not None else ()),
                 *places.source(f"127.0.3.{number}"),
-                *("--trusted", source),
+                *believed(source, *edges(places).values()),
             ),
             names=("localhost",),
         )
@@ -179,9 +179,17 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
             "appserver",
             (place,),
             admin(),
-            ("--app", "appserver.shop:create_app", "--workers", "1", "--trusted", places.of(f"127.0.3.{number}")),
+            (
+                *("--app", "appserver.shop:create_app", "--workers", "1"),
+                *believed(places.of(f"127.0.3.{number}"), source, *edges(places).values()),
+            ),
             env={"DATABASE_URL": database_url or f"sqlite:///{state_dir / 'shop.db'}"},
         )
+
+
+def believed(*hosts: str) -> tuple[str, ...]:
+    """Whom a hop believes: every hop before it, because the client is the nearest address that is none of them."""
+    return tuple(flag for host in dict.fromkeys(hosts) for flag in ("--trusted", host))
 
 
 def _hosts() -> range:

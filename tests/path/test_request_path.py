@@ -55,6 +55,29 @@ async def test_every_hop_is_named(stack: Stack, protocol: str, edge: str, addres
 
 
 @pytest.mark.needs("curl")
+async def test_every_hop_knows_the_client(stack: Stack) -> None:
+    """And nobody can say that he is somebody else."""
+    answer = stack.curl(
+        "/products/shoes?client",
+        "-i",
+        "--interface",
+        "127.0.0.77",
+        "-H",
+        "X-Forwarded-For: 6.6.6.6",
+        "-H",
+        "Forwarded: for=6.6.6.6",
+    )
+    [request_id] = fields(answer)["x-request-id"]
+
+    def clients() -> dict[str, str]:
+        hops = ("edge-fra", "lb-a", *(f"{kind}-{number}" for kind in ("proxy", "app") for number in (1, 2, 3)))
+        return {hop: line["client"] for hop in hops for line in stack.log(hop) if line["request_id"] == request_id}
+
+    await eventually(lambda: len(clients()) == 4)
+    assert set(clients().values()) == {"127.0.0.77"}
+
+
+@pytest.mark.needs("curl")
 async def test_the_second_request_is_a_hit_and_shows_no_old_timings(stack: Stack) -> None:
     first = fields(stack.curl("/products/lamp?hit", "-i"))
     second = fields(stack.curl("/products/lamp?hit", "-i"))

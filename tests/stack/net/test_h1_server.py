@@ -423,7 +423,7 @@ async def test_a_slow_reader_that_reads_gets_everything(close: bytes) -> None:
         received = 0
         while received < size:
             async with asyncio.timeout(10):
-                received += len(await reader.read(2_000_000))
+                received += len(await reader.readexactly(min(2_000_000, size - received)))
             await clock.advance(5)
         assert received == size
         writer.close()
@@ -438,7 +438,7 @@ async def test_an_answer_ahead_of_an_unread_upload_arrives_whole() -> None:
         received = 0
         while received < size:
             async with asyncio.timeout(10):
-                received += len(await reader.read(2_000_000))
+                received += len(await reader.readexactly(min(2_000_000, size - received)))
             await clock.advance(5)
         assert received == size
         writer.close()
@@ -456,3 +456,33 @@ async def test_a_client_that_left_is_logged_as_499() -> None:
         writer.transport.abort()
         await eventually(lambda: bool(service.exchanges))
     assert service.exchanges[0].status == 499
+
+
+async def test_a_full_server_lets_who_comes_wait() -> None:
+    async with serving(hello, limits=Limits(connections=2)) as (service, server):
+        first = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(2)]
+        await eventually(lambda: server.statistics().connections == 2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)  # the kernel's queue takes it
+        writer.write(GET)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.4):
+                await reader.readuntil(b"hello")
+        assert server.statistics().connections == 2
+        first[0][1].close()
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"hello")
+        writer.close()
+        first[1][1].close()
+        assert statuses(await talk(service.port, GET)) == [200]
+
+
+async def test_a_full_server_that_drains_serves_who_waits() -> None:
+    async with serving(hello, limits=Limits(connections=1)) as (service, server):
+        _, first = await asyncio.open_connection("127.0.0.1", service.port)
+        await eventually(lambda: server.statistics().connections == 1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(GET)
+        await server.drain()
+        assert (await reader.read()).endswith(b"hello")
+        first.close()
+        writer.close()

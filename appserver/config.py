@@ -6,12 +6,21 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from stack.config.base import HttpOptions, Seconds
+from stack.config.base import TCHAR, HttpOptions, Seconds
 
 
 class Config(HttpOptions, frozen=True, kw_only=True):
     """Serves one application, ASGI 3 or aiohttp, with a master and its workers."""
 
+    name: Annotated[
+        str,
+        Meta(
+            # a worker is called app-1/0 by its master; nothing here goes into Via
+            pattern=rf"\A{TCHAR}*(?:/[0-9]+)*\Z",
+            description="Name of this process in logs and metrics.",
+            extra={"wanted": "a name of ASCII letters, digits and -._ without blanks, as app-1"},
+        ),
+    ] = ""
     app: Annotated[
         str, Meta(description="Application, as package.module:attribute: ASGI, aiohttp, or a factory of one.")
     ] = ""

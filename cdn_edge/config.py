@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from stack.config.base import MIB, Bytes, HttpOptions, Options, PoolLimits, UpstreamTimeouts, unit
+from stack.config.base import MIB, Bytes, HttpOptions, Name, Options, PoolLimits, UpstreamTimeouts, unit
 from stack.errors import ConfigError
 
 KIND: Final = "edge"
@@ -61,7 +61,7 @@ class Cache(Options, frozen=True, kw_only=True):
 class Config(HttpOptions, frozen=True, kw_only=True):
     """A CDN edge."""
 
-    name: Annotated[str, Meta(description="Name of this process in Via, Cache-Status, logs and metrics.")] = KIND
+    name: Annotated[Name, Meta(description="Name of this process in Via, Cache-Status, logs and metrics.")] = KIND
     origin: Annotated[
         str, Meta(description="What the edge stands before, as http://HOST:PORT, https or h2c (HTTP/2 in the clear).")
     ] = ""

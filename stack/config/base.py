@@ -23,6 +23,17 @@ Seconds = Annotated[float, Meta(gt=0, extra={"unit": "s"})]
 Bytes = Annotated[int, Meta(ge=0, extra={"unit": "bytes"})]
 Count = Annotated[int, Meta(ge=0)]
 
+TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+"""A character of a token (RFC 9110 §5.6.2)."""
+Name = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A{TCHAR}*\Z",
+        extra={"wanted": "a name of ASCII letters, digits and -._ without blanks, as edge-fra"},
+    ),
+]
+"""A pseudonym in Via (RFC 9110 §7.6.3): what is no token would not be found again in it, and a loop would not end."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all option records: frozen, by keyword, and deaf to unknown keys."""
@@ -100,7 +111,7 @@ class PoolLimits(Options, frozen=True, kw_only=True):
 class HopOptions(Options, frozen=True, kw_only=True):
     """What every hop is configured with."""
 
-    name: Annotated[str, Meta(description="Name of this process in Via, logs and metrics.")] = ""
+    name: Annotated[Name, Meta(description="Name of this process in Via, logs and metrics.")] = ""
     listen: Annotated[
         tuple[str, ...],
         Meta(
@@ -132,7 +143,8 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="Addresses or networks of peers whose Forwarded, X-Forwarded-*, X-Request-ID and traceparent "
-            "are believed. Repeats."
+            "are believed. They must overwrite or extend Forwarded themselves: it is preferred over X-Forwarded-For, "
+            "and a client's own would pass for theirs. Repeats."
         ),
     ] = ()
     limits: Limits = Limits()

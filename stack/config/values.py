@@ -117,6 +117,9 @@ def wanted(annotation: Any) -> str:
     """What a value of this type looks like: `wanted a number of seconds above 0, as 500ms, 2s or 1m`."""
     annotation = _plain(annotation)
     bare, metas = split(annotation)
+    for meta in metas:
+        if meta.extra and "wanted" in meta.extra:
+            return f"wanted {meta.extra['wanted']}"
     if typing.get_origin(bare) is typing.Literal:
         return "wanted one of " + ", ".join(map(str, typing.get_args(bare)))
     if isinstance(bare, type) and issubclass(bare, enum.Enum):

@@ -78,3 +78,10 @@ def test_the_app_keeps_connections_longer_than_the_hop_before_does() -> None:
     from stack.config.base import UpstreamTimeouts
 
     assert Config().timeouts.idle > 2 * UpstreamTimeouts().idle
+
+
+def test_a_workers_name_is_taken_and_no_other_slash() -> None:
+    assert parse("appserver", Config, ["--name=app-1/0"], {}).name == "app-1/0"
+    for name in ("a/b", "a b", "ä"):
+        with pytest.raises(ConfigError, match="--name"):
+            parse("appserver", Config, [f"--name={name}"], {})

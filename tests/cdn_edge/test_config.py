@@ -67,3 +67,8 @@ def test_wrong_origins(text: str, says: str) -> None:
 def test_a_wrong_source() -> None:
     with pytest.raises(ConfigError, match="--source lo: wanted an IP address"):
         upstream(config("--origin", "http://a", "--source", "lo"))
+
+
+def test_a_name_that_is_no_token_would_let_requests_loop() -> None:
+    with pytest.raises(ConfigError, match="--name 'edge fra': wanted a name"):
+        config("--origin", "http://a", "--name", "edge fra")

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Meta
 
 from stack.config import flags
-from stack.config.base import Bytes, Count, HttpOptions, Options, Seconds
+from stack.config.base import Bytes, Count, HopOptions, HttpOptions, Options, Seconds
 from stack.errors import ConfigError
 
 
@@ -195,3 +195,31 @@ def test_effective_configuration_hides_secrets() -> None:
         "urls": ["redis://:***@cache/0", "http://a:80/b@c"],
         "inner": {"head": 10.0, "body_size": 65536},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ä", "edge fra", "a,b", "a/0", "a(b)", "a:1", "a\n", "a;b", '"a"'],
+    ids=lambda name: f"rfc9110-5.6.2-{name!r}",
+)
+def test_a_name_that_could_not_be_found_again_in_via_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        flags.parse("hop", HopOptions, ["--name", name], {})
+    assert (
+        str(raised.value)
+        == f"--name {name!r}: wanted a name of ASCII letters, digits and -._ without blanks, as edge-fra"
+    )
+    with pytest.raises(ConfigError, match="HOPSTACK_NAME"):
+        flags.parse("hop", HopOptions, [], {"HOPSTACK_NAME": name})
+
+
+@pytest.mark.parametrize("name", ["", "edge-fra", "Edge_1.example", "1", "a'b*"])
+def test_a_name_is_a_token(name: str) -> None:
+    assert flags.parse("hop", HopOptions, ["--name", name], {}).name == name
+
+
+def test_help_says_that_forwarded_is_preferred(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        flags.parse("hop", HttpOptions, ["--help"], {})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "overwrite or extend Forwarded themselves: it is preferred over X-Forwarded-For" in said

@@ -12,8 +12,9 @@ from dns_server.rules.names import ancestors, to_text
 from dns_server.rules.rrset import RRset
 from dns_server.rules.walk import Missing, Referral
 
-ALL_TYPES: Final = 0
-"""Stands for the type where a name does not exist at all: NXDOMAIN holds for every type (RFC 2308 §5)."""
+ALL_TYPES: Final = -1
+"""Stands for the type where a name does not exist at all: NXDOMAIN holds for every type (RFC 2308 §5). Types on the
+wire are 0 to 65535, and all of them may be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class Cache:
             if entry.expires > now:
                 yield {
                     "name": to_text(key),
-                    "type": types.type_name(type) if type else "*",
+                    "type": "*" if type == ALL_TYPES else types.type_name(type),
                     "rcode": types.rcode_name(entry.rcode),
                     "ttl": int(entry.expires - now),
                     "records": len(entry.data.rdatas) if entry.data else 0,

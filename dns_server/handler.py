@@ -9,7 +9,7 @@ from dns_server.query_log import QueryLog
 from dns_server.responses import Responses
 from dns_server.rules import authority, types
 from dns_server.rules.query import Query, parse
-from dns_server.rules.response import PAYLOAD, limit, refusal, write
+from dns_server.rules.response import limit, write
 from dns_server.rules.rrset import Answer
 from dns_server.rules.zone import Zones
 from stack.telemetry.exchange import Exchange
@@ -51,17 +51,6 @@ class Authority:
 
     def epoch(self) -> object:
         return self.zones
-
-
-def respond(zones: Zones, message: bytes, *, stream: bool, payload: int = PAYLOAD) -> bytes | None:
-    """What an authoritative server with these zones answers to `message`: all of it but the counting."""
-    query = parse(message)
-    if query is None:
-        return None
-    if query.rcode:
-        return refusal(query, query.rcode, payload=payload)
-    answer = Authority(zones).answer(query)
-    return write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
 
 
 class Handler:

@@ -24,11 +24,6 @@ def limit(query: Query, *, stream: bool, payload: int = PAYLOAD) -> int:
     return TCP_SIZE if stream else min(query.payload, payload)
 
 
-def refusal(query: Query, rcode: int, *, recursion: bool = False, payload: int = PAYLOAD) -> bytes:
-    """A response without records: only header, the question if it could be read, and OPT if the query had one."""
-    return write(query, Answer("", rcode), size=TCP_SIZE, recursion=recursion, payload=payload)
-
-
 def write(query: Query, answer: Answer, *, size: int, recursion: bool = False, payload: int = PAYLOAD) -> bytes:
     """The response to `query`, at most `size` octets.
 

@@ -6,11 +6,11 @@ from functools import cache
 
 import pytest
 
-from dns_server.handler import respond
 from dns_server.rules.names import from_text
 from dns_server.rules.zone import Zones
 from dns_server.zonefile import load_text
 from tests.support import dns_cases
+from tests.support.dns_network import respond
 
 
 @cache

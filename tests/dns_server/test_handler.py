@@ -8,14 +8,14 @@ from pathlib import Path
 import dns.message
 import pytest
 
-from dns_server.handler import Authority, Handler, respond
+from dns_server.handler import Authority, Handler
 from dns_server.query_log import QueryLog
 from dns_server.responses import Responses
 from dns_server.rules.query import Query
 from dns_server.rules.rrset import Answer
 from stack.clock import VirtualClock
 from stack.telemetry.metrics import Metrics
-from tests.support.dns_network import edns, question, zones
+from tests.support.dns_network import edns, question, respond, zones
 
 TEXT = "$TTL 60\n@ IN SOA ns h 1 1 1 1 30\n@ IN NS ns\nns IN A 192.0.2.1\nwww IN A 192.0.2.2\n"
 ZONES = zones({"z.test": TEXT})

@@ -8,6 +8,7 @@ import pytest
 
 from dns_server.config import CacheOptions, WalkOptions
 from dns_server.rules.query import parse
+from dns_server.rules.types import type_name
 from tests.support.dns_network import Network, lines, question
 
 ROOT = """
@@ -141,6 +142,20 @@ async def test_nxdomain_holds_for_every_type(net: Network) -> None:
     net.asked.clear()
     assert (await net.resolve(resolver, "nope.shop.test", "TXT")).word == "nxdomain"
     assert net.asked == []
+
+
+@pytest.mark.parametrize("type", [0, 1, 249, 250, 253, 254, 256, 65535])
+async def test_what_is_missing_or_failed_for_one_type_holds_for_that_type_alone(net: Network, type: int) -> None:
+    """QTYPE 0 and meta types are legal questions: none of them may take a name off the resolver."""
+    resolver = net.resolver()
+    assert (await net.resolve(resolver, "shop.test", f"TYPE{type}")).word == "nodata"
+    assert (await net.resolve(resolver, "shop.test", "NS")).word == "answered"
+    assert [row["type"] for row in resolver.cache.rows(10)] == ["NS", type_name(type)]
+    resolver.cache.flush()
+    net.silent |= {"10.0.0.3", "10.0.0.33"}
+    assert (await net.resolve(resolver, "www.shop.test", f"TYPE{type}")).word == "servfail"
+    net.silent.clear()
+    assert (await net.resolve(resolver, "www.shop.test", "CNAME")).word == "nodata"
 
 
 async def test_aliases_are_followed_into_other_zones(net: Network) -> None:

@@ -7,12 +7,13 @@ from random import Random
 
 from dns_server.cache import Cache
 from dns_server.config import CacheOptions, WalkOptions
-from dns_server.handler import respond
+from dns_server.handler import Authority
 from dns_server.resolver import Resolver
 from dns_server.rules.names import from_text, to_text
 from dns_server.rules.query import parse
 from dns_server.rules.reply import Reply
 from dns_server.rules.reply import parse as parse_reply
+from dns_server.rules.response import PAYLOAD, limit, write
 from dns_server.rules.rrset import Answer
 from dns_server.rules.types import NUMBERS, type_name
 from dns_server.rules.zone import Zones
@@ -41,6 +42,15 @@ def edns(payload: int = 1232, *, version: int = 0, flags: int = 0, options: byte
 
 def zones(texts: Mapping[str, str]) -> Zones:
     return Zones(load_text(from_text(name), text, name)[0] for name, text in texts.items())
+
+
+def respond(served: Zones, message: bytes, *, stream: bool, payload: int = PAYLOAD) -> bytes | None:
+    """What an authoritative server with these zones answers to `message`: all of it but keeping and counting."""
+    query = parse(message)
+    if query is None:
+        return None
+    answer = Answer("refused", query.rcode) if query.rcode else Authority(served).answer(query)
+    return write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
 
 
 class Network:

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dns_server.handler import respond
 from dns_server.rules.reply import parse as parse_reply
 from tests.support import dns_cases
-from tests.support.dns_network import edns, question, zones
+from tests.support.dns_network import edns, question, respond, zones
 
 AUTH = zones(dns_cases.load()["zonesets"]["auth"])
 TLD = zones(dns_cases.load()["zonesets"]["tld"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from cdn_edge.store import Store
 from stack.clock import Clock
-from stack.errors import ConfigError
+from stack.config.upstream import check_host, check_source
 from stack.hop.hop import AdminHandler
 from stack.hop.http_hop import HttpHop
 from stack.net import Net
@@ -99,15 +98,11 @@ class EdgeHop(HttpHop):
 def upstream(config: Config) -> Upstream:
     """The origin as the pool knows it."""
     origin = parse_origin(config.origin)
-    if config.source:
-        try:
-            ipaddress.ip_address(config.source)
-        except ValueError:
-            raise ConfigError(
-                f"--source {config.source}: wanted an IP address of this machine, such as 127.0.0.1"
-            ) from None
+    check_source(config.source)
+    if config.origin_server_name:
+        check_host(config.origin_server_name, f"--origin-server-name {config.origin_server_name!r}")
     return Upstream(
-        str(origin),
+        origin.address,
         origin.host,
         origin.port,
         tls=client_context(config.origin_ca or None) if origin.scheme == "https" else None,

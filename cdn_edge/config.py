@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from stack.config.base import MIB, Bytes, HttpOptions, Name, Options, PoolLimits, UpstreamTimeouts, unit
+from stack.config.upstream import UpstreamSpec, parse_upstream
 from stack.errors import ConfigError
 
 KIND: Final = "edge"
-_PORTS: Final = {"http": 80, "https": 443, "h2c": 80}
-_WRITTEN: Final = "give it as --origin http://HOST:PORT, https or h2c, such as http://127.0.0.1:8000"
+_EXAMPLE: Final = "http://127.0.0.1:8000"
 
 
 class Cache(Options, frozen=True, kw_only=True):
@@ -77,28 +75,8 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     cache: Cache = Cache()
 
 
-@dataclass(frozen=True, slots=True)
-class OriginAddress:
-    scheme: Literal["http", "https", "h2c"]
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
-
-
-def parse_origin(text: str) -> OriginAddress:
+def parse_origin(text: str) -> UpstreamSpec:
     """ConfigError for what is no scheme, host and port."""
     if not text:
-        raise ConfigError(f"an edge needs an origin; {_WRITTEN}")
-    try:
-        parts = urlsplit(text.strip())
-        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"--origin {text}: {error}; {_WRITTEN}") from None
-    if scheme not in _PORTS or not host:
-        raise ConfigError(f"--origin {text}: {_WRITTEN}")
-    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        raise ConfigError(f"--origin {text}: only scheme, host and port; paths pass through as they are")
-    return OriginAddress(scheme, host, _PORTS[scheme] if port is None else port)  # type: ignore[arg-type]
+        raise ConfigError(f"an edge needs an origin; give it as --origin http://HOST:PORT, such as {_EXAMPLE}")
+    return parse_upstream(text, option="--origin", named=False, example=_EXAMPLE)

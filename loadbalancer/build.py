@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from functools import partial
@@ -18,7 +17,7 @@ from loadbalancer.probes import Probe, http_probe, tcp_probe
 from loadbalancer.rules.health import CheckPolicy, Health
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.errors import ConfigError
+from stack.config.upstream import check_authority, check_source
 from stack.hop.admin import as_json
 from stack.hop.hop import AdminHandler, Readiness
 from stack.hop.http_hop import HttpHop
@@ -47,8 +46,9 @@ class LoadBalancerHop(HttpHop):
         name = config.name or "loadbalancer"
         specs = parse_backends(config.backend, config.weight)
         check = parse_check(config.check)
-        if config.source:
-            _check_source(config.source)
+        check_source(config.source)
+        if config.check_host:
+            check_authority(config.check_host, "--check-host")
         tls = _client_tls(config, state_dir) if any(spec.scheme == "https" for spec in specs) else None
         upstreams = {spec.name: _upstream(spec, config, tls) for spec in specs}
         self._pools: dict[str, Pool] = {
@@ -197,10 +197,3 @@ def _client_tls(config: Config, state_dir: Path) -> ssl.SSLContext:
             # backends that start later will be issued certificates by it: the order does not matter
             authority = ca.ensure(state_dir)
     return client_context(authority, alpn=_ALPN[config.backend_protocol])
-
-
-def _check_source(source: str) -> None:
-    try:
-        ipaddress.ip_address(source)
-    except ValueError:
-        raise ConfigError(f"--source {source}: wanted an IP address of this machine, such as 127.0.0.1") from None

@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from stack.config.base import Count, HttpOptions, PoolLimits, Seconds, UpstreamTimeouts
+from stack.config.upstream import UpstreamSpec, parse_upstream
 from stack.errors import ConfigError
 
 MAX_WEIGHT: Final = 100
-_PORTS: Final = {"http": 80, "https": 443, "h2c": 80}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-_WRITTEN: Final = "wanted [NAME=]http://HOST:PORT, https or h2c, such as proxy-1=https://127.0.0.1:9441"
+_EXAMPLE: Final = "proxy-1=https://127.0.0.1:9441"
 
 
 class Config(HttpOptions, frozen=True, kw_only=True):
@@ -122,21 +120,8 @@ class Config(HttpOptions, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class BackendSpec:
-    name: str
-    scheme: Literal["http", "https", "h2c"]
-    host: str
-    port: int
+class BackendSpec(UpstreamSpec):
     weight: int = 1
-
-    @property
-    def authority(self) -> str:
-        """`host:port`, with brackets around IPv6 (RFC 3986 §3.2.2)."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def address(self) -> str:
-        return f"{self.scheme}://{self.authority}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +139,7 @@ def parse_backends(specs: Iterable[str], weights: Sequence[str] = ()) -> tuple[B
             raise ConfigError(f"--backend {text}: there is another backend {spec.name}; give each a name of its own")
         found[spec.name] = spec
     if not found:
-        raise ConfigError(f"a load balancer needs a --backend; {_WRITTEN}")
+        raise ConfigError(f"a load balancer needs a --backend [NAME=]http://HOST:PORT, such as {_EXAMPLE}")
     for text in weights:
         name, mark, number = text.rpartition("=")
         if not mark or not (number.isascii() and number.isdigit()) or int(number[:4]) > MAX_WEIGHT:
@@ -169,24 +154,8 @@ def parse_backends(specs: Iterable[str], weights: Sequence[str] = ()) -> tuple[B
 
 
 def _backend(text: str) -> BackendSpec:
-    name, mark, url = text.partition("=")
-    if not mark or "://" in name:
-        name, url = "", text
-    try:
-        parts = urlsplit(url.strip())
-        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"--backend {text}: {error}; {_WRITTEN}") from None
-    if scheme not in _PORTS or not host:
-        raise ConfigError(f"--backend {text}: {_WRITTEN}")
-    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        raise ConfigError(f"--backend {text}: only scheme, host and port; paths pass through as they are")
-    spec = BackendSpec(name, scheme, host, port if port is not None else _PORTS[scheme])  # type: ignore[arg-type]
-    if not name:
-        name = spec.authority
-    elif not _NAME.fullmatch(name):
-        raise ConfigError(f"--backend {text}: a name is letters, digits, dot, dash, underscore; {name!r} is not")
-    return BackendSpec(name, spec.scheme, spec.host, spec.port)
+    given = parse_upstream(text, option="--backend", example=_EXAMPLE)
+    return BackendSpec(given.name or given.authority, given.scheme, given.host, given.port)
 
 
 def parse_check(text: str) -> CheckSpec:

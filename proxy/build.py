@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +18,7 @@ from proxy.rules.compression import Policy, Types
 from proxy.static import StaticFiles
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
+from stack.config.upstream import check_source, parse_upstream
 from stack.errors import ConfigError
 from stack.hop.hop import Readiness
 from stack.hop.http_hop import HttpHop
@@ -28,6 +28,7 @@ from stack.net.tls import client_context
 from stack.telemetry.metrics import Metrics
 
 KIND = "proxy"
+_EXAMPLE = "http://127.0.0.1:9001"
 
 
 def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> ProxyHop:
@@ -105,33 +106,19 @@ class ProxyHop(HttpHop):
 
 def app(config: Config) -> tuple[Upstream, bytes]:
     """The app's place, and its authority."""
-    text = config.upstream
-    name, mark, url = text.partition("=")
-    if not mark or "://" in name:
-        name, url = "", text
-    remedy = "give the app as --upstream http://HOST:PORT or NAME=http://HOST:PORT"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"upstream {text!r}: {error}; {remedy}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"upstream {text!r} is no http or https address; {remedy}")
-    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        raise ConfigError(f"upstream {text!r}: a path, query or user has no place there; {remedy}")
-    tls = client_context(config.upstream_ca or None) if parts.scheme == "https" else None
-    port = port or (443 if tls is not None else 80)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Upstream(name or address, host, port, tls=tls, source=config.source or None), address.encode(
-        "ascii", "replace"
-    )
+    given = parse_upstream(config.upstream, option="--upstream", schemes=("http", "https"), example=_EXAMPLE)
+    check_source(config.source)
+    tls = client_context(config.upstream_ca or None) if given.scheme == "https" else None
+    name = given.name or given.authority
+    upstream = Upstream(name, given.host, given.port, tls=tls, source=config.source or None)
+    return upstream, given.authority.encode("ascii")
 
 
 def listed(options: Compression) -> Types:
     try:
         return Types(options.types)
     except ValueError as error:
-        raise ConfigError(f"compression.types: {error} is no media type; write text/html, text/* or *+json") from None
+        raise ConfigError(f"--compression-types {error} is no media type; write text/html, text/* or *+json") from None
 
 
 def _compressor(options: Compression, types: Types) -> Compressor:
@@ -154,7 +141,7 @@ def _coder(coding: str, options: Compression) -> Coder:
         from proxy.codecs.gzip import Gzip
 
         return Gzip(options.gzip_level)
-    raise ConfigError(f"compression.codings: {coding!r} is not offered; choose among zstd, br and gzip")
+    raise ConfigError(f"--compression-codings {coding!r}: it is not offered; choose among zstd, br and gzip")
 
 
 def _static(config: Config, name: str, types: Types, clock: Clock, random: Random) -> StaticFiles | None:
@@ -162,9 +149,9 @@ def _static(config: Config, name: str, types: Types, clock: Clock, random: Rando
         return None
     prefix = config.static_prefix
     if not (prefix.startswith("/") and prefix.endswith("/")) or not prefix.isascii() or "//" in prefix:
-        raise ConfigError(f"static_prefix {prefix!r}: it begins and ends with a slash, as /static/")
+        raise ConfigError(f"--static-prefix {prefix!r}: it begins and ends with a slash, as /static/")
     if not Path(config.static).is_dir():
-        raise ConfigError(f"static {config.static!r} is no directory; give the one that holds the built files")
+        raise ConfigError(f"--static {config.static!r}: it is no directory; give the one that holds the built files")
     return StaticFiles(
         str(Path(config.static).absolute()),
         prefix=prefix.encode("ascii"),
@@ -178,7 +165,7 @@ def _static(config: Config, name: str, types: Types, clock: Clock, random: Rando
 
 def _prober(config: Config, name: str, upstream: Upstream, authority: bytes, clock: Clock, net: Net) -> Prober:
     if not config.health.startswith("/") or not config.health.isascii() or not config.health.isprintable():
-        raise ConfigError(f"health {config.health!r}: it is a path of the app, as /health")
+        raise ConfigError(f"--health {config.health!r}: it is a path of the app, as /health")
     timeout = config.health_timeout
     return Prober(
         net.pool(  # its own: a pool that is full of slow requests says nothing of the app's health

@@ -27,7 +27,7 @@ class Trust:
                 self._networks.append(ip_network(network))
             except ValueError as error:
                 remedy = "give an address or a network such as 10.0.0.0/8 or ::1"
-                raise ConfigError(f"trusted: {error}; {remedy}") from None
+                raise ConfigError(f"--trusted {network}: {error}; {remedy}") from None
         self._known: dict[str, bool] = {}
         self._clients: dict[tuple[str, bytes, bytes], str] = {}
 

@@ -49,7 +49,10 @@ def test_origins(text: str, port: int) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "needs an origin"),
+        ("", "needs an origin; give it as --origin http://HOST:PORT"),
+        ("http://a:0", "--origin 'http://a:0': nobody can be reached at port 0"),
+        ("http://hä", "--origin 'http://hä': 'hä' is not ASCII"),
+        ("x=http://a", "--origin 'x=http://a': wanted http://HOST:PORT, https or h2c"),
         ("127.0.0.1:8000", "http://HOST:PORT"),
         ("ftp://a", "http://HOST:PORT"),
         ("http://", "http://HOST:PORT"),
@@ -65,10 +68,22 @@ def test_wrong_origins(text: str, says: str) -> None:
 
 
 def test_a_wrong_source() -> None:
-    with pytest.raises(ConfigError, match="--source lo: wanted an IP address"):
+    with pytest.raises(ConfigError, match="--source 'lo': wanted an IP address"):
         upstream(config("--origin", "http://a", "--source", "lo"))
 
 
 def test_a_name_that_is_no_token_would_let_requests_loop() -> None:
     with pytest.raises(ConfigError, match="--name 'edge fra': wanted a name"):
         config("--origin", "http://a", "--name", "edge fra")
+
+
+def test_a_source_of_another_machine() -> None:
+    with pytest.raises(
+        ConfigError, match=r"--source '192.0.2.1': Cannot assign requested address; wanted an IP address"
+    ):
+        upstream(config("--origin", "http://a", "--source", "192.0.2.1"))
+
+
+def test_a_server_name_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="--origin-server-name 'a b'"):
+        upstream(config("--origin", "https://a", "--origin-server-name", "a b"))

@@ -111,7 +111,13 @@ async def test_plain_backends_need_no_authority(tmp_path: Path) -> None:
     [
         ({"backend": ()}, "--backend"),
         ({"check": "ping"}, "--check"),
-        ({"source": "eth0"}, "--source"),
+        ({"source": "eth0"}, "--source 'eth0': wanted an IP address"),
+        ({"source": "192.0.2.1"}, "--source '192.0.2.1': Cannot assign requested address; wanted an IP address"),
+        ({"check_host": "hä"}, "--check-host 'hä': 'hä' is not ASCII"),
+        ({"check_host": "http://a"}, "--check-host 'http://a': wanted HOST or HOST:PORT"),
+        ({"check_host": "a:0"}, "--check-host"),
+        ({"check_host": "a b"}, "--check-host"),
+        ({"check_host": "u@a"}, "--check-host"),
         ({"weight": ("c=1",)}, "--weight"),
     ],
 )

@@ -16,7 +16,9 @@ MAX_WAITING: Final = 2000
 """Datagrams that wait for their answers at one time; further ones that would have to wait are dropped, as a full
 socket buffer would."""
 MAX_PIPELINED: Final = 100
-"""Queries of one connection that wait for their answers; then no more is read from it."""
+"""Queries of one connection that wait for their answers; then no more is taken and read from it."""
+MAX_UNSENT: Final = 65536
+"""Octets of responses that are made before they are written, and the client is found to read them or not."""
 
 
 class Answerer(Protocol):
@@ -147,11 +149,12 @@ class _Stream(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_client",
-        "_closing",
+        "_ending",
         "_listener",
-        "_paused",
         "_protocol",
+        "_reading",
         "_transport",
+        "_writable",
         "deadline",
         "waiting",
     )
@@ -159,10 +162,11 @@ class _Stream(asyncio.Protocol):
     def __init__(self, listener: DnsListener, protocol: str) -> None:
         self._listener = listener
         self._protocol = protocol
-        self._buffer = b""
+        self._buffer = bytearray()
         self._client = ""
-        self._closing = False
-        self._paused = False
+        self._ending = False
+        self._reading = True
+        self._writable = True
         self.waiting = 0
         self.deadline = float("inf")
 
@@ -180,63 +184,83 @@ class _Stream(asyncio.Protocol):
         self.deadline = self._listener.clock.now() + self._listener.idle
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer + data if self._buffer else data
-        at, end = 0, len(buffer)
-        out: list[bytes] = []
-        while end - at >= 2:
-            size = buffer[at] << 8 | buffer[at + 1]
-            if end - at - 2 < size:
+        self._buffer += data
+        self._take()
+
+    def _take(self) -> None:
+        """Answer what the buffer holds, as far as the client may have queries waiting and reads its answers."""
+        buffer, out, unsent, at = self._buffer, list[bytes](), 0, 0
+        while self._writable and self.waiting < MAX_PIPELINED and len(buffer) - at >= 2:
+            end = at + 2 + (buffer[at] << 8 | buffer[at + 1])
+            if len(buffer) < end:
                 break
-            message = buffer[at + 2 : at + 2 + size]
-            at += 2 + size
+            message = bytes(buffer[at + 2 : end])
+            at = end
             self._touch()  # only a whole query counts: bytes that trickle in keep nothing open
             response = self._listener.answerer.answer(message, self._client, self._protocol)
             if isinstance(response, bytes):
                 out.append(len(response).to_bytes(2, "big") + response)
+                unsent += len(response)
+                if unsent >= MAX_UNSENT:
+                    self._transport.write(b"".join(out))
+                    out, unsent = [], 0
             elif response is None:
                 # nothing sensible comes over this connection (RFC 7766 §6.2.4 lets a server close it)
-                self._closing = True
-                break
+                self._ending = True
+                at = len(buffer)
             else:
                 self.waiting += 1
                 self._listener.tasks.spawn(self._later(response), name="dns-tcp")
-        self._buffer = buffer[at:]
+        del buffer[:at]
         if out:
             self._transport.write(b"".join(out))
-        if self._closing:
-            self._close_if_done()
-        elif self.waiting >= MAX_PIPELINED:
-            self._transport.pause_reading()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Close when nothing is left to do; else read while there is room."""
+        if self._transport.is_closing():
+            return
+        if self._ending:
+            # while writing is held up, the buffer may hold further queries
+            if not self.waiting and self._writable:
+                self._transport.close()
+            return
+        reading = self._writable and self.waiting < MAX_PIPELINED
+        if reading is not self._reading:
+            self._reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     async def _later(self, response: Awaitable[bytes | None]) -> None:
         try:
             message = await response
         finally:
             self.waiting -= 1
-        if message is not None and not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if message is not None:
             self._transport.write(len(message).to_bytes(2, "big") + message)
-        if self._closing:
-            self._close_if_done()
-        else:
-            self._touch()
-            if not self._paused and not self._transport.is_closing() and self.waiting < MAX_PIPELINED:
-                self._transport.resume_reading()
+        self._touch()
+        self._take()
 
     def pause_writing(self) -> None:
-        self._paused = True  # the client does not read its answers: ask it for no more queries
-        self._transport.pause_reading()
+        self._writable = False  # the client does not read its answers: it is asked for no more queries
+        self._go_on()
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._transport.resume_reading()
+        self._writable = True
+        self._take()
 
     def eof_received(self) -> bool:
         """Half-closed: what was asked is still answered."""
-        self._closing = True
-        self._close_if_done()
-        return self._protocol == "tcp" and self.waiting > 0
+        self._ending = True
+        self._go_on()
+        return self._protocol == "tcp" and not self._transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._buffer.clear()
         self._listener.streams.discard(self)
 
     def expire(self) -> None:
@@ -246,12 +270,8 @@ class _Stream(asyncio.Protocol):
             self.abort()
 
     def close_when_done(self) -> None:
-        self._closing = True
-        self._close_if_done()
-
-    def _close_if_done(self) -> None:
-        if not self.waiting:
-            self._transport.close()
+        self._ending = True
+        self._go_on()
 
     def abort(self) -> None:
         self._listener.streams.discard(self)

@@ -12,7 +12,7 @@ import pytest
 
 from stack.clock import SystemClock, VirtualClock, eventually
 from stack.net.dns_client import ask_tcp, ask_udp
-from stack.net.dns_listener import DnsListener
+from stack.net.dns_listener import MAX_PIPELINED, MAX_WAITING, DnsListener
 from stack.net.tasks import Tasks
 
 
@@ -124,6 +124,102 @@ async def test_what_was_asked_before_half_closing_is_answered(served: Served) ->
     assert await receive(reader) == b"later!"
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_one_connection_has_only_so_many_queries_waiting(served: Served) -> None:
+    """RFC 7766 §6.2.1.1 lets a client pipeline; what is too much stays where it is, and comes to its turn."""
+    messages = [b"later%d" % number for number in range(3 * MAX_PIPELINED)]
+    reader, writer = await served.connect()
+    writer.write(framed(*messages))
+    writer.write_eof()
+    await eventually(lambda: len(served.echo.seen) >= MAX_PIPELINED)
+    other_reader, other_writer = await served.connect()
+    other_writer.write(framed(b"now"))
+    assert await receive(other_reader) == b"now!"
+    assert len(served.echo.seen) == MAX_PIPELINED + 1
+    served.echo.release.set()
+    answers = {await receive(reader) for _ in messages}
+    assert answers == {message + b"!" for message in messages}
+    assert await reader.read() == b""
+    writer.close()
+    other_writer.close()
+
+
+async def test_a_connection_with_too_many_queries_is_not_read(served: Served) -> None:
+    message = b"later" + bytes(60_000)
+    count = 4 * MAX_PIPELINED
+    reader, writer = await served.connect()
+    for _ in range(count):
+        writer.write(framed(message))
+    await eventually(lambda: len(served.echo.seen) == MAX_PIPELINED)
+    await asyncio.sleep(0.2)  # time in which more would be read
+    [stream] = served.listener.streams
+    assert len(stream._buffer) < 1_000_000
+    assert len(served.echo.seen) == MAX_PIPELINED
+    assert writer.transport.get_write_buffer_size() > 0
+    served.echo.release.set()
+    for _ in range(count):
+        assert len(await receive(reader)) == len(message) + 1
+    writer.close()
+
+
+async def test_a_client_that_does_not_read_its_answers_is_answered_no_more(served: Served) -> None:
+    message = bytes(60_000)
+    count = 800
+    reader, writer = await served.connect()
+    for _ in range(count):
+        writer.write(framed(message))
+    await eventually(lambda: bool(served.listener.streams))
+    [stream] = served.listener.streams
+    await eventually(lambda: not stream._writable)
+    seen = len(served.echo.seen)
+    assert seen < count
+    assert stream._transport.get_write_buffer_size() < 1_000_000
+    for _ in range(count):
+        assert len(await receive(reader)) == len(message) + 1
+    writer.close()
+
+
+async def test_many_small_queries_for_long_answers_in_one_write_are_not_all_answered_at_once(served: Served) -> None:
+    answered = 0
+
+    def answer(message: bytes, client: str, protocol: str) -> bytes:
+        nonlocal answered
+        answered += 1
+        return bytes(60_000)
+
+    served.echo.answer = answer  # type: ignore[method-assign]
+    reader, writer = await served.connect()
+    writer.write(framed(*[b"q"] * 2000))
+    writer.write_eof()
+    await eventually(lambda: answered > 0)
+    [stream] = served.listener.streams
+    await eventually(lambda: not stream._writable)
+    assert stream._transport.get_write_buffer_size() < 1_000_000
+    assert answered < 2000
+    for _ in range(2000):
+        assert len(await receive(reader)) == 60_000
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_only_so_many_datagrams_wait(served: Served) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        client.connect(("127.0.0.1", served.port))
+        for number in range(MAX_WAITING + 10):
+            client.send(b"later")
+            if number % 50 == 0:
+                await eventually(lambda sent=number + 1: len(served.echo.seen) == sent)  # type: ignore[misc]
+        await eventually(lambda: len(served.echo.seen) == MAX_WAITING + 10)
+        statistics = served.listener.statistics()
+        assert (statistics["waiting"], statistics["dropped"]) == (MAX_WAITING, 10)
+        client.send(b"now")  # what need not wait is answered still
+        async with asyncio.timeout(10):
+            assert await loop.sock_recv(client, 100) == b"now!"
+        served.echo.release.set()
+        await eventually(lambda: served.listener.waiting == 0)
 
 
 async def test_nonsense_closes_the_connection(served: Served) -> None:

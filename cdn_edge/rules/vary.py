@@ -14,6 +14,8 @@ Selection = tuple[bytes | None, ...]
 """Their values in one request, normalised; None where the request has no such field."""
 
 _PREFERENCES: Final = frozenset({b"accept-encoding", b"accept-language", b"accept-charset"})
+_IN_ORDER: Final = b"accept-language"
+"""RFC 9110 §12.5.4: of languages with the same weight, some servers take the first."""
 _SYNONYMS: Final = {b"x-gzip": b"gzip", b"x-compress": b"compress"}  # RFC 9110 §8.4.1
 _REMEMBERED_LENGTH: Final = 256
 _BLANKS: Final = re.compile(rb"[ \t]+")
@@ -67,14 +69,15 @@ def normalised(name: bytes, value: bytes | None) -> bytes | None:
     if value is None:
         return None
     if name in _PREFERENCES:
-        return b",".join(sorted(_preference(element) for element in split_list(value.lower())))
+        members = [_preference(element) for element in split_list(value.lower())]
+        return b",".join(members if name == _IN_ORDER else sorted(members))
     if b'"' in value or b"," not in value:
         return _BLANKS.sub(b" ", value.strip()) if b'"' not in value else b",".join(split_list(value))
     return b",".join([_BLANKS.sub(b" ", element) for element in split_list(value)])
 
 
 def _preference(element: bytes) -> bytes:
-    """One coding, language or charset with its weight (RFC 9110 §12.4.2) in one spelling: order says nothing."""
+    """One coding, language or charset with its weight (RFC 9110 §12.4.2) in one spelling."""
     match = _WEIGHT.fullmatch(element)
     name, weight = (match[1], match[2]) if match is not None else (element, b"1")
     thousandths = int(weight[:1]) * 1000 + int(weight[2:].ljust(3, b"0"))

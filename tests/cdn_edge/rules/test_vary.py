@@ -36,9 +36,9 @@ SAME = [
     ("x-gzip is gzip", "accept-encoding", "Accept-Encoding: x-gzip", "Accept-Encoding: gzip"),
     ("weight 1 is the default", "accept-encoding", "Accept-Encoding: br;q=1.0", "Accept-Encoding: br"),
     ("weights in thousandths", "accept-encoding", "Accept-Encoding: br;q=0.5", "Accept-Encoding: br ; q=0.500"),
-    ("languages in any order", "accept-language", "Accept-Language: en, de", "Accept-Language: de,en"),
+    ("white space between languages", "accept-language", "Accept-Language: en, de", "Accept-Language: en,de"),
     ("languages in any case", "accept-language", "Accept-Language: en-US", "Accept-Language: EN-us"),
-    ("language weights", "accept-language", "Accept-Language: de;q=0.8, en", "Accept-Language: en, de; q=0.8"),
+    ("language weights", "accept-language", "Accept-Language: en, de;q=0.8", "Accept-Language: en, de; q=0.80"),
 ]
 DIFFERENT = [
     ("absent is not empty", "x", "", "X:"),
@@ -48,6 +48,7 @@ DIFFERENT = [
     ("case of an unknown field", "x", "X: a", "X: A"),
     ("blanks within quotes", "x", 'X: "a,b"', 'X: "a, b"'),
     ("language weights", "accept-language", "Accept-Language: en, de;q=0.5", "Accept-Language: en;q=0.5, de"),
+    ("12.5.4 order of languages", "accept-language", "Accept-Language: en, de", "Accept-Language: de, en"),
     ("a coding refused", "accept-encoding", "Accept-Encoding: gzip, br;q=0", "Accept-Encoding: gzip, br"),
     ("no coding at all", "accept-encoding", "Accept-Encoding:", ""),
 ]

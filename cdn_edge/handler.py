@@ -8,9 +8,9 @@ from typing import Final
 
 from cdn_edge.answers import HIT, MISS, Answers, NotCached, passed
 from cdn_edge.asked import Asked
-from cdn_edge.keeping import Keeper, close, drained
+from cdn_edge.keeping import Keeper, close, recorded
 from cdn_edge.origin import Fetched, Origin, Send
-from cdn_edge.recording import Recording
+from cdn_edge.recording import Recording, Tee
 from cdn_edge.rules import answering, asking, cache_status, validation
 from cdn_edge.rules.asking import PLAIN, Asking
 from cdn_edge.rules.invalidation import invalidated
@@ -171,18 +171,19 @@ class Edge:
         """A full response: stored on its way, if it may be. The client's conditions are held against it."""
         response = fetched.response
         status = response.status
-        refused, ttl = self._keeper.keep(asked, fetched, recording)
+        condition = Condition.PROCEED
+        if asked.asking.conditional and asked.dropped:
+            condition = answering.condition(asked.request, status, response.fields, fetched.at)
+        unread = condition is not Condition.PROCEED
+        refused, ttl = self._keeper.keep(asked, fetched, recording, unread=unread)
         detail = "" if refused is None else refused.value
         member = cache_status.forwarded(
             self._member, asked.why, status=status, stored=refused is None, ttl=ttl, detail=detail
         )
-        condition = Condition.PROCEED
-        if asked.asking.conditional and asked.dropped:
-            condition = answering.condition(asked.request, status, response.fields, fetched.at)
-        if condition is Condition.PROCEED:
+        if not unread:
             return self._answers.stamped(response, member)
-        if refused is None:
-            self._tasks.spawn(drained(response), name=f"{self._name}.fill")
+        if isinstance(response.body, Tee):
+            self._tasks.spawn(self._keeper.fill(asked.key, response), name=f"{self._name}.fill")
         else:
             await close(response)
         added: Fields = [(b"cache-status", member), MISS]
@@ -197,8 +198,10 @@ class Edge:
         if error.side is Side.UPSTREAM and (stale := self._stale(asked, Failure.UNREACHABLE)) is not None:
             asked.exchange.detail = error.private or error.detail
             return stale
-        asked.exchange.mark("fetch", "failed")
-        member = cache_status.forwarded(self._member, asked.why, detail=error.proxy_status)
+        member = cache_status.unanswered(self._member, error.proxy_status)  # a loop, Max-Forwards
+        if asked.exchange.attempts:
+            asked.exchange.mark("fetch", "failed")
+            member = cache_status.forwarded(self._member, asked.why, detail=error.proxy_status)
         return self._answers.problem(asked.request, asked.exchange, error, member)
 
     def _stale(self, asked: Asked, failure: Failure, status: int | None = None) -> Response | None:
@@ -238,7 +241,7 @@ class Edge:
     async def _refresh(self, stored: Stored, request: Request, exchange: Exchange) -> None:
         """RFC 5861 §3: one validation behind the client's back; the next request tries again if it fails."""
         try:
-            await drained(await self._forward(Asked.behind(stored, request, exchange)))
+            await recorded(await self._forward(Asked.behind(stored, request, exchange)))
         finally:
             stored.refreshing = False
 

@@ -11,7 +11,7 @@ from cdn_edge.recording import Recording, Tee
 from cdn_edge.rules import validation
 from cdn_edge.rules.judging import Judgement, Policy, judge
 from cdn_edge.rules.key import same_origin
-from cdn_edge.rules.storing import NotStored
+from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
 from stack.errors import HopError
@@ -29,19 +29,26 @@ class Keeper:
     def __init__(self, store: Store, policy: Policy, metrics: Metrics) -> None:
         self._store = store
         self._policy = policy
+        self._filling: set[bytes] = set()
+        """Keys whose content is being read for the store alone."""
         self._decisions = metrics.counter(
             "hopstack_cache_stores_total", "Responses of the origin by what storing came to.", ("result",)
         )
 
-    def keep(self, asked: Asked, fetched: Fetched, recording: Recording) -> tuple[NotStored | None, int | None]:
+    def keep(
+        self, asked: Asked, fetched: Fetched, recording: Recording, *, unread: bool = False
+    ) -> tuple[NotStored | None, int | None]:
         """Record the response if it may be stored; its body then passes through the recording.
 
-        Returns why not, and the seconds it is fresh for if it is stored.
+        `unread`: the client does not get the content, so that it would be read for the store alone, by `fill`: once
+        at a time for one key. Returns why not, and the seconds it is fresh for if it is stored.
         """
         response = fetched.response
         judgement = self._judge(asked, response.status, response.fields, fetched)
         is_head = asked.request.method == b"HEAD"
         refused = NotStored.METHOD if is_head else judgement.refused
+        if refused is None and unread and asked.key in self._filling and not isinstance(response.body, bytes):
+            refused = NotStored.FILLING
         if asked.stored is not None:
             if is_head:
                 self._compare(asked, asked.stored, fetched, recording)
@@ -49,10 +56,19 @@ class Keeper:
                 self._store.drop(asked.stored)
         if refused is None:
             refused = self._record(asked, fetched, judgement, recording)
+            if unread and isinstance(response.body, Tee):
+                self._filling.add(asked.key)
         else:
             recording.abandon()
         self._decided(asked.exchange, refused)
         return refused, judgement.ttl if refused is None else None
+
+    async def fill(self, key: bytes, response: Response) -> None:
+        """Read for the store what `keep` took with `unread`."""
+        try:
+            await recorded(response)
+        finally:
+            self._filling.discard(key)
 
     def freshen(self, asked: Asked, fetched: Fetched, recording: Recording) -> tuple[Stored, int]:
         """After a 304: the stored response with its head brought up to date, which is kept if it still may be.
@@ -65,8 +81,8 @@ class Keeper:
         judgement = self._judge(asked, old.status, fields, fetched)
         fresh = _stored(asked, old.status, judgement, fetched, old.body)
         refused = judgement.refused
-        if refused in (NotStored.AUTHORIZATION, NotStored.REQUEST_NO_STORE):
-            pass  # for this client only; what is stored for the others stays as it was
+        if refused in FOR_THIS_CLIENT:
+            pass  # what is stored for the others stays as it was
         elif refused is not None or fresh.identity != old.identity:
             self._store.drop(old)
         if refused is None and not recording.invalid:
@@ -120,7 +136,7 @@ class Keeper:
         response = fetched.response
         make: Callable[[bytes], Stored] = partial(_stored, asked, response.status, judgement, fetched)
         if isinstance(response.body, bytes):
-            return recording.feed(response.body) or recording.keep(make)
+            return recording.whole(response.body, make)
         length = get(response.fields, b"content-length")
         response.body = Tee(
             response.body,
@@ -135,6 +151,8 @@ class Keeper:
         """Whether what is stored must go: the origin has answered otherwise, and that does not take its place."""
         if refused is None:
             return (judgement.names, judgement.selection) != (stored.names, stored.selection)
+        if refused in FOR_THIS_CLIENT:
+            return False  # else a client could take out what others are answered from, by asking for it so
         if response.status >= 500 or response.status in _SAYS_NOTHING_OF_IT:
             return False
         return response.status != 206 or not validation.same_representation(stored.block.fields, response.fields)
@@ -162,14 +180,19 @@ async def close(response: Response) -> None:
         await response.body.aclose()
 
 
-async def drained(response: Response) -> None:
-    """To the end; what goes wrong on the way has gone wrong for the recording, and nobody else listens."""
+async def recorded(response: Response) -> None:
+    """Read on behalf of the store alone: to the end, or until it is not to be kept any more, and not a byte further.
+
+    What goes wrong on the way has gone wrong for the recording, and nobody else listens.
+    """
     body = response.body
-    if isinstance(body, bytes):
+    if not isinstance(body, Tee):
+        await close(response)
         return
     try:
         async for _ in body:
-            pass
+            if not body.wanted:
+                break
     except HopError:
         return
     finally:

@@ -28,7 +28,12 @@ class Purge:
             key = key_of_url(url)
         except ValueError as error:
             raise BadRequest(f"{error}.") from None
-        return as_json({"url": key.decode("ascii"), "purged": self._store.invalidate(key)})
+        answer: dict[str, object] = {"url": key.decode("ascii"), "purged": self._store.invalidate(key)}
+        if not answer["purged"] and (others := self._store.elsewhere(key)):
+            # scheme and port are part of the key, and easily forgotten; latin-1, as keys are made of any bytes
+            named = ", ".join(other.decode("latin-1") for other in others)
+            answer["hint"] = f"Nothing was stored under this URL, but there is {named}"
+        return as_json(answer)
 
 
 async def _url(request: Request) -> str:

@@ -37,8 +37,10 @@ class Recording:
         size = len(chunk)
         if self.invalid:
             refused = NotStored.INVALIDATED
-        elif self._size + size > self._store.max_object or not self._store.reserve(size):
+        elif self._size + size > self._store.max_object:
             refused = NotStored.TOO_LARGE
+        elif not self._store.reserve(size):
+            refused = NotStored.NO_ROOM
         else:
             self._chunks.append(chunk)
             self._size += size
@@ -51,10 +53,20 @@ class Recording:
         if self.ended:
             return None
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        return self._put(make(body))
+
+    def whole(self, body: bytes, make: Callable[[bytes], Stored]) -> NotStored | None:
+        """It has come in one piece, so it need not wait for room among what is coming in. None when it is stored."""
+        if len(body) > self._store.max_object:
+            self.abandon()
+            return NotStored.TOO_LARGE
+        return self._put(make(body))
+
+    def _put(self, stored: Stored) -> NotStored | None:
         self.abandon()
         if self.invalid:
             return NotStored.INVALIDATED
-        return None if self._store.put(make(body)) else NotStored.TOO_LARGE
+        return None if self._store.put(stored) else NotStored.TOO_LARGE
 
     def abandon(self) -> None:
         """Give up; safe to call again, and after `keep`."""
@@ -85,6 +97,11 @@ class Tee:
 
     def __aiter__(self) -> Tee:
         return self
+
+    @property
+    def wanted(self) -> bool:
+        """Whether reading on is of use to the store: what is left may be kept, or there is only the end left."""
+        return not self._recording.ended or self._left == 0
 
     async def __anext__(self) -> bytes:
         try:

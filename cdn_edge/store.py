@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from cdn_edge.eviction import Eviction, S3Fifo
 from cdn_edge.recording import Recording
+from cdn_edge.rules.key import origin, page
 from cdn_edge.rules.vary import Names, Selection, Selector
 from cdn_edge.stored import Stored
 from stack.http.message import Fields
 
 _VARIES: int = 8
 """Different sets of Vary names kept under one key; an origin that changes its mind more often loses the oldest."""
+_LOOKED_AT: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class StoreStatistics:
     objects: int
     keys: int
     bytes: int
+    """Of what is stored: content, heads and bookkeeping."""
     pending: int
     """Bytes of responses that are still coming in."""
     limit: int
@@ -58,12 +62,15 @@ class Entry:
 class Store:
     """Stored responses, and what is being recorded. No I/O, nothing awaited: a change is whole or has not happened.
 
-    `limit` bounds the bytes of everything: content, heads, bookkeeping, and what is still coming in.
+    `limit` bounds the bytes of all that is stored: content, heads and bookkeeping. What is still coming in has a bound
+    of its own, a quarter of that (or one object), and takes nothing's place before it is whole: clients that start
+    much and read nothing cannot empty the store.
     """
 
     def __init__(self, limit: int, *, max_object: int, eviction: Eviction[Stored] | None = None) -> None:
         self.limit = limit
         self.max_object = min(max_object, limit)
+        self.pending_limit = max(limit // 4, self.max_object)
         self._eviction: Eviction[Stored] = S3Fifo(limit) if eviction is None else eviction
         self._entries: dict[bytes, Entry] = {}
         self._recordings: dict[bytes, set[Recording]] = {}
@@ -75,6 +82,7 @@ class Store:
 
     @property
     def size(self) -> int:
+        """Bytes in use: stored, and coming in."""
         return self._eviction.bytes + self._pending
 
     def find(self, key: bytes, fields: Fields) -> tuple[Stored | None, bool]:
@@ -93,7 +101,7 @@ class Store:
         if old is not None:
             uses = old.uses
             self.drop(old)
-        if stored.size > self.limit or not self._make_room(stored.size):
+        if not self._make_room(stored.size):
             return False
         entry = self._entries.get(stored.key)
         if entry is None:
@@ -157,6 +165,14 @@ class Store:
         self._invalidated += len(gone)
         return len(gone)
 
+    def elsewhere(self, key: bytes, *, most: int = 3) -> list[bytes]:
+        """Keys of the same host and target with another scheme or port: what somebody may have meant who asks for `key`
+        in vain. For operators, not for requests: it looks at the latest `_LOOKED_AT` keys.
+        """
+        wanted, end = page(key), key[len(origin(key)) :]
+        latest = islice(reversed(self._entries), _LOOKED_AT)
+        return list(islice((one for one in latest if one.endswith(end) and page(one) == wanted), most))
+
     # Responses on their way in.
 
     def record(self, key: bytes) -> Recording:
@@ -173,8 +189,8 @@ class Store:
                 del self._recordings[recording.key]
 
     def reserve(self, size: int) -> bool:
-        """Count bytes that came in; others give way. False when there is no room even so."""
-        if not self._make_room(size):
+        """Count bytes that came in. False when there is no room for them among the others that are coming in."""
+        if self._pending + size > self.pending_limit:
             return False
         self._pending += size
         return True
@@ -183,7 +199,9 @@ class Store:
         self._pending -= size
 
     def _make_room(self, size: int) -> bool:
-        while self.size + size > self.limit:
+        if size > self.limit:
+            return False
+        while self._eviction.bytes + size > self.limit:
             victim = self._eviction.evict()
             if victim is None:
                 return False
@@ -195,7 +213,7 @@ class Store:
         return StoreStatistics(
             objects=self._objects,
             keys=len(self._entries),
-            bytes=self.size,
+            bytes=self._eviction.bytes,
             pending=self._pending,
             limit=self.limit,
             stored=self._stored,

@@ -37,5 +37,5 @@ def forwarded(
 
 
 def unanswered(name: bytes, detail: str) -> bytes:
-    """Neither a hit nor forwarded: refused here."""
-    return b"%b; detail=%b" % (name, token(detail).encode("ascii"))
+    """Neither a hit nor forwarded: answered or refused here."""
+    return b"%b; detail=%b" % (name, token(detail).encode("ascii")) if detail else name

@@ -9,7 +9,7 @@ from cdn_edge.rules.asking import Asking
 from cdn_edge.rules.freshness import Heuristic, Lifetime, date_value, initial_age, lifetime
 from cdn_edge.rules.storing import NotStored, SetCookie, kept, refusal
 from stack.http.cache_control import parse
-from stack.http.message import Fields, combined
+from stack.http.message import Fields, combined, get
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ def judge(
         names,
         asked,
         max_object=policy.max_object,
+        cookie=get(request, b"cookie") is not None,
         set_cookie=policy.set_cookie,
     )
     return Judgement(

@@ -43,6 +43,13 @@ def origin(key: bytes) -> bytes:
     return key[: key.index(b"/", key.index(b"://") + 3)]
 
 
+def page(key: bytes) -> bytes:
+    """Host and target of a key, without scheme and port: `shop.test/a`, `[::1]/a`."""
+    authority, slash, target = key.partition(b"://")[2].partition(b"/")
+    host, colon, port = authority.rpartition(b":")
+    return b"%b%b%b" % (host if colon and port.isdigit() else authority, slash, target)
+
+
 def same_origin(base: bytes, reference: bytes) -> bytes | None:
     """The key that a Location or Content-Location names, if it is of the same origin as `base`, itself a key."""
     try:

@@ -28,11 +28,18 @@ class NotStored(enum.Enum):
     SET_COOKIE = "set-cookie"  # somebody's own cookie; see `set_cookie`
     VARY_STAR = "vary-star"  # §4.1: it would never match
     NO_FRESHNESS = "no-freshness"  # stale at once, and nothing to validate it with
+    COOKIE = "cookie"  # asked for with a cookie, and nothing but a guess says that others may have it (§4.2.2)
     TOO_LARGE = "too-large"
+    NO_ROOM = "no-room"  # too much is coming in just now
+    FILLING = "filling"  # nobody reads this content, and the same is being read for the store already
     INCOMPLETE = "incomplete"  # §3.3: the content broke off
     INVALIDATED = "invalidated"  # §4.4, or purged, while it was on its way
 
 
+FOR_THIS_CLIENT: Final = frozenset(
+    {NotStored.REQUEST_NO_STORE, NotStored.AUTHORIZATION, NotStored.COOKIE, NotStored.FILLING}
+)
+"""They lie in the request. What is stored for the others is not the worse for it."""
 _ABOUT_THE_REQUEST: Final = frozenset({304, 412, 416})
 """They answer a condition or a range, not the URL."""
 _UNDERSTOOD: Final = HEURISTIC_STATUS - {206} | {
@@ -81,9 +88,13 @@ def refusal(
     asked: Asking,
     *,
     max_object: int,
+    cookie: bool = False,
     set_cookie: SetCookie = "explicit",
 ) -> NotStored | None:
-    """None for a response to GET that is stored, else the first reason that applies."""
+    """None for a response to GET that is stored, else the first reason that applies.
+
+    `cookie`: the request carried one. Then a lifetime is not guessed, for the page may be the client's own.
+    """
     if asked.cc.no_store:
         return NotStored.REQUEST_NO_STORE
     if status == 206:
@@ -108,6 +119,8 @@ def refusal(
         return NotStored.STATUS
     if not (lifetime.seconds > 0 or has_validator(fields) or _served_stale(cc)):
         return NotStored.NO_FRESHNESS
+    if cookie and lifetime.source == "heuristic" and not cc.public and b"cookie" not in names:
+        return NotStored.COOKIE
     length = get(fields, b"content-length")
     if length is not None and length.isdigit() and int(length[:20]) > max_object:
         return NotStored.TOO_LARGE

@@ -205,4 +205,52 @@ async def test_a_loop_is_answered_508() -> None:
     reply = await lab.ask("/a", "Via: 1.1 edge")
     assert reply.status == 508
     assert lab.asked == 0
-    assert reply.cache_status == "edge; fwd=uri-miss; detail=proxy_loop_detected"
+    assert reply.cache_status == "edge; detail=proxy_loop_detected"
+    assert reply.word("fetch") is None
+
+
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("TRACE", 405)])
+async def test_9110_7_6_2_what_ends_here_by_max_forwards_is_neither_hit_nor_forwarded(method: str, status: int) -> None:
+    lab = Lab()
+    lab.origin(lab.response())
+    reply = await lab.ask("/a", "Max-Forwards: 0", method=method)
+    assert (reply.status, lab.asked) == (status, 0)
+    assert (reply.cache_status, reply.word("fetch")) == ("edge", None)
+    assert (await lab.ask("/a", "Max-Forwards: 1", method=method)).cache_status.startswith("edge; fwd=method;")
+
+
+async def test_4_2_2_a_page_asked_for_with_a_cookie_is_not_kept_for_others_by_a_guess() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Last-Modified: {-864000}", body=b"hello alice"), lab.response("", body=b"hello nobody"))
+    first = await lab.ask("/a", "Cookie: user=alice")
+    assert first.cache_status == "edge; fwd=uri-miss; fwd-status=200; detail=cookie"
+    assert (await lab.ask("/a")).body == b"hello nobody"
+
+
+STORED = "Cache-Control: max-age=60"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        pytest.param("Cache-Control: no-cache, no-store", STORED, id="5.2.1.5 no-store"),
+        pytest.param("Cache-Control: no-cache\nAuthorization: x", STORED, id="3.5 Authorization"),
+        pytest.param("Cache-Control: no-cache\nCookie: a=b", "Last-Modified: {-600}", id="4.2.2 Cookie"),
+    ],
+)
+async def test_a_client_does_not_take_out_what_others_are_answered_from(asked: str, answer: str) -> None:
+    lab = Lab()
+    lab.origin(lab.response(STORED, body=b"for all"), lab.response(answer, body=b"for one"))
+    await lab.ask("/a")
+    reply = await lab.ask("/a", asked)
+    assert (reply.body, reply.word("lookup")) == (b"for one", "request")
+    again = await lab.ask("/a")
+    assert (again.is_hit, again.body) == (True, b"for all")
+
+
+async def test_an_answer_that_nobody_may_keep_still_ends_the_stored_one() -> None:
+    lab = Lab()
+    lab.origin(lab.response(STORED), lab.response("Cache-Control: no-store"))
+    await lab.ask("/a")
+    await lab.ask("/a", "Cache-Control: no-cache")
+    assert lab.store.statistics().objects == 0

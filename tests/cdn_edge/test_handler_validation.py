@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from stack.clock import settle
 from stack.http.message import Request, Response, get
 from tests.cdn_edge.lab import Lab, Stream
 
@@ -374,3 +377,96 @@ async def test_the_validators_of_the_variant_that_was_selected() -> None:
             assert (await lab.ask("/a", f"Accept-Language: {language}")).body == language.encode()
         lab.pass_time(70)
     assert [get(sent.fields, b"if-none-match") for sent in lab.seen] == [None, None, b'"de"', b'"en"']
+
+
+class Endless(Stream):
+    """Content that never ends; counts what was read of it, and waits for `go` before each piece."""
+
+    def __init__(self, go: asyncio.Event | None = None) -> None:
+        super().__init__()
+        self.read = 0
+        self.go = go
+
+    async def __anext__(self) -> bytes:
+        if self.go is not None:
+            await self.go.wait()
+        assert self.read < 100 * 1024, "read on and on"
+        self.read += 1024
+        return b"x" * 1024
+
+
+async def test_what_a_304_leaves_is_read_no_further_than_it_can_be_kept() -> None:
+    lab = Lab(max_object=10 * 1024)
+    stream = Endless()
+    lab.origin(lab.response(FRESH, body=stream))
+    assert (await lab.ask("/a", 'If-None-Match: "a"')).status == 304
+    assert stream.closed
+    assert stream.read == 11 * 1024
+    assert lab.store.size == 0
+
+
+async def test_what_a_304_leaves_is_given_up_once_invalidated() -> None:
+    lab = Lab()
+    stream = Endless(asyncio.Event())
+    lab.origin(lab.response(FRESH, body=stream))
+    assert (await lab.ask("/a", 'If-None-Match: "a"')).status == 304
+    lab.store.invalidate(b"https://shop.test/a")
+    assert stream.go is not None
+    stream.go.set()
+    await settle()
+    assert stream.closed
+    assert stream.read == 1024
+
+
+async def test_what_a_304_leaves_is_read_once_at_a_time_for_one_key() -> None:
+    lab = Lab(max_object=10 * 1024)
+    go = asyncio.Event()
+    first, second, other, third = Endless(go), Endless(go), Endless(go), Stream(BODY)
+    lab.origin(*[lab.response(FRESH, body=stream) for stream in (first, second, other, third)])
+    condition = 'If-None-Match: "a"'
+    assert (await lab.ask("/a", condition)).word("store") == "stored"
+    reply = await lab.ask("/a", condition)
+    assert (reply.status, reply.word("store")) == (304, "filling")
+    assert reply.cache_status == "edge; fwd=uri-miss; fwd-status=200; detail=filling"
+    assert (second.closed, second.read, first.closed) == (True, 0, False)
+    assert (await lab.ask("/b", condition)).word("store") == "stored"
+    go.set()
+    await settle()
+    assert first.closed
+    assert other.closed
+    assert (await lab.ask("/a", condition)).word("store") == "stored"
+    assert (await lab.ask("/a")).is_hit
+
+
+async def test_a_refresh_behind_the_client_reads_no_further_than_it_can_be_kept() -> None:
+    lab = Lab(max_object=10 * 1024)
+    text = "Cache-Control: max-age=60, stale-while-revalidate=60"
+    large, refused = Endless(), Endless()
+    lab.origin(
+        lab.response(text, body=BODY),
+        lab.response(text, body=large),
+        lab.response("Cache-Control: no-store", body=refused),
+    )
+    await lab.ask("/a")
+    lab.pass_time(70)
+    assert (await lab.ask("/a")).word("lookup") == "stale-while-revalidate"
+    assert (large.closed, large.read) == (True, 11 * 1024)
+    assert (await lab.ask("/a")).word("lookup") == "stale-while-revalidate"
+    assert (refused.closed, refused.read) == (True, 0)
+
+
+async def test_4_4_what_is_invalidated_during_its_validation_does_not_come_back() -> None:
+    lab = Lab()
+
+    def meanwhile(request: Request) -> Response:
+        lab.store.invalidate(b"https://shop.test/a")
+        made = lab.response('ETag: "a"', status=304, body=b"")(request)
+        assert isinstance(made, Response)
+        return made
+
+    lab.origin(lab.response(FRESH, body=b"old"), meanwhile, lab.response(FRESH, body=b"new"))
+    await lab.ask("/a")
+    lab.pass_time(70)
+    assert (await lab.ask("/a")).body == b"old"
+    assert lab.store.statistics().objects == 0
+    assert (await lab.ask("/a")).body == b"new"

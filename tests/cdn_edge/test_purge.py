@@ -52,6 +52,27 @@ async def test_nothing_there() -> None:
     assert json.loads(response.body)["purged"] == 0  # type: ignore[arg-type]
 
 
+async def test_a_forgotten_port_is_hinted_at() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60"))
+    for authority in ("other.test:8443", "shop.test:8443", "shop.test:8444"):
+        await lab.ask("/a", authority=authority)
+    await lab.ask("/b/a", authority="shop.test:8443")
+    await lab.ask("/a", authority="shop.test", scheme="http")
+    await lab.ask("/a", authority="shop.test:8445")
+    answer = json.loads((await Purge(lab.store)(request(f"/-/purge?url={URL}"))).body)  # type: ignore[arg-type]
+    assert answer["purged"] == 0
+    named = ["https://shop.test:8445/a", "http://shop.test/a", "https://shop.test:8444/a"]
+    assert answer["hint"] == "Nothing was stored under this URL, but there is " + ", ".join(named)
+    assert lab.store.statistics().objects == 6
+
+
+async def test_no_hint_where_nothing_comes_near() -> None:
+    lab = await lab_with_two_variants()
+    response = await Purge(lab.store)(request("/-/purge?url=https://shop.test/c"))
+    assert json.loads(response.body) == {"url": "https://shop.test/c", "purged": 0}  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [

@@ -180,15 +180,35 @@ def test_a_recording_is_bounded() -> None:
     assert store.size == 0
 
 
-def test_recordings_count_and_what_is_stored_gives_way() -> None:
-    store = Store(20_000, max_object=20_000)
-    for n in range(5):
-        store.put(stored(b"https://shop.test/%d" % n, body=b"a" * 2000))
+def test_what_is_coming_in_has_a_bound_of_its_own_and_takes_nothings_place() -> None:
+    store = Store(40_000, max_object=8_000)
+    assert store.pending_limit == 10_000
+    while not store.statistics().evicted:  # full
+        store.put(stored(b"https://shop.test/%d" % store.statistics().stored, body=b"a" * 2000))
+    before = store.statistics()
     recordings = [store.record(b"https://shop.test/r%d" % n) for n in range(4)]
-    refused = [recording.feed(b"b" * 6000) for recording in recordings]
-    assert refused == [None, None, None, NotStored.TOO_LARGE]
-    assert store.size <= 20_000
-    assert store.statistics().evicted > 0
+    refused = [recording.feed(b"b" * 4000) for recording in recordings]
+    assert refused == [None, None, NotStored.NO_ROOM, NotStored.NO_ROOM]
+    assert (store.statistics().evicted, store.statistics().bytes) == (before.evicted, before.bytes)
+    assert keep(recordings[0]) is None
+    assert store.statistics().evicted > before.evicted
+    assert store.statistics().bytes <= 40_000
+
+
+def test_what_comes_in_one_piece_needs_no_room_among_what_is_coming_in() -> None:
+    store = Store(40_000, max_object=10_000)
+    assert store.record(b"https://shop.test/slow").feed(b"b" * 10_000) is None
+    recording = store.record(KEY)
+    assert recording.whole(b"hot", lambda body: stored(body=body)) is None
+    assert store.find(KEY, [])[0].body == b"hot"  # type: ignore[union-attr]
+    recording = store.record(KEY)
+    assert recording.whole(b"a" * 10_001, lambda body: stored(body=body)) is NotStored.TOO_LARGE
+    assert recording.ended
+
+
+def test_one_object_may_always_come_in() -> None:
+    store = Store(10_000, max_object=9_000)
+    assert store.record(KEY).feed(b"a" * 9_000) is None
 
 
 steps = st.lists(
@@ -226,7 +246,8 @@ def test_the_bound_holds_whatever_happens(steps: list[tuple[str, int, int]], lim
             found = store.find(key, [(b"x", b"%d" % n)])[0]
             if found is not None:
                 store.used(found)
-        assert store.size <= limit
+        assert store.statistics().bytes <= limit
+        assert store.statistics().pending <= store.pending_limit
         entries = [one for entry in store._entries.values() for one in entry.all()]
         assert len(entries) == store.statistics().objects == len(store._eviction)  # type: ignore[arg-type]
         pending = sum(recording._size for recording in recordings.values() if not recording.ended)

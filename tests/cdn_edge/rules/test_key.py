@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdn_edge.rules.key import key, key_of_url, origin, same_origin
+from cdn_edge.rules.key import key, key_of_url, origin, page, same_origin
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,16 @@ def test_origin_of_a_key() -> None:
 )
 def test_same_origin(reference: bytes, expected: bytes | None) -> None:
     assert same_origin(b"https://shop.test/x/y", reference) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (b"https://shop.test/a?b=/c:1", b"shop.test/a?b=/c:1"),
+        (b"http://shop.test:8080/", b"shop.test/"),
+        (b"https://[::1]:8443/a", b"[::1]/a"),
+        (b"https://[::1]/a", b"[::1]/a"),
+    ],
+)
+def test_page_is_the_key_without_scheme_and_port(found: bytes, expected: bytes) -> None:
+    assert page(found) == expected

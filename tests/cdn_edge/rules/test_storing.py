@@ -11,7 +11,7 @@ from cdn_edge.rules.freshness import lifetime
 from cdn_edge.rules.storing import kept, refusal
 from cdn_edge.rules.vary import names
 from stack.http.cache_control import parse
-from stack.http.message import combined
+from stack.http.message import combined, get
 from tests.cdn_edge.lab import lines
 
 NOW = 1_700_000_000.0
@@ -41,6 +41,10 @@ STORED = [
     ("Set-Cookie with s-maxage", 200, "Cache-Control: s-maxage=1\nSet-Cookie: a=b", ""),
     ("4.1 Vary", 200, "Cache-Control: max-age=1\nVary: a, b", ""),
     ("5.2.1.4 request no-cache may be stored", 200, "Cache-Control: max-age=1", "Cache-Control: no-cache"),
+    ("4.2.2 Cookie, but a lifetime", 200, f"Cache-Control: max-age=1\n{LM}", "Cookie: a=b"),
+    ("4.2.2 Cookie, a guess, but public", 200, f"Cache-Control: public\n{LM}", "Cookie: a=b"),
+    ("4.2.2 Cookie, a guess, but in Vary", 200, f"Vary: Cookie\n{LM}", "Cookie: a=b"),
+    ("4.2.2 Cookie, nothing to guess from", 200, 'ETag: "a"', "Cookie: a=b"),
     ("3 Pragma in a response means nothing", 200, "Cache-Control: max-age=1\nPragma: no-cache", ""),
 ]  # fmt: skip
 REFUSED = [
@@ -63,6 +67,9 @@ REFUSED = [
     ("3 no lifetime, no validator", 200, "", "", "no-freshness"),
     ("3 stale at once, no validator", 200, "Cache-Control: max-age=0", "", "no-freshness"),
     ("5861 must-revalidate undoes stale-if-error", 200, "Cache-Control: max-age=0, stale-if-error=9, must-revalidate", "", "no-freshness"),
+    ("4.2.2 Cookie, a guess", 200, LM, "Cookie: a=b", "cookie"),
+    ("4.2.2 Cookie, a guess, no-cache", 200, f"Cache-Control: no-cache\n{LM}", "Cookie: a=b", "cookie"),
+    ("4.2.2 Cookie, a guess, another Vary", 200, f"Vary: Accept\n{LM}", "Cookie: a=b", "cookie"),
     *[(f"3 {status} without explicit freshness", status, LM, "", "status")
       for status in (201, 302, 303, 307, 400, 401, 403, 500, 502, 503, 504, 599)],
     ("too large", 200, "Cache-Control: max-age=1\nContent-Length: 1001", "", "too-large"),
@@ -80,6 +87,7 @@ def decide(status: int, text: str, request_fields: str, **options: Any) -> str:
         names(fields),
         read(lines(request_fields)),
         max_object=1000,
+        cookie=get(lines(request_fields), b"cookie") is not None,
         **options,
     )
     return "stored" if found is None else found.value

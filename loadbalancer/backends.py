@@ -22,6 +22,8 @@ from stack.telemetry.metrics import Metrics
 log = logging.getLogger("hopstack.loadbalancer")
 
 ATTEMPTS: Final = STEPS["loadbalancer"]["attempt"]
+EXPLAINED: Final = frozenset({"certificate", "tls", "dns"})
+"""Words of a check whose detail stands in the backend's reason."""
 
 
 class Sender(Protocol):
@@ -196,7 +198,8 @@ class Backends:
         self._checks.inc(backend.name, "passed" if passed else "failed")
         sign = verdict(backend.health, backend.streak, self.policy, seen_up=backend.seen_up)
         if sign is not None:
-            self._sign(backend, sign, f"check: {word}")
+            # a status and a refusal speak for themselves; which certificate or name is wrong does not
+            self._sign(backend, sign, f"check: {word}: {detail}" if detail and word in EXPLAINED else f"check: {word}")
 
     # What an operator says.
 

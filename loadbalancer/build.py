@@ -171,7 +171,7 @@ def _probes(
         upstream = upstreams[spec.name]
         if check.kind == "tcp":
             probes[spec.name] = tcp_probe(
-                net, spec.host, spec.port, timeout=seconds, tls=upstream.tls, source=upstream.source
+                net, spec.host, spec.port, timeout=seconds, tls=upstream.tls, source=upstream.source, name=spec.name
             )
         elif check.kind == "http":
             probes[spec.name] = http_probe(

@@ -87,7 +87,7 @@ class Prober:
         except TimeoutError:
             return Result(False, "timeout", f"not within {self._timeout:g} s")
         except HopError as error:
-            return Result(False, word(error), error.private or str(error))
+            return Result(False, word(error), (error.private or str(error)).removeprefix(f"{backend.name}: "))
         except Exception as error:  # a check that dies would leave its backend as it is for ever
             log.exception("the check of %s failed", backend.name)
             return Result(False, "failed", repr(error))

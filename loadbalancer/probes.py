@@ -7,7 +7,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from stack.errors import CertificateRefused, ConnectRefused, ConnectTimeout, HopError, ResponseTimeout, TlsFailed
+from stack.errors import (
+    CertificateRefused,
+    ConnectRefused,
+    ConnectTimeout,
+    DnsFailed,
+    HopError,
+    ResponseTimeout,
+    TlsFailed,
+)
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
 
@@ -39,16 +47,24 @@ class Connector(Protocol):
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
         source: str | None = None,
+        name: str = "",
     ) -> None: ...
 
 
 def tcp_probe(
-    net: Connector, host: str, port: int, *, timeout: float, tls: ssl.SSLContext | None, source: str | None
+    net: Connector,
+    host: str,
+    port: int,
+    *,
+    timeout: float,
+    tls: ssl.SSLContext | None,
+    source: str | None,
+    name: str,
 ) -> Probe:
     """It accepts, and where it speaks TLS shakes hands: one with a bad certificate can serve nobody."""
 
     async def probe() -> Result:
-        await net.connect(host, port, timeout=timeout, tls=tls, source=source)
+        await net.connect(host, port, timeout=timeout, tls=tls, source=source, name=name)
         return Result(True, "connected")
 
     return probe
@@ -79,6 +95,7 @@ def word(error: HopError) -> str:
         (ConnectRefused, "refused"),
         (ConnectTimeout, "timeout"),
         (ResponseTimeout, "timeout"),
+        (DnsFailed, "dns"),
         (CertificateRefused, "certificate"),
         (TlsFailed, "tls"),
     ):

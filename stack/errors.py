@@ -94,6 +94,10 @@ class ConnectTimeout(UpstreamError):
     retry, status, proxy_status, title = Retry.SAFE, 504, "connection_timeout", "The next hop did not accept in time"
 
 
+class DnsFailed(UpstreamError):
+    retry, proxy_status, title = Retry.SAFE, "dns_error", "The next hop's name could not be resolved"
+
+
 class TlsFailed(UpstreamError):
     retry, proxy_status, title = Retry.SAFE, "tls_protocol_error", "TLS with the next hop failed"
 

@@ -8,6 +8,7 @@ from stack.errors import (
     CertificateRefused,
     ConnectRefused,
     ConnectTimeout,
+    DnsFailed,
     HopError,
     PoolExhausted,
     Refused,
@@ -23,7 +24,7 @@ class Blame(enum.Enum):
     DEAD = "dead"  # nobody serves there, whatever the request: it leaves at once
 
 
-_DEAD = (ConnectRefused, TlsFailed, CertificateRefused)
+_DEAD = (ConnectRefused, DnsFailed, TlsFailed, CertificateRefused)
 
 
 def blame(error: HopError, *, streamed: bool) -> Blame:

@@ -9,6 +9,7 @@ from stack.errors import (
     CertificateRefused,
     ConnectRefused,
     ConnectTimeout,
+    DnsFailed,
     HopError,
     PoolExhausted,
     Retry,
@@ -20,7 +21,7 @@ from stack.http.message import SAFE
 RETRIED_STATUS: Final = frozenset({502, 503, 504})
 """The backend, or something behind it, could not serve now; another may."""
 
-BEFORE_SENDING: Final = (ConnectRefused, ConnectTimeout, TlsFailed, CertificateRefused, PoolExhausted)
+BEFORE_SENDING: Final = (ConnectRefused, ConnectTimeout, DnsFailed, TlsFailed, CertificateRefused, PoolExhausted)
 """There was no connection: not a byte of the request, head or content, has left."""
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.errors import ConnectRefused, ConnectTimeout
+from stack.config.listen import address
 from stack.net.date import CurrentDate
 from stack.net.pool import Pool, Upstream
 from stack.net.tasks import Tasks
+from stack.net.unreachable import unreachable
 
 
 class Net:
@@ -42,10 +43,6 @@ class Net:
         self._pools.append(pool)
         return pool
 
-    async def probe_tcp(self, host: str, port: int, *, timeout: float, source: str | None = None) -> None:
-        """Connect and close. Raises ConnectRefused or ConnectTimeout."""
-        await self.connect(host, port, timeout=timeout, source=source)
-
     async def connect(
         self,
         host: str,
@@ -55,7 +52,9 @@ class Net:
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
         source: str | None = None,
+        name: str = "",
     ) -> None:
+        """Connect, shake hands if `tls`, and close. Raises an UpstreamError that calls the next hop `name`."""
         try:
             async with self.clock.timeout(timeout):
                 transport, _ = await asyncio.get_running_loop().create_connection(
@@ -66,10 +65,8 @@ class Net:
                     server_hostname=(server_name or host) if tls is not None else None,
                     local_addr=(source, 0) if source else None,
                 )
-        except TimeoutError:
-            raise ConnectTimeout(private=f"{host}:{port}: not within {timeout:g} s") from None
         except OSError as error:
-            raise ConnectRefused(private=f"{host}:{port}: {error}") from None
+            raise unreachable(error, name or address(host, port), source=source, within=timeout) from None
         transport.close()
 
     async def close(self) -> None:

@@ -13,19 +13,16 @@ from typing import Final, Literal, Protocol, cast
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.errors import (
-    CertificateRefused,
     ClosedEarly,
-    ConnectRefused,
-    ConnectTimeout,
     HopError,
     PoolExhausted,
     Retry,
-    TlsFailed,
 )
 from stack.http.message import IDEMPOTENT, Request, Response
 from stack.net.h1_client import H1ClientConnection
 from stack.net.sweeper import Sweeper
 from stack.net.tasks import Tasks
+from stack.net.unreachable import unreachable
 from stack.telemetry.exchange import Exchange
 
 INFINITY: Final = float("inf")
@@ -250,14 +247,8 @@ class Pool:
                     server_hostname=(upstream.server_name or upstream.host) if upstream.tls is not None else None,
                     local_addr=(upstream.source, 0) if upstream.source else None,
                 )
-        except TimeoutError:
-            raise ConnectTimeout(private=f"{upstream.name}: not within {self.timeouts.connect:g} s") from None
-        except ssl.SSLCertVerificationError as error:
-            raise CertificateRefused(private=f"{upstream.name}: {error.verify_message}") from None
-        except ssl.SSLError as error:
-            raise TlsFailed(private=f"{upstream.name}: {error}") from None
         except OSError as error:
-            raise ConnectRefused(private=f"{upstream.name}: {error.strerror or error}") from None
+            raise unreachable(error, upstream.name, source=upstream.source, within=self.timeouts.connect) from None
         connection = door.connection
         if connection is None or connection.closed:
             raise ClosedEarly(private=f"{upstream.name}: accepted and closed")

@@ -18,6 +18,7 @@ BEFORE_SENDING = [
     errors.ConnectRefused,
     errors.ConnectTimeout,
     errors.TlsFailed,
+    errors.DnsFailed,
     errors.CertificateRefused,
     errors.PoolExhausted,
 ]

@@ -12,17 +12,17 @@ from loadbalancer.prober import Prober
 from loadbalancer.probes import Result, http_probe, tcp_probe
 from loadbalancer.rules.blame import Blame
 from loadbalancer.rules.health import Health
-from stack.errors import CertificateRefused, ConnectRefused, HopError
+from stack.errors import CertificateRefused, ConnectRefused, DnsFailed, HopError, TlsFailed
 from stack.http.message import Response
 from stack.net.tasks import Tasks
 from tests.loadbalancer.scripted import Bench, ScriptedBody, ScriptedPool
 
 
 class ScriptedProbe:
-    """`+` passes, `-` fails, `!` raises, `?` hangs, `x` has a bug; the last one for ever. Knows when it was asked."""
+    """`+` passes, `-` fails, `!` raises, `?` hangs, `s` passes after half a second, `x` has a bug; the last one for ever. Knows when it was asked."""
 
-    def __init__(self, bench: Bench, script: str) -> None:
-        self.bench, self.script = bench, script
+    def __init__(self, bench: Bench, script: str, error: HopError) -> None:
+        self.bench, self.script, self.error = bench, script, error
         self.at: list[float] = []
 
     async def __call__(self) -> Result:
@@ -31,9 +31,12 @@ class ScriptedProbe:
         self.script = self.script[1:] or step
         match step:
             case "!":
-                raise ConnectRefused(private="a: nobody there")
+                raise self.error
             case "?":
                 await asyncio.Event().wait()
+            case "s":
+                await self.bench.clock.sleep(0.5)
+                step = "+"
             case "x":
                 raise RuntimeError("a bug")
         return Result(step == "+", "200" if step == "+" else "503")
@@ -55,8 +58,8 @@ class Watching:
         self.bench = Bench(ScriptedPool())
         self.one = self.bench["a"]
 
-    def start(self, script: str, random: Random | None = None) -> ScriptedProbe:
-        probe = ScriptedProbe(self.bench, script)
+    def start(self, script: str, random: Random | None = None, *, error: HopError | None = None) -> ScriptedProbe:
+        probe = ScriptedProbe(self.bench, script, error or ConnectRefused(private="a: nobody there"))
         self.prober = Prober(
             self.bench.backends,
             {"a": probe},
@@ -130,7 +133,32 @@ async def test_the_word_and_the_detail_of_a_failed_look(watching: Watching) -> N
     await watching.bench.clock.advance(0.2)
     state = watching.bench.backends.state_of(watching.one)
     assert state["reason"] == "check: refused"
-    assert state["last_check"]["detail"] == "a: nobody there"
+    assert state["last_check"]["detail"] == "nobody there"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CertificateRefused(private="a: self-signed certificate"), "check: certificate: self-signed certificate"),
+        (TlsFailed(private="a: wrong version number"), "check: tls: wrong version number"),
+        (DnsFailed(private="a: Name or service not known"), "check: dns: Name or service not known"),
+        (ConnectRefused(private="a: Connection refused"), "check: refused"),
+    ],
+)
+async def test_the_reason_says_what_of_tls_or_dns_failed(watching: Watching, error: HopError, reason: str) -> None:
+    watching.start("!", error=error)
+    await watching.bench.clock.advance(0.2)
+    assert watching.bench.backends.state_of(watching.one)["reason"] == reason
+
+
+async def test_what_is_asked_while_a_look_is_made_is_not_forgotten(watching: Watching) -> None:
+    probe = watching.start("+s+")
+    await watching.bench.clock.advance(2.3)
+    watching.bench.backends.failed(watching.one, Blame.SUSPECT, "failed")  # the look under way passes all the same
+    await watching.bench.clock.advance(0.7)
+    assert probe.at == pytest.approx([0.125, 2.125, 2.875])
+    await watching.bench.clock.advance(2.5)
+    assert probe.at[3:] == pytest.approx([4.875]), "asked once is looked once"
 
 
 async def test_a_failed_request_has_it_looked_at_at_once(watching: Watching) -> None:
@@ -197,10 +225,10 @@ async def test_tcp_probe(error: HopError | None) -> None:
             if error is not None:
                 raise error
 
-    probe = tcp_probe(Net(), "127.0.0.1", 9441, timeout=1.0, tls=None, source="127.0.0.2")  # type: ignore[arg-type]
+    probe = tcp_probe(Net(), "127.0.0.1", 9441, timeout=1.0, tls=None, source="127.0.0.2", name="a")  # type: ignore[arg-type]
     if error is None:
         assert (await probe()).passed
     else:
         with pytest.raises(type(error)):
             await probe()
-    assert asked == [("127.0.0.1", 9441, {"timeout": 1.0, "tls": None, "source": "127.0.0.2"})]
+    assert asked == [("127.0.0.1", 9441, {"timeout": 1.0, "tls": None, "source": "127.0.0.2", "name": "a"})]

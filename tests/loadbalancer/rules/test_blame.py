@@ -10,6 +10,7 @@ from stack.path import STEPS
 ROWS = [
     # error, blame, blame while the client's content streams, word
     (errors.ConnectRefused(), Blame.DEAD, Blame.DEAD, "refused"),
+    (errors.DnsFailed(), Blame.DEAD, Blame.DEAD, "failed"),
     (errors.TlsFailed(), Blame.DEAD, Blame.DEAD, "failed"),
     (errors.CertificateRefused(), Blame.DEAD, Blame.DEAD, "failed"),
     (errors.ConnectTimeout(), Blame.SUSPECT, Blame.SUSPECT, "timeout"),

@@ -13,6 +13,7 @@ ERRORS = [
     (errors.ConnectRefused(), None, None, None, None),
     (errors.ConnectTimeout(), None, None, None, None),
     (errors.TlsFailed(), None, None, None, None),
+    (errors.DnsFailed(), None, None, None, None),
     (errors.CertificateRefused(), None, None, None, None),
     (errors.PoolExhausted(), None, None, None, None),
     (errors.Refused(), None, CONTENT, None, CONTENT),

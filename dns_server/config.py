@@ -19,7 +19,7 @@ class TcpOptions(Options, frozen=True, kw_only=True):
     )
     connections: Annotated[
         Count, Meta(description="Open connections; above it the one that has been idle longest gives way.")
-    ] = 1000
+    ] = 400  # with the sockets of walks, below the 1024 descriptors that a process commonly has
 
 
 class WalkOptions(Options, frozen=True, kw_only=True):
@@ -31,6 +31,20 @@ class WalkOptions(Options, frozen=True, kw_only=True):
     depth: Annotated[
         Count, Meta(description="Questions within questions: name servers whose addresses must be looked up.")
     ] = 4
+    glueless: Annotated[
+        Count,
+        Meta(
+            description="Name servers without an address whose address is looked up, for one delegation (NXNSAttack)."
+        ),
+    ] = 3
+    concurrent: Annotated[
+        Count,
+        Meta(
+            ge=1,
+            description="Walks at one time, each with a socket; above it the one that takes longest gives way, or else"
+            " the question is answered SERVFAIL.",
+        ),
+    ] = 500
     links: Annotated[Count, Meta(description="Aliases (CNAME) followed for one question.")] = 12
 
 

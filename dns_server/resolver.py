@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from dns_server.cache import Cache, Delegation, Entry
 from dns_server.config import WalkOptions
+from dns_server.flights import Flights
 from dns_server.rules import types
 from dns_server.rules.names import ROOT, is_at_or_below, parent, to_text
 from dns_server.rules.query import Query
@@ -21,6 +23,8 @@ from stack.net.tasks import Tasks
 
 SLOW = 10.0
 """Seconds for which a server that did not answer is asked after all others."""
+MAX_SLOW = 1000
+"""Servers of which that is remembered."""
 
 
 class Failed(Exception):
@@ -39,6 +43,18 @@ class Budget:
         if self.queries <= 0:
             raise Failed("too many queries")
         self.queries -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The answer to a question that has to be walked for. Nothing is begun before it is awaited, so a listener that
+    has no room may drop it."""
+
+    resolver: Resolver
+    query: Query
+
+    def __await__(self) -> Generator[Any, None, Answer]:
+        return self.resolver.resolve(self.query.name, self.query.key, self.query.type).__await__()
 
 
 class Resolver:
@@ -68,8 +84,7 @@ class Resolver:
         self._ask = ask
         self._clock = clock
         self._random = random
-        self._tasks = tasks
-        self._flights: dict[tuple[bytes, int], asyncio.Task[Answer]] = {}
+        self._flights = Flights(options.concurrent, clock=clock, tasks=tasks)
         self._slow: dict[Address, float] = {}
         self.walks = 0
         self.failures = 0
@@ -102,7 +117,7 @@ class Resolver:
             answer = Answer("refused", types.REFUSED)
             answer.marks = (("cache", "miss"),)
             return answer
-        return self._resolve(query.name, query.key, query.type)
+        return Walk(self, query)
 
     def _from_cache(self, name: bytes, key: bytes, type: int) -> Answer | None:
         """The whole answer out of the cache, along its aliases; None when any of it is missing."""
@@ -123,19 +138,17 @@ class Resolver:
             key = name.lower()
         return _servfail()
 
-    async def _resolve(self, name: bytes, key: bytes, type: int) -> Answer:
+    async def resolve(self, name: bytes, key: bytes, type: int) -> Answer:
         """Walk, together with everybody who asks the same at the moment."""
-        flight = self._flights.get((key, type))
+        flight = self._flights.board((key, type), lambda: self._fly(key, type))
         if flight is None:
-            flight = self._tasks.spawn(self._fly(key, type), name=f"walk {to_text(name)}")
-            self._flights[key, type] = flight
-            flight.add_done_callback(lambda _: self._flights.pop((key, type), None))
+            return _unfinished()
         try:
             # shielded: a client that leaves does not take the answer from the others
             found = await asyncio.shield(flight)
         except asyncio.CancelledError:
             if flight.cancelled():
-                return _servfail()
+                return _unfinished()
             raise
         answer = Answer(found.word, found.rcode)
         # the first owner takes the letter case of this question (RFC 4343 §4.1)
@@ -233,11 +246,19 @@ class Resolver:
             step = read_step(reply, zone=zone.zone, key=key, type=type)
         except NoReply as error:
             step = Useless(str(error))
-            self._slow[address] = self._clock.now() + SLOW
+            self._avoid(address)
         else:
             self._slow.pop(address, None)
         budget.trail.append(f"{address[0]}:{address[1]} {to_text(zone.zone)} {_word(step)}")
         return step
+
+    def _avoid(self, address: Address) -> None:
+        """Ask it after all others for a while. What was noted longest ago goes, past its time or one too many."""
+        now = self._clock.now()
+        self._slow.pop(address, None)
+        self._slow[address] = now + SLOW
+        while len(self._slow) > MAX_SLOW or self._slow[next(iter(self._slow))] <= now:
+            del self._slow[next(iter(self._slow))]
 
     async def _addresses(self, zone: Delegation, budget: Budget, depth: int) -> AsyncIterator[Address]:
         """Those known, in random order with the slow ones last; then those that have to be looked up."""
@@ -246,8 +267,9 @@ class Resolver:
         for server in zone.servers:
             if (glue := zone.glue.get(server)) is not None:
                 known += glue
-            elif (entry := self.cache.get(server, types.A)) is not None and entry.data is not None:
-                known += [(address, self._port) for address in addresses(entry.data)]
+            elif (entry := self.cache.get(server, types.A)) is not None:
+                if entry.data is not None:
+                    known += [(address, self._port) for address in addresses(entry.data)]
             elif not is_at_or_below(server, zone.zone):  # below it, only glue could have told
                 unknown.append(server)
         now = self._clock.now()
@@ -257,7 +279,9 @@ class Resolver:
             yield address
         if depth >= self._options.depth:
             return
-        for server in unknown:
+        # a referral may name hundreds, all in somebody else's zone: NXNSAttack (Afek et al. 2020, §6)
+        self._random.shuffle(unknown)
+        for server in unknown[: self._options.glueless]:
             try:
                 found = await self._lookup(server, types.A, budget, depth=depth + 1)
             except Failed as error:
@@ -269,7 +293,14 @@ class Resolver:
                         yield host, self._port
 
     def statistics(self) -> dict[str, int]:
-        return {"walks": self.walks, "failures": self.failures, "in_flight": len(self._flights)}
+        return {
+            "walks": self.walks,
+            "failures": self.failures,
+            "in_flight": len(self._flights),
+            "slow_servers": len(self._slow),
+            "displaced": self._flights.displaced,
+            "refused": self._flights.refused,
+        }
 
 
 def _is_alias(entry: Entry, type: int) -> bool:
@@ -297,6 +328,15 @@ _ABSENT = {types.NOERROR: "nodata", types.NXDOMAIN: "nxdomain", types.SERVFAIL: 
 
 def _servfail() -> Answer:
     return Answer("servfail", types.SERVFAIL)
+
+
+def _unfinished() -> Answer:
+    answer = _servfail()
+    answer.marks = _FAILED
+    return answer
+
+
+_FAILED = (("cache", "miss"), ("walk", "failed"))
 
 
 def _word(step: Step) -> str:

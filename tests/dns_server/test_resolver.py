@@ -7,9 +7,12 @@ import asyncio
 import pytest
 
 from dns_server.config import CacheOptions, WalkOptions
+from dns_server.resolver import SLOW, Resolver, Walk
 from dns_server.rules.query import parse
+from dns_server.rules.rrset import Answer
 from dns_server.rules.types import type_name
-from tests.support.dns_network import Network, lines, question
+from stack.clock import settle
+from tests.support.dns_network import Network, lines, question, whole, zones
 
 ROOT = """
 $ORIGIN .
@@ -288,3 +291,79 @@ async def test_a_class_other_than_in_is_refused(net: Network) -> None:
     query = parse(question("www.shop.test", cls=3, flags=0x0100))
     assert query is not None
     assert net.resolver().answer(query).word == "refused"  # type: ignore[union-attr]
+
+
+async def test_a_referral_to_a_hundred_names_costs_their_zone_a_few_queries(net: Network) -> None:
+    """NXNSAttack: the names are all missing from the zone of a third party."""
+    names = "".join(f"many IN NS x{number}.hosting.other.\n" for number in range(100))
+    net.servers["10.0.0.2"] = zones({"test": TEST + names})
+    resolver = net.resolver()
+    answer = await net.resolve(resolver, "a.many.test")
+    assert (answer.word, answer.marks[-1]) == ("servfail", ("walk", "failed"))
+    assert sum(host == "10.0.0.4" for host, _, _ in net.asked) == WalkOptions().glueless == 3
+
+
+async def test_one_question_costs_so_many_queries_and_no_more(net: Network) -> None:
+    net.silent |= {"10.0.0.3", "10.0.0.33"}
+    resolver = net.resolver(walk=WalkOptions(queries=4))
+    answer = await net.resolve(resolver, "www.shop.test")
+    assert len(net.asked) == 4
+    assert (answer.word, answer.walk[-1]) == ("servfail", "too many queries")
+
+
+async def test_queries_for_name_servers_are_of_the_same_budget(net: Network) -> None:
+    """Nested lookups do not begin with a budget of their own."""
+    resolver = net.resolver(walk=WalkOptions(queries=3))
+    answer = await net.resolve(resolver, "glueless.test")
+    assert len(net.asked) == 3
+    assert answer.word == "servfail"
+
+
+def flood(net: Network, resolver: Resolver, count: int) -> list[asyncio.Task[Answer]]:
+    """Questions to which nobody replies, each for a name of its own."""
+    queries = [parse(question(f"q{number}.shop.test", flags=0x0100)) for number in range(count)]
+    walks = [resolver.answer(query) for query in queries if query is not None]
+    assert all(isinstance(walk, Walk) for walk in walks)
+    return [net.tasks.spawn(whole(walk), name="flood") for walk in walks]
+
+
+async def test_a_flood_of_walks_without_end_keeps_nobody_from_being_answered(net: Network) -> None:
+    net.silent |= {"10.0.0.3", "10.0.0.33"}
+    resolver = net.resolver(walk=WalkOptions(concurrent=20))
+    waiting = flood(net, resolver, 100)
+    await settle(100)
+    # at first nobody has had any time: what is too much fails at once
+    refused = [task for task in waiting if task.done()]
+    assert len(refused) == 80
+    assert {(task.result().word, task.result().marks[-1]) for task in refused} == {("servfail", ("walk", "failed"))}
+    assert resolver.statistics()["in_flight"] == 20
+    await net.clock.advance(0.3)
+    for number in range(5):
+        assert (await net.resolve(resolver, f"n{number}.other")).word == "nxdomain"
+        assert resolver.statistics()["in_flight"] <= 20
+    statistics = resolver.statistics()
+    assert (statistics["refused"], statistics["displaced"]) == (80, 1)  # the answered walk left its place to the next
+    assert (await waiting[0]).word == "servfail"
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_walk_that_is_dropped_before_it_began_asks_nobody(net: Network) -> None:
+    query = parse(question("www.shop.test", flags=0x0100))
+    assert query is not None
+    resolver = net.resolver()
+    resolver.answer(query)
+    await settle(10)
+    assert net.asked == []
+    assert resolver.statistics()["in_flight"] == 0
+
+
+async def test_what_is_noted_of_slow_servers_is_bounded(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dns_server.resolver.MAX_SLOW", 10)
+    resolver = net.resolver()
+    for number in range(30):
+        resolver._avoid((f"192.0.2.{number}", 53))
+    assert list(resolver._slow) == [(f"192.0.2.{number}", 53) for number in range(20, 30)]
+    await net.clock.advance(SLOW)
+    resolver._avoid(("192.0.2.99", 53))
+    assert list(resolver._slow) == [("192.0.2.99", 53)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from random import Random
 
 from dns_server.cache import Cache
@@ -106,7 +106,7 @@ class Network:
         found = resolver.answer(query)
         if isinstance(found, Answer):
             return found
-        task = self.tasks.spawn(_whole(found), name="client")
+        task = self.tasks.spawn(whole(found), name="client")
         for _ in range(200):
             await settle(100)
             if task.done():
@@ -115,8 +115,8 @@ class Network:
         return await task
 
 
-async def _whole(found: object) -> Answer:
-    return await found  # type: ignore[misc, no-any-return]
+async def whole(found: Answer | Awaitable[Answer]) -> Answer:
+    return found if isinstance(found, Answer) else await found
 
 
 def lines(answer: Answer) -> list[str]:

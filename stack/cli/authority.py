@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -17,9 +18,10 @@ def ensure() -> Path:
 
 
 def explain() -> None:
-    path = ensure()
+    plain = ensure()
+    path = shlex.quote(str(plain))
     click.echo(
-        f"""The certificate authority of this stack: {path}
+        f"""The certificate authority of this stack: {plain}
 It can vouch for {NAME}, names below it, localhost and loopback addresses only;
 its key stays beside it, readable by you alone.
 

@@ -15,14 +15,19 @@ from stack.clock import SystemClock
 from stack.supervisor.state import StateDir
 
 PATIENCE: Final = 60.0
-"""Seconds that a stack has to stop before it is killed."""
+"""Seconds that a stack has to stop before it is killed: more than the supervisor allows its hops together."""
+WORD: Final = 2.0
+"""Seconds that a supervisor which has just locked the state directory has to say who it is."""
 NOTHING_RUNS: Final = 3
 
 
 def show_status(*, as_json: bool) -> int:
     state = StateDir.chosen()
-    status = state.status() if state.locked() else {}
+    status = state.running()
     if not status:
+        if state.locked():
+            click.echo(f"A stack is about to start in {state.path}.", err=True)
+            return NOTHING_RUNS
         if as_json:
             click.echo('{"hops": []}')
         click.echo(f"No stack runs in {state.path}; `hopstack up` starts one.", err=True)
@@ -39,15 +44,19 @@ def stop() -> int:
     if not state.locked():
         click.echo(f"No stack runs in {state.path}.", err=True)
         return 0
-    pid = state.status().get("pid")
-    if not isinstance(pid, int):
-        click.echo(f"{state.status_path} does not say which process runs the stack.", err=True)
-        return 1
-    return asyncio.run(_stop(state, pid))
+    return asyncio.run(_stop(state))
 
 
-async def _stop(state: StateDir, pid: int) -> int:
+async def _stop(state: StateDir) -> int:
     clock = SystemClock()
+    deadline = clock.now() + WORD
+    while (pid := state.holder()) is None:
+        if not state.locked():
+            return 0
+        if clock.now() > deadline:
+            click.echo(f"{state.path}: the lock does not say which process runs the stack.", err=True)
+            return 1
+        await clock.sleep(0.02)
     for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
         try:
             os.kill(pid, number)

@@ -41,7 +41,7 @@ def cli() -> None:
     help="Database of the demo shop, as postgresql://user:password@host/name. Default: SQLite in the state directory.",
 )
 def up(detach: bool, as_json: bool, port_base: int | None, database_url: str | None) -> int:
-    """Start the default stack with the demo shop, and stay in the foreground.
+    """Start the default stack with the demo shop, in the foreground.
 
     Ctrl-C stops every hop, outermost first, and lets requests in flight end.
     Exit status: 0 stopped as asked, 2 could not start.
@@ -78,14 +78,16 @@ def down() -> int:
 @cli.command()
 @click.argument("hop", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
-def logs(hop: str | None, follow: bool) -> int:
-    """Print the log of HOP (such as edge-fra), or of all hops.
+@click.option("--lines", "-n", type=click.IntRange(0), metavar="N", help="Only the last N lines. Default: all.")
+def logs(hop: str | None, follow: bool, lines: int | None) -> int:
+    """Print the log of HOP (such as edge-fra), or of all hops by time.
 
     Each line is JSON for a request, plain text for anything else.
+    Exit status: 0 printed, 2 no such hop, 3 no logs here.
     """
     from stack.cli.logs import show
 
-    return show(hop, follow=follow)
+    return show(hop, follow=follow, last=lines)
 
 
 @cli.group(invoke_without_command=True)

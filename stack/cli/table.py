@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 HEADINGS = ("NAME", "KIND", "STATE", "ADDRESS", "PID", "READY")
+WIDTH = 80
 
 
 def table(status: dict[str, Any]) -> str:
-    """One line a hop, in the order of the path."""
+    """A line for each hop, in the order of the path. Its further addresses and restarts are below: 80 columns do."""
     rows = [HEADINGS]
     for hop in status["hops"]:
-        addresses = " ".join(f"{scheme}://{place}" for scheme, place in hop["listen"].items())
+        first, *further = [f"{scheme}://{place}" for scheme, place in hop["listen"].items()] or ["-"]
         ready = f"{hop['ready_ms']} ms" if hop["ready_ms"] is not None else "-"
-        rows.append((hop["name"], hop["kind"], hop["state"], addresses, str(hop["pid"] or "-"), ready))
+        rows.append((hop["name"], hop["kind"], hop["state"], first, str(hop["pid"] or "-"), ready))
+        for restarts, address in zip_longest(_restarts(hop), further, fillvalue=""):
+            rows.append(("", "", restarts, address, "", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = [_line(row, widths) for row in rows]
-    lines += [f"{hop['name']}: {hop['reason']}" for hop in status["hops"] if hop["reason"]]
+    for hop in status["hops"]:
+        if hop["reason"]:
+            lines += textwrap.wrap(f"{hop['name']}: {hop['reason']}", WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
+
+
+def _restarts(hop: dict[str, Any]) -> list[str]:
+    match hop["restarts"]:
+        case 0:
+            return []
+        case 1:
+            return ["(1 restart)"]
+        case many:
+            return [f"({many} restarts)"]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

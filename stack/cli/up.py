@@ -45,36 +45,46 @@ async def _supervise(make: type[Supervisor], plan: Any, state: StateDir, *, as_j
         if not (event.new in SERIOUS or moved_on):
             return
         moment = datetime.now().astimezone().strftime("%H:%M:%S")
-        click.echo(f"{moment} {event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}", err=True)
+        say(f"{moment} {event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}")
         if event.new in (State.CRASH_LOOP, State.FAILED):
             last_words(event.name)
 
     def last_words(name: str) -> None:
-        for line in state.last_lines(name):
-            click.echo(f"  {line}", err=True)
+        for line in supervisor.last_words(name):
+            say(f"  {line}")
 
     def ready() -> None:
         nonlocal is_up
         is_up = True
         status = supervisor.status()
         if as_json:
-            click.echo(msgspec.json.encode(status))
+            say(msgspec.json.encode(status).decode(), err=False)
         else:
-            click.echo(f"{table(status)}\n\n{invitation(status)}\n\nCtrl-C stops the stack.")
-        sys.stdout.flush()
+            say(f"{table(status)}\n\n{invitation(status)}\n\nCtrl-C stops the stack.", err=False)
 
-    supervisor = make(plan, state, SystemClock(), report=report)
+    supervisor = make(plan, state, SystemClock(), report=report, say=say)
     try:
         await supervisor.run(ready)
     except ConfigError as error:
         for name in supervisor.late:
-            click.echo(f"{name} did not become ready; the end of {state.log(name)}:", err=True)
+            say(f"{name} did not become ready; the end of {state.log(name)}:")
             last_words(name)
-        click.echo(f"hopstack: {error}", err=True)
+        say(f"hopstack: {error}")
         return 2
     if not as_json:
-        click.echo("The stack is down.", err=True)
+        say("The stack is down.")
     return 0
+
+
+def say(text: str, *, err: bool = True) -> None:
+    """Print it, or nothing from now on if nobody reads any more (`up | head`): the stack serves on."""
+    try:
+        click.echo(text, err=err)
+    except OSError:
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2 if err else 1)  # what is still buffered goes there too, and cannot fail at the end
+            os.close(nowhere)
 
 
 @contextlib.contextmanager
@@ -105,6 +115,7 @@ def run_detached(*, port_base: int | None, database_url: str, as_json: bool) -> 
     state.create()
     if state.locked():
         state.lock()  # says who holds it
+        state.unlock()  # who held it has just gone
     argv = [sys.executable, "-m", "stack", "up", "--json"]
     if port_base is not None:
         argv += ["--port-base", str(port_base)]
@@ -112,7 +123,9 @@ def run_detached(*, port_base: int | None, database_url: str, as_json: bool) -> 
     if database_url:
         environ["DATABASE_URL"] = database_url
     log = state.log("supervisor")
-    with log.open("wb") as output:
+    with log.open("wb"):
+        pass  # begun anew
+    with log.open("ab") as output:  # appended to: it may be cut short when it has grown large
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ, start_new_session=True
         )

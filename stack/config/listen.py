@@ -15,6 +15,9 @@ SCHEMES: Final = ("http", "https", "h2c", "dns", "tls", "tcp")
 USUAL: Final = {"dns_server": "dns"}
 """The scheme of a bare address, where it is not http."""
 
+_OF_HTTP: Final = ("http", "https", "h2c")
+_OF_DNS: Final = ("dns", "tls", "https", "http", "h2c")
+
 _SHAPE = "SCHEME://HOST:PORT, SCHEME+fd://N or HOST:PORT"
 
 
@@ -42,8 +45,13 @@ def usual(kind: str) -> str:
     return USUAL.get(kind, "http")
 
 
-def parse(text: str, *, usual: str = "http", option: str = "--listen") -> Listen:
-    """Raises ConfigError that names `option`, the value and what was wanted."""
+def served(kind: str) -> tuple[str, ...]:
+    """The schemes that a kind of hop serves, for a hint."""
+    return _OF_DNS if kind == "dns_server" else _OF_HTTP
+
+
+def parse(text: str, *, usual: str = "http", option: str = "--listen", schemes: tuple[str, ...] = SCHEMES) -> Listen:
+    """Raises ConfigError that names `option`, the value and what was wanted: one of `schemes`."""
     scheme, mark, rest = text.strip().partition("://")
     if not mark:
         scheme, rest = usual, text.strip()
@@ -52,8 +60,8 @@ def parse(text: str, *, usual: str = "http", option: str = "--listen") -> Listen
     if passed:
         scheme = scheme[:-3] or usual if scheme != "fd" else usual
     if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, SCHEMES, 1)
-        hint = f"did you mean {near[0]}://?" if near else f"one of {', '.join(SCHEMES)}"
+        near = difflib.get_close_matches(scheme, schemes, 1)
+        hint = f"did you mean {near[0]}://?" if near else f"one of {', '.join(schemes)}"
         raise ConfigError(f"{option} {text!r}: no scheme is called {scheme!r}: {hint}")
     if passed:
         if not (rest.isascii() and rest.isdigit()) or int(rest) > 1 << 20:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -28,8 +29,10 @@ ASK: Final = 2.0
 """Seconds that a child has for an answer."""
 LAST_MESSAGE: Final = 0.5
 """Seconds that the control channel of a process that ended may take to end too."""
-TAIL: Final = 8192
+TAIL: Final = 65536
 """Bytes of a log that are looked through for the last words of a process."""
+LAST_CHANCE: Final = 1.0
+"""Seconds that a process has to stop when those before it took all the time there was."""
 
 
 class Master:
@@ -127,11 +130,23 @@ class Master:
 
     # Stopping.
 
-    async def stop(self, order: Iterable[Iterable[str] | str] | None = None, *, timeout: float = 15.0) -> None:
+    async def stop(
+        self,
+        order: Iterable[Iterable[str] | str] | None = None,
+        *,
+        timeout: float = 15.0,
+        within: float = math.inf,
+    ) -> None:
         """TERM in the given order, outermost first, each item waited for before the next; then KILL after `timeout`.
 
-        An item may be several names, which stop together. What the order leaves out stops at its end.
+        An item may be several names, which stop together. What the order leaves out stops at its end. When all
+        together take longer than `within` seconds, each item that is left has LAST_CHANCE.
         """
+        until = self._clock.now() + within
+
+        def patience() -> float:
+            return min(timeout, max(LAST_CHANCE, until - self._clock.now()))
+
         groups = [[item] if isinstance(item, str) else list(item) for item in (order or ())]
         named = {name for group in groups for name in group}
         groups.append([name for name in self._runs if name not in named])
@@ -139,26 +154,30 @@ class Master:
         for run in (*self._runs.values(), *beside):
             run.forsaken.set()  # nothing is started again while the rest goes
         for group in groups:
-            await asyncio.gather(*(self._runs[name].stop(timeout) for name in group if name in self._runs))
-        await asyncio.gather(*(run.stop(timeout) for run in beside))
+            await asyncio.gather(*(self._runs[name].stop(patience()) for name in group if name in self._runs))
+        await asyncio.gather(*(run.stop(patience()) for run in beside))
 
     # Looking.
 
     def statistics(self) -> dict[str, Standing]:
         return {name: run.standing() for name, run in self._runs.items()}
 
-    async def ask(self, name: str, what: str) -> Any:
+    async def ask(self, name: str, what: str, *, timeout: float = ASK) -> Any:
         """A child's own answer, such as to "stats". None when it has none to give in time."""
-        return await self._runs[name].ask(what)
+        return await self._runs[name].ask(what, timeout)
 
     def last_words(self, name: str, lines: int = 10) -> list[str]:
-        """The end of a child's log."""
+        """The end of what a child's last process wrote to its log, without the lines of its access log."""
         return self._runs[name].last_words(lines)
 
     def _notify(self, run: _Run, event: Event) -> None:
         self._changed.set()
-        if self._events is not None and not run.silent:
+        if self._events is None or run.silent:
+            return
+        try:
             self._events(event)
+        except Exception as error:  # whoever listens must not end whoever keeps the child running
+            log.error("%s %s was not heard: %s: %s", event.name, event.new.value, type(error).__name__, error)
 
 
 class _Run:
@@ -233,8 +252,13 @@ class _Run:
         if self.child.log is None:
             yield None
             return
-        self.child.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.child.log.open("ab") as file:
+        try:
+            self.child.log.parent.mkdir(parents=True, exist_ok=True)
+            file = self.child.log.open("ab")
+        except OSError as error:  # a full disk is no reason not to serve
+            log.warning("%s runs without a log: %s: %s", self.child.name, self.child.log, error.strerror)
+            file = open(os.devnull, "ab")  # noqa: SIM115 - closed below
+        with file:
             self._log_begin = file.tell()
             yield file
 
@@ -270,7 +294,8 @@ class _Run:
             if self.forsaken.is_set():
                 self._become(State.STOPPED, "" if status == 0 else ended(status))
                 return
-            reason = self._said or self._last_line() or ended(status)
+            # a signal that ended it is the whole reason: what it happened to say before is none
+            reason = ended(status) if status < 0 else self._said or self._last_line() or ended(status)
             if status == FAULT_OF_CONFIGURATION and self._ready_at is None:
                 self._become(State.FAILED, reason)
                 return
@@ -278,7 +303,7 @@ class _Run:
             if pause is None:
                 self._become(State.CRASH_LOOP, f"{len(self._crashes.exits)} exits in a row: {reason}")
                 return
-            self._become(State.RESTARTING, reason if self._said else f"{ended(status)}: {reason}")
+            self._become(State.RESTARTING, reason)
             with contextlib.suppress(TimeoutError):
                 async with self._clock.timeout(pause):
                     await self.forsaken.wait()
@@ -303,7 +328,7 @@ class _Run:
             if not waiting.done():
                 waiting.set_result(None)
         self._asked.clear()
-        self._process = None
+        self._process = self._ready_ms = None
         return status
 
     async def stop(self, timeout: float) -> None:
@@ -327,14 +352,14 @@ class _Run:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def ask(self, what: str) -> Any:
+    async def ask(self, what: str, timeout: float) -> Any:
         if self._channel is None:
             return None
         number = max(self._asked, default=0) + 1
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         self._channel.send({"ask": what, "id": number})
         try:
-            async with self._clock.timeout(ASK):
+            async with self._clock.timeout(timeout):
                 return await answer
         except TimeoutError:
             return None
@@ -369,16 +394,32 @@ class _Run:
         try:
             with self.child.log.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                file.seek(max(self._log_begin, size - TAIL))
-                said = file.read()
+                begin = self._log_begin if self._log_begin <= size else 0  # it was begun anew meanwhile
+                file.seek(max(begin, size - TAIL))
+                if size - begin > TAIL:
+                    file.readline()  # a piece of one
+                said = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return said.decode("utf-8", "replace").splitlines()[-lines:]
+        return [line for line in said.splitlines() if not _is_of_access_log(line)][-lines:]
 
     def _last_line(self) -> str:
-        # an access log may share the file: its lines are no last words
-        said = [line for line in self.last_words(50) if line.strip() and not line.startswith("{")]
-        return said[-1].strip() if said else ""
+        """What the process itself said last: not its workers, and not that it was ready."""
+        name = self.child.name
+        for line in reversed(self.last_words(50)):
+            words = line.split()
+            if (
+                words
+                and not line.startswith(f"{name} ready on ")
+                and not any(word.startswith(f"{name}/") for word in words[:2])
+            ):
+                return line.strip()
+        return ""
+
+
+def _is_of_access_log(line: str) -> bool:
+    """Lines of JSON share the file; a write that was cut short leaves the end of one."""
+    return line.startswith("{") or (line.endswith("}") and '":' in line)
 
 
 def ended(status: int) -> str:

@@ -121,7 +121,8 @@ class Process:
                 self.config, clock=clock, random=net.random, net=net, metrics=metrics, state_dir=state_dir
             )
             self._handle_signals(hop, net.tasks)
-            await control.open({"stats": lambda: hop and hop.stats(), "metrics": metrics.text}, self._master_gone)
+            asks = {"stats": lambda: hop and hop.stats(), "metrics": metrics.text, "alive": lambda: True}
+            await control.open(asks, self._master_gone)
             if not await self._started(hop, bound):
                 return 0
             admin_url = ""
@@ -180,16 +181,17 @@ class Process:
         usual = listen.usual(self.kind)
         if not self.config.listen:
             raise ConfigError(f"--listen is needed, as --listen {usual}://127.0.0.1:0")
-        wanted = [listen.parse(text, usual=usual) for text in self.config.listen]
+        served = listen.served(self.kind)
+        wanted = [listen.parse(text, usual=usual, schemes=served) for text in self.config.listen]
         bound = [Bound(item.scheme, socket) for item in wanted for socket in bind(item)]
         if not self.config.admin:
             return bound, None
-        admin = listen.parse(self.config.admin, option="--admin")
+        admin = listen.parse(self.config.admin, option="--admin", schemes=("http",))
         if admin.scheme != "http":
             raise ConfigError(f"--admin {self.config.admin}: wanted http://127.0.0.1:PORT or http+fd://N")
         if admin.fd is None and not ipaddress.ip_address(admin.host).is_loopback:
             raise ConfigError(f"--admin {admin}: the admin endpoint is for loopback only, as http://127.0.0.1:0")
-        return bound, Bound("http", bind(admin)[0])
+        return bound, Bound("http", bind(admin, option="--admin")[0])
 
     # Readiness.
 

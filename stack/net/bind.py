@@ -17,16 +17,19 @@ BACKLOG: Final = 4096
 _PAIR_ATTEMPTS: Final = 32
 
 
-def bind(listen: Listen, *, backlog: int = BACKLOG) -> list[socket.socket]:
-    """One socket, or a UDP and a TCP one on the same port for `dns`. ConfigError names the address and the remedy."""
+def bind(listen: Listen, *, backlog: int = BACKLOG, option: str = "--listen") -> list[socket.socket]:
+    """One socket, or a UDP and a TCP one on the same port for `dns`.
+
+    ConfigError names the address and the remedy, which is the `option` that moves it.
+    """
     if listen.fd is not None:
         return [adopt(listen.fd, str(listen))]
     if listen.scheme != "dns":
-        return [_bind(listen, socket.SOCK_STREAM, listen.port, backlog)]
+        return [_bind(listen, socket.SOCK_STREAM, listen.port, backlog, option)]
     for attempt in range(_PAIR_ATTEMPTS):
-        stream = _bind(listen, socket.SOCK_STREAM, listen.port, backlog)
+        stream = _bind(listen, socket.SOCK_STREAM, listen.port, backlog, option)
         try:
-            return [_bind(listen, socket.SOCK_DGRAM, stream.getsockname()[1], backlog), stream]
+            return [_bind(listen, socket.SOCK_DGRAM, stream.getsockname()[1], backlog, option), stream]
         except ConfigError:
             stream.close()
             # port 0 gave a TCP port whose UDP twin is taken: another one will do
@@ -51,7 +54,7 @@ def adopt(fd: int, option: str = "fd://") -> socket.socket:
     return passed
 
 
-def _bind(listen: Listen, kind: socket.SocketKind, port: int, backlog: int) -> socket.socket:
+def _bind(listen: Listen, kind: socket.SocketKind, port: int, backlog: int, option: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     bound = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -65,19 +68,19 @@ def _bind(listen: Listen, kind: socket.SocketKind, port: int, backlog: int) -> s
             bound.listen(backlog)
     except OSError as error:
         bound.close()
-        raise ConfigError(_explained(error, listen.host, port, kind)) from None
+        raise ConfigError(_explained(error, listen.host, port, kind, option)) from None
     return bound
 
 
-def _explained(error: OSError, host: str, port: int, kind: socket.SocketKind) -> str:
+def _explained(error: OSError, host: str, port: int, kind: socket.SocketKind, option: str) -> str:
     where = address(host, port)
     if error.errno == errno.EADDRINUSE:
         holder = owner(host, port, kind)
         by = f" (by {holder})" if holder else ""
-        return f"{where} is taken{by}; stop it or choose another address with --port-base or --listen"
+        return f"{where} is taken{by}; stop it or choose another address with {option}"
     if error.errno == errno.EACCES:
         return (
-            f"{where}: port {port} needs a privilege; use a port above 1023 (--port-base or --listen), "
+            f"{where}: port {port} needs a privilege; use a port above 1023 ({option}), "
             "or allow it: sysctl net.ipv4.ip_unprivileged_port_start"
         )
     if error.errno == errno.EADDRNOTAVAIL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ LOG_LIMIT = 16 << 20
 """Bytes of a log above which a start begins a new one; the old one is kept beside it once."""
 
 
+GLANCES = 100_000
+"""Attempts to lock between the glances of others; each takes microseconds."""
+
+
 class StateDir:
     """`$HOPSTACK_HOME`, else `.hopstack` in the working directory."""
 
@@ -23,6 +28,7 @@ class StateDir:
         self.path = path
         self.status_path = path / "status.json"
         self.logs = path / "logs"
+        self._lock_path = path / "lock"
         self._lock: int | None = None
 
     @classmethod
@@ -41,27 +47,51 @@ class StateDir:
 
     def lock(self) -> None:
         """Held until the process ends, however it ends. ConfigError when another supervisor holds it."""
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _taken(lock):
             os.close(lock)
-            pid = self.status().get("pid", "unknown")
             raise ConfigError(
-                f"{self.path}: a stack runs here already (supervisor {pid}); stop it with `hopstack down`, "
-                "or give this one another state directory in HOPSTACK_HOME and another --port-base"
-            ) from None
+                f"{self.path}: a stack runs here already (supervisor {self.holder() or 'unknown'}); stop it with "
+                "`hopstack down`, or give this one another state directory in HOPSTACK_HOME and another --port-base"
+            )
+        with contextlib.suppress(OSError):  # a full disk: nobody can ask who holds it, but it is held
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
         self._lock = lock
 
     def unlock(self) -> None:
         if self._lock is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
+
+    def removed(self) -> bool:
+        """Whether the lock that is held no longer is the one that others look at: the directory was deleted."""
+        if self._lock is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._lock), self._lock_path.stat())
+        except OSError:
+            return True
+
+    def holder(self) -> int | None:
+        """The process that holds the lock, in its own words. None until it has written them."""
+        try:
+            text = self._lock_path.read_text()
+        except OSError:
+            return None
+        return int(text) if self.locked() and text.strip().isdigit() else None
+
+    def running(self) -> dict[str, Any]:
+        """The status as the holder of the lock wrote it; empty when none holds it, or it has not written one yet."""
+        holder, status = self.holder(), self.status()
+        return status if holder is not None and status.get("pid") == holder else {}
 
     def locked(self) -> bool:
         """Whether a supervisor runs here."""
         try:
-            lock = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            lock = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
@@ -74,7 +104,7 @@ class StateDir:
             os.close(lock)
 
     def status(self) -> dict[str, Any]:
-        """As last written; empty when there is none."""
+        """As last written, by whomever; empty when there is none."""
         try:
             return msgspec.json.decode(self.status_path.read_bytes(), type=dict[str, Any])
         except (OSError, msgspec.MsgspecError):
@@ -82,19 +112,36 @@ class StateDir:
 
     def write_status(self, status: dict[str, Any]) -> None:
         temporary = self.status_path.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(status)) + b"\n")
-        temporary.replace(self.status_path)
+        try:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(status)) + b"\n")
+            temporary.replace(self.status_path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
     def rotate(self, name: str) -> Path:
-        """The log of one hop, begun anew when it has grown large."""
+        """The log of one hop that is about to start, begun anew when it has grown large."""
         path = self.log(name)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > LOG_LIMIT:
                 path.replace(path.with_suffix(".log.1"))
         return path
+
+    def trim(self) -> None:
+        """Begin anew logs that have grown large while they are written to.
+
+        Copied and cut: they are the standard output of processes that know no other. Those append, so they go on at
+        the new end. A line of the moment in between may be lost.
+        """
+        for path in self.logs.glob("*.log"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_size > LOG_LIMIT:
+                    shutil.copyfile(path, path.with_suffix(".log.1"))
+                    os.truncate(path, 0)
 
     def last_lines(self, name: str, count: int = 12) -> list[str]:
         try:
@@ -103,3 +150,20 @@ class StateDir:
                 return file.read().decode("utf-8", "replace").splitlines()[-count:]
         except OSError:
             return []
+
+
+def _taken(lock: int) -> bool:
+    """Whether the lock could be had. Who only looks (`locked`) shares it for a moment: that is no reason to refuse."""
+    for _ in range(GLANCES):
+        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            if kind == fcntl.LOCK_EX:
+                return True
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            break
+        else:
+            return False  # not even shared: somebody holds it alone
+    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from stack.clock import Clock
+from stack.config.base import Timeouts
 from stack.config.listen import Listen
 from stack.errors import ConfigError
 from stack.hop import registry
@@ -26,10 +28,20 @@ from stack.supervisor.state import StateDir
 
 START: Final = 30.0
 """Seconds that all hops together have to become ready."""
-STOP: Final = 15.0
-"""Seconds that one hop has to end what it does."""
+DRAIN: Final = Timeouts().drain
+STOP: Final = 2 * DRAIN + 5.0
+"""Seconds that one hop has to end what it does: requests in flight, then the application's own shutdown."""
+STOP_ALL: Final = 45.0
+"""Seconds that all of them have together; `hopstack down` waits longer than that."""
+SILENCE: Final = 1.0
+"""Seconds of stopping after which a person wants to know why; idle hops stop in less."""
+LOOK: Final = 5.0
+"""Seconds between two looks at the state directory."""
 
 Report = Callable[[Event], object]
+Say = Callable[[str], object]
+
+log = logging.getLogger("hopstack.supervisor")
 
 
 def has_many_addresses() -> bool:
@@ -45,11 +57,24 @@ def has_many_addresses() -> bool:
 class Supervisor:
     """One stack. `run` starts it, waits to be told to stop, and stops it."""
 
-    def __init__(self, plan: StackPlan, state: StateDir, clock: Clock, *, report: Report | None = None) -> None:
+    def __init__(
+        self,
+        plan: StackPlan,
+        state: StateDir,
+        clock: Clock,
+        *,
+        report: Report | None = None,
+        say: Say | None = None,
+    ) -> None:
+        """`report` hears what becomes of the hops, `say` gets lines for whoever sits before the terminal."""
         self.plan = plan
         self.state = state
         self._clock = clock
         self._report = report
+        self._say: Say = say or (lambda _: None)
+        self._sockets: dict[str, list[tuple[str, socket.socket]]] = {}
+        self._unwritten = ""
+        """Why the status could not be written last time."""
         self._tasks = Tasks()
         self._master = Master(clock, self._tasks, events=self._heard)
         self._stop = asyncio.Event()
@@ -60,11 +85,12 @@ class Supervisor:
 
     async def run(self, ready: Callable[[], object]) -> None:
         """Calls `ready` once every hop is. ConfigError when the stack cannot start; nothing is left running then."""
-        sockets = self._bind()
+        sockets = self._sockets = self._bind()
         try:
             self._prepare()
             self._handle_signals()
             self._write()
+            self._tasks.spawn(self._look_after(), name="state directory")
             try:
                 await self._start(sockets)
                 if not self._stop.is_set():
@@ -77,14 +103,13 @@ class Supervisor:
                 self._phase, self._reason = "failed", str(error)
                 raise
             finally:
-                self._write()
-                await self._master.stop(self._stop_order(), timeout=STOP)
+                await self._stop_hops()
                 if self._phase == "stopping":
                     self._phase = "stopped"
                 self._write()
         finally:
-            for bound in (one for several in sockets.values() for _, one in several):
-                bound.close()
+            for name in sockets:
+                self._close(name)
             await self._tasks.close()
 
     def status(self) -> dict[str, Any]:
@@ -126,12 +151,16 @@ class Supervisor:
                 places: list[tuple[str, Listen]] = [(item.scheme, item) for item in hop.listen]
                 bound[hop.name] = []
                 for scheme, place in (*places, ("admin", hop.admin)):
-                    bound[hop.name] += [(scheme, one) for one in bind(place)]
-        except ConfigError as error:
+                    bound[hop.name] += [(scheme, one) for one in bind(place, option="--port-base")]
+        except ConfigError:
             for one in (one for several in bound.values() for _, one in several):
                 one.close()
-            raise ConfigError(f"{error}; or move the whole stack with --port-base") from None
+            raise
         return bound
+
+    def _close(self, name: str) -> None:
+        for _, one in self._sockets.get(name, ()):
+            one.close()
 
     def _prepare(self) -> None:
         """Certificates and zone files."""
@@ -203,16 +232,56 @@ class Supervisor:
 
     def _asked_to_stop(self, number: int) -> None:
         if self._stop.is_set() and number != signal.SIGHUP:
+            self._say("Stopped at once; requests in flight are cut off.")
             os._exit(128 + number)  # asked twice: the hops go with their master
         self._stop.set()
 
     def _heard(self, event: Event) -> None:
+        if event.new in (State.CRASH_LOOP, State.FAILED):
+            self._close(event.name)  # nobody will accept there any more: who comes is refused, and does not wait
         self._write()
         if self._report is not None and not (event.new is State.STARTING and event.old is None):
             self._report(event)
 
+    def last_words(self, name: str, lines: int = 12) -> list[str]:
+        """Of a hop's last process, without its access log."""
+        return self._master.last_words(name, lines)
+
+    async def _look_after(self) -> None:
+        """Logs that grow, and a state directory that somebody deletes."""
+        told = False
+        while True:
+            await self._clock.sleep(LOOK)
+            self.state.trim()
+            if not told and self.state.removed():
+                told = True
+                self._say(
+                    f"{self.state.path} was deleted while the stack runs: `hopstack status`, `logs` and `down` no "
+                    "longer find it. It serves on; Ctrl-C stops it."
+                )
+
     def _write(self) -> None:
-        self.state.write_status(self.status())
+        """As well as can be: a full disk is no reason to let hops die, or to leave them running."""
+        try:
+            self.state.write_status(self.status())
+            self._unwritten = ""
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason != self._unwritten and not self.state.removed():
+                log.warning("%s cannot be written: %s", self.state.status_path, reason)
+            self._unwritten = reason
+
+    async def _stop_hops(self) -> None:
+        patience = self._clock.call_later(
+            SILENCE,
+            lambda: self._say(
+                f"Stopping; waiting up to {DRAIN:g} s for requests in flight. Ctrl-C again stops at once."
+            ),
+        )
+        try:
+            await self._master.stop(self._stop_order(), timeout=STOP, within=STOP_ALL)
+        finally:
+            patience.cancel()
 
     def _stop_order(self) -> list[list[str]]:
         """Outermost first: what a hop has in flight needs the hops behind it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -136,7 +137,7 @@ async def test_a_child_that_dies_is_started_again(stage: Stage) -> None:
     assert stage.master.statistics()["a"].restarts == 1
     assert stage.heard("a") == [State.READY, State.RESTARTING, State.STARTING, State.READY]
     [event] = [event for event in stage.events if event.new is State.RESTARTING]
-    assert event.reason.startswith("killed by SIGKILL")
+    assert event.reason == "killed by SIGKILL"
 
 
 async def test_a_crash_loop_comes_to_rest(stage: Stage) -> None:
@@ -370,3 +371,94 @@ def wait_until(condition: Callable[[], Any], *, within: float) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+async def test_a_listener_that_raises_ends_no_keeping(tmp_path: Path) -> None:
+    """A full disk or a closed terminal is the listener's trouble, not the children's."""
+
+    def no_space(event: Event) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", event.name)
+
+    tasks = Tasks()
+    master = Master(SystemClock(), tasks, events=no_space)
+    child = Child("a", "script", [sys.executable, "-c", "import time; time.sleep(3600)"])
+    await master.start(child)
+    first = master.statistics()["a"].pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: master.statistics()["a"].pid not in (None, first), within=WAIT)
+    second = master.statistics()["a"].pid
+    await master.stop(timeout=5)
+    assert master.statistics()["a"].state is State.STOPPED
+    assert second is not None
+    assert not is_alive(second)
+    await tasks.close()
+
+
+async def test_a_log_that_cannot_be_written_keeps_nobody_from_serving(stage: Stage) -> None:
+    (stage.tmp_path / "logs").write_text("a file, where a directory should be")
+    await stage.master.start(stage.hello("a"))
+    await stage.master.wait_ready(timeout=WAIT)
+    assert await stage.get() == b"hello"
+
+
+LAST_WORDS = {
+    "its own line": ("print('the reason')", "the reason"),
+    "an access log after it": ("""print('the reason'); print('{"time":"x"}')""", "the reason"),
+    "a piece of an access log": ("""print('the reason'); print('x","status":200}')""", "the reason"),
+    "ready, then nothing": ("print('a ready on http://127.0.0.1:1 in 9 ms')", "exit 3"),
+    "a worker's": ("print('2026-01-31T12:00:00.000Z a/0 info stopping')", "exit 3"),
+    "nothing": ("pass", "exit 3"),
+}
+
+
+@pytest.mark.parametrize(("said", "reason"), LAST_WORDS.values(), ids=LAST_WORDS)
+async def test_the_reason_is_what_the_process_itself_said_last(stage: Stage, said: str, reason: str) -> None:
+    (stage.tmp_path / "a.log").write_text("of the run before\n")
+    await stage.master.start(stage.script("a", f"{said}; raise SystemExit(3)"))
+    await stage.becomes("a", State.CRASH_LOOP)
+    reasons = {event.reason for event in stage.events if event.new is State.RESTARTING}
+    assert reasons == {reason}
+    assert stage.master.statistics()["a"].reason == f"5 exits in a row: {reason}"
+    assert "of the run before" not in stage.master.last_words("a")
+
+
+async def test_a_signal_is_the_whole_reason(stage: Stage) -> None:
+    program = "import os; print('something', flush=True); os.kill(os.getpid(), 9)"
+    await stage.master.start(stage.script("a", program))
+    await stage.becomes("a", State.CRASH_LOOP)
+    assert stage.master.statistics()["a"].reason == "5 exits in a row: killed by SIGKILL"
+
+
+async def test_last_words_of_a_log_that_was_cut(stage: Stage) -> None:
+    log = stage.tmp_path / "a.log"
+    log.write_text("before\n" * 1000)
+    program = (
+        "import os, time; print('up', flush=True)\n"
+        f"while os.path.getsize({str(log)!r}): time.sleep(0.01)\n"
+        "print('after', flush=True); time.sleep(3600)"
+    )
+    await stage.master.start(stage.script("a", program))
+    await eventually(lambda: stage.master.last_words("a") == ["up"], within=WAIT)
+    os.truncate(log, 0)
+    await eventually(lambda: stage.master.last_words("a") == ["after"], within=WAIT)
+
+
+async def test_all_together_stop_within_a_bound(stage: Stage) -> None:
+    program = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(3600)"
+    for name in ("a", "b", "c"):
+        await stage.master.start(stage.script(name, program))
+        await eventually(lambda name=name: stage.master.last_words(name) == ["deaf"], within=WAIT)
+    began = time.monotonic()
+    await stage.master.stop(["a", "b", "c"], timeout=20, within=0.1)
+    assert time.monotonic() - began < 10
+
+
+async def test_a_process_that_went_has_no_start_time(stage: Stage) -> None:
+    await stage.master.start(stage.hello("a"))
+    await stage.master.wait_ready(timeout=WAIT)
+    assert stage.master.statistics()["a"].ready_ms is not None
+    os.kill(stage.pid("a"), signal.SIGKILL)
+    await eventually(lambda: State.RESTARTING in stage.heard("a"), within=WAIT)
+    assert stage.master.statistics()["a"].ready_ms is None
+    await stage.becomes("a", State.READY)

@@ -42,11 +42,11 @@ def test_dns_is_udp_and_tcp_on_one_port(host: str) -> None:
 def test_dns_on_any_port_tries_another_pair_when_the_udp_twin_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = bind_module._bind, []
 
-    def sometimes(listen: object, kind: socket.SocketKind, port: int, backlog: int) -> socket.socket:
+    def sometimes(listen: object, kind: socket.SocketKind, port: int, *rest: object) -> socket.socket:
         calls.append(kind)
         if calls.count(socket.SOCK_DGRAM) == 1 and kind == socket.SOCK_DGRAM:
             raise ConfigError("taken")
-        return real(listen, kind, port, backlog)  # type: ignore[arg-type]
+        return real(listen, kind, port, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(bind_module, "_bind", sometimes)
     with bound("dns://127.0.0.1:0") as sockets:
@@ -62,7 +62,8 @@ def test_a_taken_port_is_named_with_its_holder_and_the_remedy(scheme: str) -> No
             bind(parse(f"{scheme}://127.0.0.1:{port}"))
     message = str(caught.value)
     assert message.startswith(f"127.0.0.1:{port} is taken (by pid {os.getpid()} {comm()})")
-    assert "--port-base or --listen" in message
+    assert message.endswith("choose another address with --listen")
+    assert "--port-base" not in message
 
 
 def comm() -> str:
@@ -89,7 +90,9 @@ def test_an_address_of_another_machine() -> None:
 
 def test_a_port_that_needs_a_privilege() -> None:
     """By the error itself: whether a low port needs one differs between machines."""
-    message = bind_module._explained(PermissionError(13, "Permission denied"), "127.0.0.1", 53, socket.SOCK_DGRAM)
+    message = bind_module._explained(
+        PermissionError(13, "Permission denied"), "127.0.0.1", 53, socket.SOCK_DGRAM, "--listen"
+    )
     assert message.startswith("127.0.0.1:53: port 53 needs a privilege; use a port above 1023")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def test_the_lock_is_held_by_one_and_falls_with_it(tmp_path: Path) -> None:
         [
             *(sys.executable, "-c"),
             "import sys; from pathlib import Path; from stack.supervisor.state import StateDir; "
-            "s = StateDir(Path(sys.argv[1])); s.lock(); s.write_status({'pid': 77}); print('held', flush=True); sys.stdin.read()",
+            "s = StateDir(Path(sys.argv[1])); s.lock(); print('held', flush=True); sys.stdin.read()",
             str(state.path),
         ],
         stdin=subprocess.PIPE,
@@ -31,7 +33,8 @@ def test_the_lock_is_held_by_one_and_falls_with_it(tmp_path: Path) -> None:
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     assert state.locked()
-    with pytest.raises(ConfigError, match=r"runs here already \(supervisor 77\).*hopstack down"):
+    assert state.holder() == holder.pid
+    with pytest.raises(ConfigError, match=rf"runs here already \(supervisor {holder.pid}\).*hopstack down"):
         state.lock()
     holder.kill()
     holder.wait(10)
@@ -86,3 +89,74 @@ def test_last_lines(tmp_path: Path) -> None:
     assert state.last_lines("edge-fra") == []
     state.log("edge-fra").write_text("".join(f"line {number}{os.linesep}" for number in range(5000)))
     assert state.last_lines("edge-fra", 2) == ["line 4998", "line 4999"]
+
+
+def test_the_status_of_the_run_before_is_none_of_this_one(tmp_path: Path) -> None:
+    """Between its lock and its first status, nobody may take the old one's process for the supervisor."""
+    state = StateDir(tmp_path)
+    state.write_status({"pid": 77, "phase": "ready"})
+    assert state.running() == {}
+    state.lock()
+    assert state.holder() == os.getpid()
+    assert state.running() == {}
+    state.write_status({"pid": os.getpid()})
+    assert state.running() == {"pid": os.getpid()}
+    state.unlock()
+    assert state.holder() is None
+    assert state.running() == {}
+
+
+def test_who_only_looks_does_not_keep_a_supervisor_from_starting(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from stack.supervisor.state import StateDir; "
+        "s = StateDir(Path(sys.argv[1])); s.locked(); print('looking', flush=True)\nwhile True: s.locked()"
+    )
+    state = StateDir(tmp_path)
+    state.lock()
+    state.unlock()
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as looker:
+        try:
+            assert looker.stdout is not None
+            assert looker.stdout.readline() == b"looking\n"
+            deadline = time.monotonic() + 0.7
+            while time.monotonic() < deadline:
+                state.lock()
+                state.unlock()
+        finally:
+            looker.kill()
+
+
+def test_a_directory_that_was_deleted_is_noticed(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "home")
+    assert not state.removed()
+    state.create()
+    state.lock()
+    assert not state.removed()
+    shutil.rmtree(state.path)
+    assert state.removed()
+    state.create()
+    (state.path / "lock").write_text("")
+    assert state.removed(), "another one is in its place"
+    state.unlock()
+
+
+def test_a_status_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.status_path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        state.write_status({"pid": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_a_log_that_grows_is_cut_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "LOG_LIMIT", 10)
+    state = StateDir(tmp_path)
+    state.create()
+    state.log("small").write_text("0123456789")
+    with state.log("edge-fra").open("ab", buffering=0) as writer:
+        writer.write(b"0123456789a\n")
+        state.trim()
+        writer.write(b"on\n")
+    assert state.log("edge-fra").read_bytes() == b"on\n"
+    assert (state.logs / "edge-fra.log.1").read_bytes() == b"0123456789a\n"
+    assert state.log("small").read_text() == "0123456789"

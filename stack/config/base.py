@@ -131,6 +131,14 @@ class HopOptions(Options, frozen=True, kw_only=True):
 class HttpOptions(HopOptions, frozen=True, kw_only=True):
     """What every HTTP hop is configured with besides."""
 
+    access_log_skip: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Request targets whose success is not logged: a balancer asks all the time. `none` logs all. "
+            "Repeats."
+        ),
+    ] = ("/health",)
+
     cert: Annotated[
         str, Meta(description="Certificate chain (PEM) of https listeners. Empty: the local CA issues one.")
     ] = ""

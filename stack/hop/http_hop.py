@@ -50,7 +50,9 @@ class HttpHop:
         self.listening: list[str] = []
         self._began = clock.now()
         self._stopped = False
-        self.access_log = AccessLog(config.access_log, hop=name, clock=clock)
+        self.access_log = AccessLog(
+            config.access_log, hop=name, clock=clock, skip=[path for path in config.access_log_skip if path != "none"]
+        )
         finished = [RequestMetrics(metrics, name)]
         self.context = Context(
             service,

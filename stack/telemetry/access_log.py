@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,8 @@ from stack.clock import Clock
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.line_log import LineLog
 
+_CONTROLS: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""DEL and C1: JSON lets them stand, but 0x9B is to a terminal what ESC [ is."""
 _SECRETS: Final = ("token", "passw", "secret", "api_key", "apikey", "signature", "session")
 _SECRET: Final = re.compile(rf"([^=&]*(?:{'|'.join(_SECRETS)})[^=&]*=)[^&]+", re.IGNORECASE)
 
@@ -28,19 +31,26 @@ class AccessLog:
     say: upstream, attempts, proxy_status, detail, termination, tls.
     """
 
-    def __init__(self, target: str, *, hop: str, clock: Clock) -> None:
+    def __init__(self, target: str, *, hop: str, clock: Clock, skip: Iterable[str] = ()) -> None:
+        """`skip`: request targets that are logged only when they fail (status 400 and above, or broken off)."""
         self.lines = LineLog(target, clock)
         self._add = self.lines.add
         self._clock = clock
         self._now = clock.now
+        self._skip = frozenset(target.encode() for target in skip)
         self._hop = _escaped(hop)
         self._until = float("-inf")
         self._second = -1
         self._written = self._prefix = ""
 
     def __call__(self, exchange: Exchange) -> None:
-        if self.lines.enabled:
-            self._add(self.line(exchange))
+        if not self.lines.enabled:
+            return
+        if exchange.status < 400 and not exchange.termination:
+            request = exchange.request
+            if request is not None and request.target in self._skip:
+                return
+        self._add(self.line(exchange))
 
     def line(self, exchange: Exchange) -> str:
         """The exchange as a line; it ends now."""
@@ -131,4 +141,4 @@ def _escaped(text: str) -> str:
     """As it stands between the quotes of a JSON string."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
-    return msgspec.json.encode(text.encode("utf-8", "replace").decode()).decode()[1:-1]
+    return msgspec.json.encode(text.encode("utf-8", "replace").decode()).decode()[1:-1].translate(_CONTROLS)

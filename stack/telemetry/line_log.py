@@ -58,7 +58,6 @@ class LineLog:
         """Write what there is. A reader that does not read gets the rest later."""
         if self._lines:
             lines, self._lines = self._lines, []
-            self.written += len(lines)
             self._queue(lines)
         while self._pending:
             data = self._pending[0]
@@ -72,6 +71,7 @@ class LineLog:
                 self._lost(error)
                 return
             self._pending_size -= size
+            self.written += data.count(b"\n", 0, size)
             if size < len(data):
                 self._pending[0] = data[size:]
             else:

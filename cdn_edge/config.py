@@ -18,7 +18,13 @@ class Cache(Options, frozen=True, kw_only=True):
     """The shared cache in memory."""
 
     size: Annotated[
-        Bytes, Meta(description="Memory for stored responses: content, heads and bookkeeping together.")
+        Bytes,
+        Meta(
+            description=(
+                "Memory for stored responses: content, heads and bookkeeping together. "
+                "What is still coming in may take a quarter of it besides, or one object."
+            )
+        ),
     ] = 256 * MIB
     max_object: Annotated[Bytes, Meta(description="Content longer than this passes through and is not stored.")] = (
         16 * MIB

@@ -50,7 +50,9 @@ class Keeper:
         if refused is None and unread and asked.key in self._filling and not isinstance(response.body, bytes):
             refused = NotStored.FILLING
         if asked.stored is not None:
-            if is_head:
+            if refused is NotStored.FILLING or judgement.refused in FOR_THIS_CLIENT:
+                pass  # else a client could take out what others are answered from, by asking for it so
+            elif is_head:
                 self._compare(asked, asked.stored, fetched, recording)
             elif self._is_outdated(asked.stored, response, judgement, refused):
                 self._store.drop(asked.stored)
@@ -151,8 +153,6 @@ class Keeper:
         """Whether what is stored must go: the origin has answered otherwise, and that does not take its place."""
         if refused is None:
             return (judgement.names, judgement.selection) != (stored.names, stored.selection)
-        if refused in FOR_THIS_CLIENT:
-            return False  # else a client could take out what others are answered from, by asking for it so
         if response.status >= 500 or response.status in _SAYS_NOTHING_OF_IT:
             return False
         return response.status != 206 or not validation.same_representation(stored.block.fields, response.fields)

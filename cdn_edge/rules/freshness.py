@@ -17,7 +17,10 @@ _AGE: Final = re.compile(rb"[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Heuristic:
-    """How a lifetime is guessed where the origin says none (§4.2.2): a share of the time since Last-Modified."""
+    """How a lifetime is guessed where the origin says none (§4.2.2): a share of the time since Last-Modified.
+
+    What was asked for with a cookie is not stored on such a guess: see `storing.NotStored.COOKIE`.
+    """
 
     fraction: float = 0.1
     most: float = 86_400.0

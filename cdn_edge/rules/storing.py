@@ -36,9 +36,7 @@ class NotStored(enum.Enum):
     INVALIDATED = "invalidated"  # §4.4, or purged, while it was on its way
 
 
-FOR_THIS_CLIENT: Final = frozenset(
-    {NotStored.REQUEST_NO_STORE, NotStored.AUTHORIZATION, NotStored.COOKIE, NotStored.FILLING}
-)
+FOR_THIS_CLIENT: Final = frozenset({NotStored.REQUEST_NO_STORE, NotStored.AUTHORIZATION, NotStored.COOKIE})
 """They lie in the request. What is stored for the others is not the worse for it."""
 _ABOUT_THE_REQUEST: Final = frozenset({304, 412, 416})
 """They answer a condition or a range, not the URL."""

@@ -248,6 +248,16 @@ async def test_a_client_does_not_take_out_what_others_are_answered_from(asked: s
     assert (again.is_hit, again.body) == (True, b"for all")
 
 
+async def test_nor_with_head() -> None:
+    lab = Lab()
+    lab.origin(lab.response(f'{STORED}\nETag: "a"'), lab.response(f'{STORED}\nETag: "b"'))
+    await lab.ask("/a")
+    await lab.ask("/a", "Cache-Control: no-cache\nAuthorization: x", method="HEAD")
+    assert (await lab.ask("/a")).is_hit
+    await lab.ask("/a", "Cache-Control: no-cache", method="HEAD")  # RFC 9111 §4.3.5
+    assert not (await lab.ask("/a")).is_hit
+
+
 async def test_an_answer_that_nobody_may_keep_still_ends_the_stored_one() -> None:
     lab = Lab()
     lab.origin(lab.response(STORED), lab.response("Cache-Control: no-store"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from dns_server.config import CacheOptions
@@ -11,6 +12,7 @@ from dns_server.rules import types
 from dns_server.rules.names import ancestors, to_text
 from dns_server.rules.rrset import RRset
 from dns_server.rules.walk import Missing, Referral
+from dns_server.shelf import Shelf
 
 ALL_TYPES: Final = -1
 """Stands for the type where a name does not exist at all: NXDOMAIN holds for every type (RFC 2308 §5). Types on the
@@ -45,16 +47,19 @@ class Delegation:
 
 
 class Cache:
-    """By TTL, bounded: the entry written longest ago gives way. Glue is kept apart and never answered with."""
+    """By TTL, bounded in number and bytes: what was written longest ago gives way. Glue is never answered with."""
 
     def __init__(self, options: CacheOptions, *, now: Callable[[], float]) -> None:
         self._options = options
         self._now = now
-        self._entries: dict[tuple[bytes, int], Entry] = {}
-        self._delegations: dict[bytes, Delegation] = {}
+        self._entries: Shelf[tuple[bytes, int], Entry] = Shelf(
+            entries=options.entries, bytes=options.bytes * 3 // 4, size=_entry_size
+        )
+        self._delegations: Shelf[bytes, Delegation] = Shelf(
+            entries=options.entries, bytes=options.bytes // 4, size=_delegation_size
+        )
         self.generation = 0
         """Grows with every change, so that what was made of the cache can tell that it is out of date."""
-        self.evicted = 0
 
     def get(self, key: bytes, type: int) -> Entry | None:
         """What is known of the name and type, or of the name as a whole; None when nothing is, or no longer."""
@@ -64,7 +69,7 @@ class Cache:
             if entry is not None:
                 if entry.expires > now:
                     return entry
-                del self._entries[key, kind]
+                self._entries.drop((key, kind))
         return None
 
     def keep(self, rrset: RRset) -> None:
@@ -95,10 +100,7 @@ class Cache:
         glue = {server: tuple((address, port) for address in found) for server, found in referral.glue.items()}
         ttl = min(referral.ttl, self._options.max_ttl)
         delegation = Delegation(referral.zone, referral.servers, glue, self._now() + ttl)
-        self._delegations.pop(referral.zone, None)
-        self._delegations[referral.zone] = delegation
-        while len(self._delegations) > self._options.entries:
-            del self._delegations[next(iter(self._delegations))]
+        self._delegations.put(referral.zone, delegation)
         return delegation
 
     def nearest_delegation(self, key: bytes) -> Delegation | None:
@@ -108,36 +110,28 @@ class Cache:
             if (found := self._delegations.get(above)) is not None:
                 if found.expires > now:
                     return found
-                del self._delegations[above]
+                self._delegations.drop(above)
         return None
 
     def forget_delegation(self, zone: bytes) -> None:
-        self._delegations.pop(zone, None)
+        self._delegations.drop(zone)
 
     def _put(self, place: tuple[bytes, int], entry: Entry) -> None:
         self.generation += 1
-        self._entries.pop(place, None)  # to the end: the order is that of writing
-        self._entries[place] = entry
-        while len(self._entries) > self._options.entries:
-            del self._entries[next(iter(self._entries))]
-            self.evicted += 1
+        self._entries.put(place, entry)
 
     def flush(self, key: bytes | None = None) -> int:
         """Forget all, or all at and below a name; gives how much was forgotten."""
         self.generation += 1
         size = len(self._entries) + len(self._delegations)
-        if key is None:
-            self._entries.clear()
-            self._delegations.clear()
-            return size
-        self._entries = {place: entry for place, entry in self._entries.items() if key not in ancestors(place[0])}
-        self._delegations = {zone: found for zone, found in self._delegations.items() if key not in ancestors(zone)}
+        self._entries.drop_where(lambda place: key is None or key in ancestors(place[0]))
+        self._delegations.drop_where(lambda zone: key is None or key in ancestors(zone))
         return size - len(self._entries) - len(self._delegations)
 
     def rows(self, limit: int) -> Iterator[dict[str, Any]]:
         """What is known, for the admin endpoint; the latest first."""
         now = self._now()
-        for (key, type), entry in list(reversed(self._entries.items()))[:limit]:
+        for (key, type), entry in islice(self._entries.latest(), limit):
             if entry.expires > now:
                 yield {
                     "name": to_text(key),
@@ -159,4 +153,26 @@ class Cache:
                 }
 
     def statistics(self) -> dict[str, int]:
-        return {"entries": len(self._entries), "delegations": len(self._delegations), "evicted": self.evicted}
+        return {
+            "entries": len(self._entries),
+            "delegations": len(self._delegations),
+            "bytes": self._entries.bytes + self._delegations.bytes,
+            "evicted": self._entries.evicted + self._delegations.evicted,
+        }
+
+
+def _entry_size(entry: Entry) -> int:
+    """About what it takes in memory, for the bound: packed records, and Python's objects around them."""
+    return 250 + _rrset_size(entry.data) + _rrset_size(entry.soa)
+
+
+def _rrset_size(rrset: RRset | None) -> int:
+    if rrset is None:
+        return 0
+    packed = sum(map(len, rrset.records)) + sum(len(part) + 40 for record in rrset.parts or () for part in record)
+    return 230 + 2 * len(rrset.owner) + packed + sum(len(rdata) + 90 for rdata in rrset.rdatas)
+
+
+def _delegation_size(delegation: Delegation) -> int:
+    addresses = sum(map(len, delegation.glue.values()))
+    return 500 + sum(len(server) + 80 for server in delegation.servers) + 150 * addresses

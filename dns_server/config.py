@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from stack.config.base import Count, HttpOptions, Options, Seconds
+from stack.config.base import MIB, Bytes, Count, HttpOptions, Options, Seconds
 
 Ttl = Annotated[int, Meta(ge=0, le=0x7FFF_FFFF, extra={"unit": "s"})]
 
@@ -52,6 +52,9 @@ class CacheOptions(Options, frozen=True, kw_only=True):
     """What a resolver remembers."""
 
     entries: Annotated[Count, Meta(description="RRsets and negative answers kept; the oldest give way.")] = 100_000
+    bytes: Annotated[Bytes, Meta(description="Memory for them, and for the way to each zone; the oldest give way.")] = (
+        64 * MIB
+    )
     max_ttl: Annotated[Ttl, Meta(description="The longest that an answer is kept (RFC 8767 §4: at most a week).")] = (
         86_400
     )

@@ -10,6 +10,8 @@ Finished = tuple[bytes, Query, Answer]
 
 LONGEST_KEY = 300
 """A question and a bare OPT: longer queries carry what will not come again."""
+LONGEST_RESPONSE = 4096
+"""Longer ones are rare, and so many of them would be gigabytes."""
 
 
 class Responses:
@@ -34,7 +36,7 @@ class Responses:
         return found
 
     def keep(self, key: bytes, finished: Finished) -> None:
-        if len(key) > LONGEST_KEY or not self._half:
+        if len(key) > LONGEST_KEY or len(finished[0]) > LONGEST_RESPONSE or not self._half:
             return
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}

@@ -89,6 +89,8 @@ def test_responses_are_bounded_and_keep_what_is_asked_again() -> None:
     assert responses.get(b"1") is None
     responses.keep(b"x" * 400, finished)
     assert responses.get(b"x" * 400) is None
+    responses.keep(b"long", (bytes(5000), Query(0, 0), Answer("answered")))
+    assert responses.get(b"long") is None
     responses.flush(1)
     assert len(responses) == 0
 

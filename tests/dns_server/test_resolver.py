@@ -11,6 +11,7 @@ from dns_server.resolver import SLOW, Resolver, Walk
 from dns_server.rules.query import parse
 from dns_server.rules.rrset import Answer
 from dns_server.rules.types import type_name
+from dns_server.rules.walk import Referral
 from stack.clock import settle
 from tests.support.dns_network import Network, lines, question, whole, zones
 
@@ -257,6 +258,31 @@ async def test_the_cache_is_bounded(net: Network) -> None:
     for number in range(30):
         await net.resolve(resolver, f"n{number}.shop.test")
     assert resolver.cache.statistics()["entries"] == 10
+
+
+async def test_the_cache_is_bounded_in_bytes_too(net: Network) -> None:
+    long = "".join(f'long{number} IN TXT "{number}{"x" * 250}"\n' for number in range(30))
+    for host in ("10.0.0.3", "10.0.0.33"):
+        net.servers[host] = zones({"shop.test": SHOP + long})
+    resolver = net.resolver(cache=CacheOptions(bytes=12_000))
+    for number in range(30):
+        assert (await net.resolve(resolver, f"long{number}.shop.test", "TXT")).word == "answered"
+    statistics = resolver.cache.statistics()
+    assert 4 <= statistics["entries"] <= 12_000 // 250
+    assert statistics["bytes"] <= 12_000
+    assert statistics["evicted"] == 30 - statistics["entries"]
+    assert next(resolver.cache.rows(1))["name"] == "long29.shop.test."
+    resolver.cache.flush()
+    assert resolver.cache.statistics()["bytes"] == 0
+
+
+async def test_the_ways_to_zones_are_bounded_in_bytes_too(net: Network) -> None:
+    resolver = net.resolver(cache=CacheOptions(bytes=24_000))
+    for number in range(30):
+        resolver.cache.keep_referral(Referral(b"%c" % number, (b"ns",), 60, {b"ns": ("192.0.2.1",)}), 53)
+    statistics = resolver.cache.statistics()
+    assert 4 <= statistics["delegations"] < 30
+    assert statistics["bytes"] <= 6_000
 
 
 async def test_flush_forgets_below_a_name(net: Network) -> None:

@@ -66,6 +66,10 @@ class ContentTooLarge(ClientError):
     status, title = 413, "The request's content is too large"
 
 
+class Misdirected(ClientError):
+    status, title = 421, "The request does not belong on this connection"
+
+
 class RequestTimeout(ClientError):
     status, title = 408, "The request did not arrive in time"
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import httptools
 
-from stack.errors import BadRequest, HeadTooLarge, HopError, ResponseMalformed, TargetTooLong
+from stack.errors import BadRequest, HeadTooLarge, HopError, Misdirected, ResponseMalformed, TargetTooLong
 from stack.http.message import Field, FieldBlock, Fields
 
 CLOSE: Final = -1
@@ -49,9 +49,11 @@ _STATUSES: Final = {line: status for status, line in STATUS_LINES.items()}
 class FieldParser:
     """Field lines to pairs. One a connection: the parser behind it is reused from message to message."""
 
-    __slots__ = ("_fields", "_parser", "authority", "on_header")
+    __slots__ = ("_fields", "_parser", "authority", "on_header", "scheme")
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: bytes | None = None) -> None:
+        """`scheme`: the only one a target in absolute form may have. None: a trusted gateway's word is taken."""
+        self.scheme = scheme
         self._fields: Fields = []
         add = self._fields.append
 
@@ -188,6 +190,10 @@ def _request_target(head: RequestHead, host: bytes | None, parser: FieldParser) 
     if not valid_authority(absolute[2]):
         raise BadRequest("The target's authority is not a host and an optional port.")
     head.scheme, head.authority = absolute[1].lower(), absolute[2]
+    if parser.scheme is not None and head.scheme != parser.scheme:
+        # RFC 9110 §7.4: https only over a connection that is secured for it; and http over such a one would let a
+        # client choose what the next hops, and a cache, take for its scheme
+        raise Misdirected(f"The target is {head.scheme.decode()}, and this connection is {parser.scheme.decode()}.")
     rest = absolute[3]
     head.target = rest if rest.startswith(b"/") else b"/" + rest
 

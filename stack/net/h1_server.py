@@ -44,7 +44,7 @@ class H1ServerConnection(H1Sender):
         self.peer = peer
         self.scheme = scheme
         self._upgrade_h2 = upgrade_h2
-        self._parser = FieldParser()
+        self._parser = FieldParser(None if peer.trusted else scheme)
         self._buffer = b""
         self._continue = False
         self._exchange: Exchange | None = None

@@ -64,6 +64,10 @@ async def test_only_the_right_certificate_is_believed(tmp_path: Path, host: str,
             assert states["right"]["attempts"]["answered"] == 6
             assert states["wrong-name"]["attempts"]["answered"] == 0
             assert states["wrong-authority"]["attempts"]["answered"] == 0
+            assert states["wrong-authority"]["reason"].startswith(("check: certificate: ", "traffic: "))
+            if (last := states["wrong-authority"]["last_check"]) is not None:
+                assert last["result"] == "certificate"
+                assert "certificate" in last["detail"]
 
 
 async def test_the_local_authority_is_the_default(tmp_path: Path) -> None:

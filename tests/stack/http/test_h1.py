@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.errors import HopError, ResponseMalformed
+from stack.errors import HopError, Misdirected, ResponseMalformed
 from stack.http.h1 import (
     CHUNKED,
     CLOSE,
@@ -75,6 +75,30 @@ def test_any_token_is_a_method(method: bytes) -> None:
 def test_absolute_form_overrides_host(target: bytes, authority: bytes, rest: bytes) -> None:
     head = parse(b"GET " + target + b" HTTP/1.1\r\nHost: a.test\r\n\r\n")
     assert (head.authority, head.target, head.scheme) == (authority, rest, b"http")
+
+
+@pytest.mark.parametrize(
+    ("connection", "target", "taken"),
+    [
+        pytest.param(b"http", b"http://a/", True, id="9110-7.4-http"),
+        pytest.param(b"https", b"HTTPS://a/", True, id="9110-7.4-https"),
+        pytest.param(b"http", b"https://a/", False, id="9110-7.4-https-in-the-clear"),
+        pytest.param(b"https", b"http://a/", False, id="9110-7.4-http-over-tls"),
+        pytest.param(None, b"https://a/", True, id="9110-7.4-trusted-gateway"),
+        pytest.param(None, b"http://a/", True, id="9110-7.4-trusted-gateway-http"),
+    ],
+)
+def test_the_scheme_of_an_absolute_target_is_the_connections(
+    connection: bytes | None, target: bytes, taken: bool
+) -> None:
+    lines = b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    if taken:
+        head = parse_request(FieldParser(connection), lines, max_target=100, max_fields=10)
+        assert head.scheme == target.partition(b":")[0].lower()
+    else:
+        with pytest.raises(Misdirected) as caught:
+            parse_request(FieldParser(connection), lines, max_target=100, max_fields=10)
+        assert caught.value.status == 421
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,10 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         Literal["auto", "on", "off"],
         Meta(description="ASGI lifespan: `auto` serves an app that does not know it, `on` refuses to, `off` skips it."),
     ] = "auto"
+    worker_timeout: Annotated[
+        Seconds,
+        Meta(description="A worker whose event loop is blocked this long is killed and started again."),
+    ] = 30.0
     start_timeout: Annotated[
         Seconds, Meta(description="Import of the app and its startup; a worker that takes longer has failed.")
     ] = 30.0

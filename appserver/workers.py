@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from stack.errors import ConfigError
 from stack.hop.admin import as_json
 from stack.hop.child import Child, Event, State
 from stack.hop.hop import AdminHandler, Bound, Readiness
-from stack.hop.master import Master
+from stack.hop.master import ASK, Master
 from stack.hop.process import WORKER
 from stack.http.message import Request, Response
 from stack.net import Net
@@ -31,6 +33,8 @@ PAUSE: Final = 30.0
 """Seconds for which a worker that cannot run is left alone before it is tried once more."""
 MARGIN: Final = 2.0
 """Seconds that a worker has beyond its own deadlines before it is killed."""
+ROUNDS: Final = 5
+"""Questions without an answer, spread over `worker_timeout`, that make a worker hung: one late look is none."""
 
 
 class WorkersHop:
@@ -56,6 +60,8 @@ class WorkersHop:
         self._reload_error = ""
         self._before_reload: Readiness | None = None
         self._retries: dict[str, Handle] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._refusing: list[socket.socket] = []
         self._metrics = metrics
         metrics.gauge(
             "hopstack_workers", "Worker processes, by state.", ("hop", "state"), lambda: self._by_state().items()
@@ -80,6 +86,7 @@ class WorkersHop:
                 raise ConfigError(failed[0].reason) from None
             raise
         self._started = True
+        self._watch = self._tasks.spawn(self._watch_workers(), name="watch workers")
 
     def readiness(self) -> Readiness:
         if self._draining:
@@ -94,16 +101,22 @@ class WorkersHop:
 
     async def drain(self) -> None:
         """Workers stop accepting and finish; new connections are refused from the first moment."""
-        self._draining = True
+        self._end_watch()
         for bound in self._bound:
             bound.socket.close()
         await self._master.stop(timeout=self._stop_timeout)
 
     async def stop(self) -> None:
-        self._draining = True
+        self._end_watch()
         for handle in self._retries.values():
             handle.cancel()
         await self._master.stop(timeout=MARGIN)
+
+    def _end_watch(self) -> None:
+        self._draining = True
+        self._refuse(False)
+        if self._watch is not None:
+            self._watch.cancel()
 
     async def reload(self) -> None:
         """New workers beside the old; when all are ready the old ones drain. If one cannot start, the old ones stay."""
@@ -171,7 +184,45 @@ class WorkersHop:
                 await self._master.remove(f"{self.name}/{self._count}", timeout=self._stop_timeout)
             log.info("%d workers", self._count)
 
+    async def _watch_workers(self) -> None:
+        """A worker whose loop is blocked looks well from outside: ask each, and end the one that does not answer."""
+        patience = self._config.worker_timeout
+        missed: dict[int, int] = {}
+        while True:
+            round_ends = self._clock.now() + patience / ROUNDS
+            asked = {
+                one.name: one.pid
+                for one in self._master.statistics().values()
+                if one.pid is not None and one.state in (State.READY, State.NOT_READY)
+            }
+            answers = await asyncio.gather(*(self._ask(name, "alive", patience / ROUNDS) for name in asked))
+            missed = {
+                pid: 0 if answer else missed.get(pid, 0) + 1
+                for pid, answer in zip(asked.values(), answers, strict=True)
+            }
+            now = self._master.statistics()
+            for name, pid in asked.items():
+                if missed[pid] >= ROUNDS and name in now and now[name].pid == pid:
+                    log.error("%s (pid %d) has not answered for %g s: killed", name, pid, patience)
+                    self._master.signal(name, signal.SIGKILL)
+            await self._clock.sleep(max(0.0, round_ends - self._clock.now()))
+
+    def _refuse(self, refuse: bool) -> None:
+        """While no worker can run, whoever connects is let go at once: nobody else would accept before the next try."""
+        loop = asyncio.get_running_loop()
+        if refuse and not self._refusing:
+            self._refusing = [bound.socket for bound in self._bound]
+            for one in self._refusing:
+                loop.add_reader(one.fileno(), _let_go, one)
+        elif not refuse and self._refusing:
+            for one in self._refusing:
+                loop.remove_reader(one.fileno())
+            self._refusing = []
+
     def _happened(self, event: Event) -> None:
+        if self._started and not self._draining:
+            states = {standing.state for standing in self._master.statistics().values()}
+            self._refuse(states <= {State.CRASH_LOOP, State.FAILED})
         if self._draining or not self._started or self._one_at_a_time.locked():
             return  # whoever asked for the change reports it
         if event.new is State.RESTARTING:
@@ -236,9 +287,9 @@ class WorkersHop:
         names = [name for name, worker in self._master.statistics().items() if worker.pid is not None]
         return dict(zip(names, await asyncio.gather(*(self._ask(name, what) for name in names)), strict=True))
 
-    async def _ask(self, name: str, what: str) -> Any:
+    async def _ask(self, name: str, what: str, timeout: float = ASK) -> Any:
         # it may have been replaced or taken away meanwhile
-        return await self._master.ask(name, what) if name in self._master.statistics() else None
+        return await self._master.ask(name, what, timeout=timeout) if name in self._master.statistics() else None
 
     def _by_state(self) -> dict[tuple[str, str], float]:
         counts: dict[tuple[str, str], float] = {}
@@ -246,6 +297,11 @@ class WorkersHop:
             labels = (self.name, standing.state.value)
             counts[labels] = counts.get(labels, 0) + 1
         return counts
+
+
+def _let_go(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        listener.accept()[0].close()
 
 
 def merged(pages: Iterable[str]) -> str:

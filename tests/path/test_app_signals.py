@@ -148,6 +148,25 @@ async def test_a_dead_worker_is_started_again(tmp_path: Path) -> None:
         assert "exit 4" in app.said()
 
 
+async def test_a_worker_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+    """Its loop is blocked: it takes connections, and answers none."""
+    async with app_process(tmp_path, "asgi", "--workers", "2", "--worker-timeout", "2") as app:
+        before = await app.pids()
+        _, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        async def restarted() -> bool:
+            workers = (await app.stats())["workers"]
+            return [w["state"] for w in workers] == ["ready"] * 2 and sum(w["restarts"] for w in workers) == 1
+
+        await eventually(restarted, within=30, every=0.2)
+        writer.close()
+        assert len(set(before) & set(await app.pids())) == 1, "the other one serves on"
+        for _ in range(8):
+            assert await get(app.port) == (200, b"one")
+        assert "has not answered for 2 s: killed" in app.said()
+
+
 async def test_a_crash_loop_is_seen_and_ended_by_hup(tmp_path: Path) -> None:
     async with app_process(tmp_path, "asgi") as app:
         (tmp_path / "crash").touch()
@@ -162,6 +181,10 @@ async def test_a_crash_loop_is_seen_and_ended_by_hup(tmp_path: Path) -> None:
         status, body = await get(app.admin_port, "/-/ready")
         assert status == 503
         assert b"app-1/0 crash-loop" in body
+        # nobody serves, and nobody waits: the connection ends at once
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
         assert "crash-loop" in app.said()
 
         (tmp_path / "crash").unlink()

@@ -21,7 +21,7 @@ from stack.clock import eventually
 ROOT = Path(__file__).parent.parent.parent
 
 ASGI = """
-import asyncio, os, pathlib
+import asyncio, os, pathlib, time
 VERSION = b"@VERSION@"
 HERE = pathlib.Path(__file__).parent
 if (HERE / "crash").exists():
@@ -41,6 +41,9 @@ async def app(scope, receive, send):
         await asyncio.sleep(0.7)
     if scope["path"] == "/die":
         os._exit(4)
+    if scope["path"] == "/hang":
+        while True:
+            time.sleep(1)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"x-pid", b"%d" % os.getpid())]})
     await send({"type": "http.response.body", "body": VERSION})
     if scope["path"] == "/later":

@@ -446,9 +446,10 @@ async def test_last_words_of_a_log_that_was_cut(stage: Stage) -> None:
 
 async def test_all_together_stop_within_a_bound(stage: Stage) -> None:
     program = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(3600)"
-    for name in ("a", "b", "c"):
+    names = ("a", "b", "c")
+    for name in names:
         await stage.master.start(stage.script(name, program))
-        await eventually(lambda name=name: stage.master.last_words(name) == ["deaf"], within=WAIT)
+    await eventually(lambda: all(stage.master.last_words(name) == ["deaf"] for name in names), within=WAIT)
     began = time.monotonic()
     await stage.master.stop(["a", "b", "c"], timeout=20, within=0.1)
     assert time.monotonic() - began < 10

@@ -160,3 +160,33 @@ async def test_off_writes_nothing(clock: VirtualClock, capfd: pytest.CaptureFixt
     await clock.advance(1)
     log.close()
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "changed", "logged"),
+    [
+        (b"/health", {}, False),
+        (b"/health", {"status": 399}, False),
+        (b"/health", {"status": 400}, True),
+        (b"/health", {"status": 503}, True),
+        (b"/health", {"termination": "client gone"}, True),
+        (b"/health?verbose", {}, True),
+        (b"/healthy", {}, True),
+    ],
+)
+def test_a_success_that_is_asked_for_all_the_time_is_not_logged(
+    clock: VirtualClock, tmp_path: Path, target: bytes, changed: dict[str, Any], logged: bool
+) -> None:
+    path = tmp_path / "log"
+    log = AccessLog(str(path), hop="edge-fra", clock=clock, skip=("/health",))
+    log(exchange(clock, target, **changed))
+    log.close()
+    assert bool(path.read_text()) is logged
+
+
+def test_controls_that_json_lets_stand_are_escaped_too(clock: VirtualClock) -> None:
+    """U+009B is CSI to many a terminal: a log that is printed must not move its cursor."""
+    target = "/a\x7f\x80\x9b31m\x9fz\u00a0".encode()
+    [line] = written(clock, exchange(clock, target))
+    assert "\\u007f\\u0080\\u009b31m\\u009fz" in line
+    assert json.loads(line)["path"] == target.decode()

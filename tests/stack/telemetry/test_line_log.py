@@ -151,3 +151,12 @@ def test_lines_are_appended_to_what_is_there(clock: VirtualClock, tmp_path: Path
 def test_a_file_that_cannot_be_opened(clock: VirtualClock, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--access-log .*: Is a directory; give a file that can be written"):
         LineLog(str(tmp_path), clock)
+
+
+def test_what_a_full_disk_does_not_take_is_dropped_and_not_written(clock: VirtualClock) -> None:
+    log = LineLog("/dev/full", clock)
+    for _ in range(3):
+        log.add("x\n")
+    log.flush()
+    assert (log.written, log.dropped) == (0, 3)
+    log.close()

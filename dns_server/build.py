@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -52,7 +53,7 @@ def _resolver(config: Config, *, clock: Clock, random: Random, net: Net) -> Reso
     return Resolver(
         roots=[root_address(text, config.port) for text in config.root],
         port=config.port,
-        allow=Trust(config.allow).believes,
+        allow=_allowed(config.allow),
         options=config.walk,
         cache=Cache(config.cache, now=clock.now),
         # ids must not be guessed from earlier ones (RFC 5452 §9.2): not from the process's ordinary source
@@ -61,6 +62,13 @@ def _resolver(config: Config, *, clock: Clock, random: Random, net: Net) -> Reso
         random=random,
         tasks=net.tasks,
     )
+
+
+def _allowed(networks: Iterable[str]) -> Callable[[str], bool]:
+    try:
+        return Trust(networks).believes
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--trusted", "--allow", 1)) from None
 
 
 def root_address(text: str, port: int) -> Address:

@@ -107,6 +107,8 @@ class Handler:
         else:
             found = self.role.answer(query)
         if not isinstance(found, Answer):
+            if exchange is not None:
+                exchange.mark("cache", "miss")  # here and now: what follows is the walk's time
             return self._later(query, found, client, protocol, began, exchange)
         response = self._write(query, found, protocol)
         self._finished(query, found, client, protocol, began, len(response), exchange)

@@ -62,8 +62,10 @@ class QueryLog:
         seconds = self._seconds
         seconds[protocol,] = seconds.get((protocol,), 0.0) + took
         if exchange is not None:
+            marked = {step for step, _, _ in exchange.marks}  # before a walk, at its time
             for step, word in (*answer.marks, ("answer", answer.word)):
-                exchange.mark(step, word)
+                if step not in marked:
+                    exchange.mark(step, word)
         if self.lines.enabled:
             self.lines.add(self._line(query, answer, client, protocol, took, size))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,15 +19,19 @@ import pytest
 
 from dns_server.build import build
 from dns_server.config import Config
+from dns_server.handler import Handler
+from dns_server.query_log import QueryLog
 from dns_server.rules.reply import answers
+from dns_server.rules.rrset import Answer
 from dns_server.server import DnsServer
 from dns_server.zones import default_zones
-from stack.clock import SystemClock
+from stack.clock import SystemClock, VirtualClock, eventually
 from stack.errors import BadRequest, ConfigError, NotFound
 from stack.hop.hop import Bound
 from stack.http.message import Peer, Request, Response
 from stack.net import Net
 from stack.net.dns_client import ask_tcp, ask_udp
+from stack.net.dns_listener import MAX_PIPELINED
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 from tests.support.dns_network import edns, question
@@ -240,7 +245,7 @@ async def test_what_is_no_dns_over_https(
         (Config(zone=("shop.test",)), "--zone shop.test: wanted NAME=FILE"),
         (Config(zone=("a..b=x",)), "empty label"),
         (Config(zone=("shop.test=a", "SHOP.test.=b")), "given twice"),
-        (Config(resolver=True, root=("127.0.0.1",), allow=("nonsense",)), "nonsense"),
+        (Config(resolver=True, root=("127.0.0.1",), allow=("nonsense",)), "^--allow nonsense: "),
     ],
 )
 def test_options_that_do_not_go_together(config: Config, message: str, tmp_path: Path) -> None:
@@ -263,6 +268,65 @@ async def test_a_client_that_is_not_allowed_is_refused_even_what_is_at_hand(stac
     friend = handler.answer(sent, "127.0.0.1", "udp")
     assert isinstance(friend, bytes)
     assert friend[3] & 0xF == 0
+
+
+async def test_the_walk_has_its_own_time_in_server_timing() -> None:
+    clock = VirtualClock()
+    released = asyncio.Event()
+
+    class Slow:
+        """A role whose every answer takes a walk."""
+
+        recursion = True
+        allows: Callable[[str], bool] | None = None
+
+        def epoch(self) -> object:
+            return None
+
+        def answer(self, query: object) -> Awaitable[Answer]:
+            return self._walk()
+
+        async def _walk(self) -> Answer:
+            await released.wait()
+            answer = Answer("nodata")
+            answer.marks = (("cache", "miss"), ("walk", "walked"))
+            return answer
+
+    handler = Handler(
+        Slow(), payload=1232, responses=10, now=clock.now,
+        log=QueryLog("off", hop="resolver", clock=clock, metrics=Metrics()),
+    )  # fmt: skip
+    exchange = Exchange("resolver", clock.now)
+    found = handler.answer(question("www.shop.test", flags=0x0100), "127.0.0.1", "https", exchange)
+    assert found is not None
+    assert not isinstance(found, bytes)
+    await clock.advance(0.005)
+    released.set()
+    await found
+    assert exchange.server_timing() == (
+        b'resolver.cache;dur=0.0;desc="miss", resolver.walk;dur=5.0;desc="walked", resolver.answer;dur=0.0;desc="nodata"'
+    )
+
+
+async def test_one_connection_does_not_take_the_resolver_from_the_others(stack: Stack) -> None:
+    """Thousands of questions in one write, to a zone whose server is silent; meanwhile another client walks."""
+    root = stack.directory / "root.zone"
+    root.write_text(root.read_text() + "hole. IN NS ns.hole.\nns.hole. IN A 127.0.53.9\n")
+    await stack.hops["root"].reload()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.53.9", stack.port))
+        _, writer = await asyncio.open_connection("127.0.53.4", stack.port)
+        for number in range(5000):
+            message = question(f"q{number}.hole", flags=0x0100)
+            writer.write(len(message).to_bytes(2, "big") + message)
+        listener = stack.hops["resolver"].listener
+        await eventually(lambda: [stream.waiting for stream in listener.streams] == [MAX_PIPELINED])
+        for number in range(10):
+            answer = await stack.ask("127.0.53.4", f"n{number}.shop.test")
+            assert answer.rcode() == 3
+            assert len(os.listdir("/proc/self/fd")) < descriptors + MAX_PIPELINED + 20
+        writer.transport.abort()
 
 
 async def test_dns_over_tls_and_https_over_sockets(stack: Stack) -> None:

@@ -69,6 +69,24 @@ async def test_two_stacks_do_not_disturb_each_other(fresh: Stack, stack: Stack) 
         assert "HTTP" in stack.curl("/products/shoes", "-i")
 
 
+async def test_nobody_reads_what_it_says(fresh: Stack) -> None:
+    """As `hopstack up --json 2>&1 | head -1`: a hop that dies is started again, and the end is in order."""
+    argv = [sys.executable, "-m", "stack", "up", "--json", "--port-base", str(fresh.base)]
+    with subprocess.Popen(argv, env=fresh.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as up:
+        assert up.stdout is not None
+        pids = {hop["name"]: hop["pid"] for hop in json.loads(up.stdout.readline())["hops"]}
+        up.stdout.close()
+        os.kill(pids["edge-nrt"], signal.SIGKILL)
+        await eventually(
+            lambda: (hop := fresh.hop("edge-nrt"))["state"] == "ready" and hop["pid"] != pids["edge-nrt"],
+            within=30,
+            every=0.2,
+        )
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0
+    await eventually(lambda: fresh.pids() == [])
+
+
 async def test_a_killed_supervisor_leaves_no_process_and_the_next_up_works(fresh: Stack) -> None:
     fresh.up()
     os.kill(fresh.status()["pid"], signal.SIGKILL)
@@ -87,7 +105,8 @@ async def test_a_taken_port_is_one_line_and_nothing_runs(fresh: Stack, offset: i
     assert done.returncode == 2
     [line] = done.stderr.strip().splitlines()
     assert f":{fresh.base + offset}" in line
-    assert "--port-base" in line
+    assert line.count("--port-base") == 1
+    assert "--listen" not in line
     assert str(os.getpid()) in line
     assert fresh.pids() == []
 
@@ -196,7 +215,11 @@ async def test_a_hop_that_dies_is_restarted_and_a_crash_loop_ends(tmp_path: Path
             return hop["state"] == "crash-loop"
 
         await eventually(kill_again, within=40, every=0.1)
-        assert stack.hop("edge-nrt")["reason"]
+        assert stack.hop("edge-nrt")["reason"] == "5 exits in a row: killed by SIGKILL"
+        with pytest.raises(ConnectionRefusedError):  # a client is not left waiting
+            socket.create_connection(("127.0.1.2", stack.https), 5)
+        said = (stack.home / "logs" / "supervisor.log").read_text()
+        assert "edge-nrt restarting: killed by SIGKILL" in said
         assert stack.hopstack("status").returncode == 1
         assert "HTTP" in stack.curl("/products/shoes", "-i")
 

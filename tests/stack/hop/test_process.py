@@ -209,6 +209,7 @@ def test_a_passed_socket_keeps_its_connections_over_a_restart(state: Any) -> Non
     [
         ([], {}, "--listen is needed, as --listen http://127.0.0.1:0"),
         (["--listn", "x"], {}, "there is no flag --listn: did you mean --listen?"),
+        (["--listen", "ftp://127.0.0.1:0"], {}, "no scheme is called 'ftp': one of http, https, h2c\n"),
         (["--listen", "http://127.0.0.1:99999"], {}, "wanted a port from 0"),
         (["--listen", "http://192.0.2.1:0"], {}, "this machine has no address 192.0.2.1"),
         (
@@ -242,6 +243,14 @@ def test_a_taken_port(state: Any) -> None:
         status, _, err = state("--listen", f"http://127.0.0.1:{port}").end()
     assert status == 2
     assert f"127.0.0.1:{port} is taken (by pid {os.getpid()} " in err
+    assert err.endswith("; stop it or choose another address with --listen\n")
+
+
+def test_a_taken_admin_port(state: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, _, err = state(*ANY, "--admin", f"http://127.0.0.1:{taken.getsockname()[1]}").end()
+    assert status == 2
+    assert err.endswith("; stop it or choose another address with --admin\n")
 
 
 def test_any_other_failure_is_one_line_and_status_1(state: Any) -> None:

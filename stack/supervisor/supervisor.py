@@ -262,12 +262,14 @@ class Supervisor:
 
     def _write(self) -> None:
         """As well as can be: a full disk is no reason to let hops die, or to leave them running."""
+        if self.state.removed():
+            return  # another directory may be in its place, and another stack in that
         try:
             self.state.write_status(self.status())
             self._unwritten = ""
         except OSError as error:
             reason = error.strerror or str(error)
-            if reason != self._unwritten and not self.state.removed():
+            if reason != self._unwritten:
                 log.warning("%s cannot be written: %s", self.state.status_path, reason)
             self._unwritten = reason
 

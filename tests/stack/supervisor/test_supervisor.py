@@ -161,6 +161,7 @@ async def test_a_state_directory_that_is_deleted_is_told_once(tmp_path: Path, mo
     await eventually(lambda: State.STARTING in [event.new for event in run.events], within=30)
     await eventually(lambda: run.standing("the-proxy") is State.READY, within=30)
     await run.down()
+    assert not run.state.status_path.exists(), "another stack may be there now"
 
 
 async def test_logs_are_cut_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,13 +221,24 @@ class _Cycle:
             if not self.answer.done():
                 self._exchange.mark("app", "failed")
                 # What was wrong with the request explains what the app then did: 408, 413.
-                self.answer.set_exception(self._error or error)
+                self.answer.set_exception(self._error or self._named(error))
         elif self._stage == _STREAMING and self._stream is not None:
             self._stream.fail(error)
         elif not isinstance(error, Disconnected):
-            log.error("the app failed after its response: %r", self._request, exc_info=error)
+            self._log("the app failed after its response", error)
         self._gone = True
         self._complete()
+
+    def _named(self, error: Exception) -> HopError:
+        """What escaped the app is the app's failure, not the server's."""
+        if isinstance(error, HopError):
+            return error
+        self._log("the app failed", error)
+        return AppFailed(private=repr(error))
+
+    def _log(self, what: str, error: BaseException) -> None:
+        request_id = self._exchange.request_id.decode("latin-1")
+        log.error("%s: %r, request %s", what, self._request, request_id, exc_info=error)
 
     def _complete(self) -> None:
         """The response is: whoever still waits in `receive` hears of it."""

@@ -15,17 +15,23 @@ from stack.http.dates import http_date
 from stack.http.message import Field, Fields, Request, Response, combined, get, without
 from stack.telemetry.exchange import Exchange
 
+# No proxy_status: for its files this hop is the origin, and what an origin says is no error of a proxy (RFC 9209 §1).
+
+
+class FileNotFound(NotFound):
+    proxy_status = ""
+
 
 class MethodNotAllowed(ClientError):
-    status, proxy_status, title = 405, "http_request_denied", "A file can only be read"
+    status, proxy_status, title = 405, "", "A file can only be read"
 
 
 class PreconditionFailed(ClientError):
-    status, proxy_status, title = 412, "http_request_denied", "The file is not what the request expects"
+    status, proxy_status, title = 412, "", "The file is not what the request expects"
 
 
 class RangeNotSatisfiable(ClientError):
-    status, proxy_status, title = 416, "http_request_denied", "The file ends before the range begins"
+    status, proxy_status, title = 416, "", "The file ends before the range begins"
 
 
 class StaticFiles:
@@ -59,11 +65,11 @@ class StaticFiles:
         found = names(request.path, self.prefix)
         if isinstance(found, NotServed):
             exchange.mark("serve", found.value)
-            return self._problem(NotFound(), request, exchange)
+            return self._problem(FileNotFound(), request, exchange)
         file = open_beneath(self._root, found)
         if file is None:
             exchange.mark("serve", NotServed.MISSING.value)
-            return self._problem(NotFound(), request, exchange)
+            return self._problem(FileNotFound(), request, exchange)
         try:
             file, fields = self._represent(file, found, request)
             response = self._select(file, fields, request, exchange)
@@ -159,7 +165,6 @@ class StaticFiles:
         return Response(206, fields, _content(file, several.content_length, *pieces, several.tail))
 
     def _problem(self, error: ClientError, request: Request, exchange: Exchange, *fields: Field) -> Response:
-        exchange.proxy_status = error.proxy_status
         return problem.response(
             error, hop=self._hop, accept=request.get(b"accept"), request_id=exchange.request_id, fields=fields
         )

@@ -87,7 +87,8 @@ class Context:
     def error(self, error: BaseException, request: Request | None, exchange: Exchange | None) -> Response:
         """The problem document for what a service raised; anything but a HopError is our own fault and is logged."""
         if not isinstance(error, HopError):
-            log.error("the handler failed: %r", request, exc_info=error)
+            request_id = exchange.request_id.decode("latin-1") if exchange is not None else "-"
+            log.error("the handler failed: %r, request %s", request, request_id, exc_info=error)
             error = HopError(private=repr(error))
         if exchange is not None:
             exchange.proxy_status = error.proxy_status

@@ -48,6 +48,7 @@ def ask(tasks: Tasks) -> Callable[..., Awaitable[Response]]:
         service.app = app
         request = Request(method, b"/", fields or [], authority=b"x", body=content, peer=Peer("127.0.0.1", 1))
         exchange = Exchange("app-1", lambda: 0.0, request)
+        exchange.request_id = b"id-7"
         return service.handle(request, exchange)
 
     return ask
@@ -321,12 +322,16 @@ async def test_a_slow_client_holds_the_app(ask: Ask) -> None:
 # ── Errors ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_error_before_the_start_is_the_engines_to_answer(ask: Ask) -> None:
+async def test_an_error_before_the_start_is_the_apps_failure(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         raise LookupError("no such shoe")
 
-    with pytest.raises(LookupError):
+    with pytest.raises(AppFailed, match="The application failed") as caught:
         await ask(app)
+    assert (caught.value.status, caught.value.detail) == (500, "")
+    assert caught.value.private == "LookupError('no such shoe')"
+    assert [record.message for record in caplog.records] == ["the app failed: <Request GET x/>, request id-7"]
+    assert "no such shoe" in str(caplog.records[0].exc_info)
 
 
 async def test_an_error_between_start_and_content_is_still_a_500(ask: Ask) -> None:
@@ -334,7 +339,7 @@ async def test_an_error_between_start_and_content_is_still_a_500(ask: Ask) -> No
         await send(START)
         raise LookupError("no such shoe")
 
-    with pytest.raises(LookupError):
+    with pytest.raises(AppFailed):
         await ask(app)
 
 
@@ -360,7 +365,7 @@ async def test_an_error_after_the_end_is_logged_only(ask: Ask, caplog: pytest.Lo
     assert (await ask(app)).body == b"x"
     await settle()
     assert [(record.levelno, record.message) for record in caplog.records] == [
-        (logging.ERROR, "the app failed after its response: <Request GET x/>")
+        (logging.ERROR, "the app failed after its response: <Request GET x/>, request id-7")
     ]
 
 
@@ -393,7 +398,7 @@ async def test_sys_exit_ends_the_request_not_the_worker(ask: Ask) -> None:
     ],
 )
 async def test_a_broken_sequence_is_the_apps_failure(ask: Ask, messages: list[Message], error: str) -> None:
-    with pytest.raises((RuntimeError, ValueError, HopError)) as failed:
+    with pytest.raises(HopError) as failed:
         await ask(script(*messages))
     assert error in f"{failed.value} {getattr(failed.value, 'private', '')}"
 

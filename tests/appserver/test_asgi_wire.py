@@ -246,7 +246,9 @@ async def test_an_error_before_the_start_is_a_problem_document(caplog: pytest.Lo
     assert b"application/problem+json" in head
     assert problem["hop"] == "app-1"
     assert b"secret" not in body
+    assert problem["title"] == "The application failed"
     assert "secret detail" in str(caplog.records[0].exc_info)
+    assert f"request {problem['request_id']}" in caplog.records[0].message
     assert [(step, word) for step, word, _ in server.finished[0].marks] == [("app", "failed")]
 
 

@@ -136,6 +136,7 @@ def test_head_has_the_fields_of_get(ask: Ask) -> None:
 def test_what_is_not_served_looks_like_what_is_not_there(ask: Ask, name: str, word: str) -> None:
     response, said = ask(name)
     assert (response.status, said) == (404, word)
+    assert response.get(b"proxy-status") is None, "an origin's 404 is no error of a proxy (RFC 9209 §1)"
     missing, _ = ask("nowhere.css")
     assert response.fields == missing.fields
     assert response.body == missing.body
@@ -146,6 +147,7 @@ def test_other_methods(ask: Ask, method: bytes) -> None:
     """RFC 9110 §15.5.6: with Allow."""
     response, word = ask("site.css", method)
     assert (response.status, response.get(b"allow"), word) == (405, b"GET, HEAD", "method")
+    assert response.get(b"proxy-status") is None
 
 
 # Conditional requests.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator
 
 import pytest
-import trustme
 
 from stack.clock import VirtualClock, eventually
 from stack.config.base import Limits, Timeouts
@@ -128,7 +126,7 @@ async def test_no_content(request_bytes: bytes, status: int, has_body: bool) -> 
     assert (b"content-length: 5" in answer) is (b"HEAD" in request_bytes)
 
 
-async def test_errors_are_problem_documents() -> None:
+async def test_errors_are_problem_documents(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(request: Request, exchange: Exchange) -> Response:
         raise ConnectRefused(private="10.0.0.7:80")
 
@@ -143,6 +141,9 @@ async def test_errors_are_problem_documents() -> None:
         assert b"10.0.0.7" not in answer
         assert b"secret" not in answer
         assert service.exchanges[0].proxy_status == word.decode()
+        if handler is fail:
+            ids = [exchange.request_id.decode() for exchange in service.exchanges]
+            assert [record.message.rpartition(" ")[2] for record in caplog.records] == ids
 
 
 @pytest.mark.parametrize("bytewise", [False, True])
@@ -488,31 +489,3 @@ async def test_a_full_server_that_drains_serves_who_waits() -> None:
         assert (await reader.read()).endswith(b"hello")
         first.close()
         writer.close()
-
-
-@pytest.mark.parametrize(("trusted", "status", "scheme"), [((), 421, b""), (("127.0.0.0/8",), 200, b"https")])
-async def test_only_a_trusted_peer_chooses_the_scheme(trusted: tuple[str, ...], status: int, scheme: bytes) -> None:
-    # RFC 9110 §7.4
-    seen: list[bytes] = []
-
-    def handler(request: Request, exchange: Exchange) -> Response:
-        seen.append(request.scheme)
-        return Response(200, [])
-
-    async with serving(handler, trusted=trusted) as (service, _):
-        answer = await talk(service.port, b"GET https://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n")
-    assert statuses(answer) == [status]
-    assert seen == ([scheme] if scheme else [])
-
-
-async def test_http_over_tls_is_misdirected() -> None:
-    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    async with serving(hello, tls=context) as (service, _):
-        for scheme, status in ((b"http", b"421"), (b"https", b"200")):
-            reader, writer = await asyncio.open_connection("127.0.0.1", service.port, ssl=client)
-            writer.write(b"GET " + scheme + b"://a.test/x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
-            assert (await reader.read()).startswith(b"HTTP/1.1 " + status)
-            writer.close()

@@ -13,6 +13,7 @@ import gc
 import ipaddress
 import logging
 import os
+import resource
 import random
 import signal
 import sys
@@ -55,6 +56,7 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
         config: HopOptions = flags.parse(kind, parts.config, argv, environ)
         name = config.name or kind
         logs.configure(name, environ.get("HOPSTACK_LOG", ""))
+        raise_descriptor_limit()
         process = Process(kind, name, config, parts, control, environ)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(process.run())
@@ -66,6 +68,14 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
         if "debug" in environ.get("HOPSTACK_LOG", ""):
             log.exception("could not start")
         return _failed(kind, control, error, 1)
+
+
+def raise_descriptor_limit() -> None:
+    """To what the system allows: 1024, the usual soft limit, is less than `limits.connections`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _failed(kind: str, control: Control, error: Exception, status: int) -> int:

@@ -332,3 +332,14 @@ def test_it_ends_even_if_it_is_stuck_when_its_master_hangs_up(state: Any) -> Non
         assert client.recv(10)
     assert hop.process.wait(10) == -signal.SIGALRM
     client.close()
+
+
+def test_the_soft_limit_of_descriptors_is_raised() -> None:
+    script = (
+        "import resource; from stack.hop.process import raise_descriptor_limit\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)); raise_descriptor_limit()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "True\n"

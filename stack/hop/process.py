@@ -13,8 +13,8 @@ import gc
 import ipaddress
 import logging
 import os
-import resource
 import random
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from cdn_edge.rules.freshness import age_value
 from stack.clock import Clock
-from stack.http.dates import http_date
-from stack.http.forwarding import inbound, outbound
+from stack.http.forwarding import inbound
 from stack.http.message import Field, Request, Response
+from stack.net.date import CurrentDate
 from stack.telemetry.exchange import Exchange
-from stack.telemetry.identity import traceparent
+from stack.telemetry.identity import onward
 
 Send = Callable[[Request, Exchange], Awaitable[Response]]
 """The pool's, or a scripted origin's in a test."""
@@ -43,19 +43,13 @@ class Origin:
         self._pseudonym = name.encode("ascii")
         self._upstream = upstream
         self._clock = clock
+        self._date = CurrentDate(clock)
 
     async def fetch(
         self, request: Request, exchange: Exchange, *, drop: Collection[bytes] = (), add: Collection[Field] = ()
     ) -> Fetched:
         """`drop` are names of the client's fields that do not go on, `add` is sent besides. Raises HopError."""
-        sent = outbound(
-            request,
-            pseudonym=self._pseudonym,
-            client=exchange.client,
-            request_id=exchange.request_id,
-            traceparent=traceparent(exchange),
-            trusted=request.peer is not None and request.peer.trusted,
-        )
+        sent = onward(request, exchange, self._pseudonym)
         if drop:
             sent.fields = [field for field in sent.fields if field[0] not in drop]
         sent.fields.extend(add)
@@ -64,5 +58,5 @@ class Origin:
         requested = self._clock.now()
         response = await self._send(sent, exchange)
         at = self._clock.time()
-        inbound(response, pseudonym=self._pseudonym, date=http_date(at))
+        inbound(response, pseudonym=self._pseudonym, date=self._date())
         return Fetched(response, requested, self._clock.now(), at, age_value(response.fields))

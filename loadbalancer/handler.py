@@ -10,10 +10,10 @@ from loadbalancer.content import Watched
 from loadbalancer.rules.blame import blame, word
 from loadbalancer.rules.retry import BEFORE_SENDING, RETRIED_STATUS, NotRetried, after_answer, after_error
 from stack.errors import HopError, NoBackend
-from stack.http.forwarding import inbound, outbound
+from stack.http.forwarding import inbound
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
-from stack.telemetry.identity import traceparent
+from stack.telemetry.identity import onward
 from stack.telemetry.metrics import Metrics
 
 
@@ -37,14 +37,7 @@ class LoadBalancer:
 
     async def handle(self, request: Request, exchange: Exchange) -> Response:
         """Nothing goes down before this returns, so until then another backend may be tried."""
-        out = outbound(
-            request,
-            pseudonym=self._pseudonym,
-            client=exchange.client,
-            request_id=exchange.request_id,
-            traceparent=traceparent(exchange),
-            trusted=request.peer is not None and request.peer.trusted,
-        )
+        out = onward(request, exchange, self._pseudonym)
         failure: Failure | None = None
         panic = False
         for backend in self._backends.preference():

@@ -9,10 +9,10 @@ from proxy.prober import Sender
 from proxy.rules.routing import Route, route
 from proxy.static import StaticFiles
 from stack.errors import HopError
-from stack.http.forwarding import inbound, outbound
+from stack.http.forwarding import inbound
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
-from stack.telemetry.identity import traceparent
+from stack.telemetry.identity import onward
 
 
 class Proxy:
@@ -47,14 +47,7 @@ class Proxy:
     async def forward(self, request: Request, exchange: Exchange) -> Response:
         """To the app and back. A failure becomes a problem document in the engine."""
         exchange.upstream = self._app_name
-        sent = outbound(
-            request,
-            pseudonym=self._pseudonym,
-            client=exchange.client,
-            request_id=exchange.request_id,
-            traceparent=traceparent(exchange),
-            trusted=request.peer is not None and request.peer.trusted,
-        )
+        sent = onward(request, exchange, self._pseudonym)
         exchange.attempts += 1
         try:
             response = await self._app.send(sent, exchange)

@@ -111,7 +111,3 @@ def is_at_or_below(key: bytes, other: bytes) -> bool:
     while at < above:  # the ending must start where a label does: notshop.test is not below shop.test
         at += key[at] + 1
     return at == above
-
-
-def label_count(key: bytes) -> int:
-    return sum(1 for _ in labels(key))

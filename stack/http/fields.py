@@ -9,19 +9,9 @@ TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """RFC 9110 §5.6.2."""
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
-_BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # runs of plain bytes and whole quoted strings; a quote that never closes runs to the end
 _LIST_ELEMENT: Final = re.compile(rb'(?:[^",]+|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
 _PARAMETER: Final = re.compile(rb'(?:[^";]+|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
-
-
-def is_token(value: bytes) -> bool:
-    return TOKEN.fullmatch(value) is not None
-
-
-def is_value(value: bytes) -> bool:
-    """Whether a field value is well-formed (RFC 9110 §5.5): no control characters, no white space at its ends."""
-    return _BAD_IN_VALUE.search(value) is None and value == value.strip(b" \t")
 
 
 def split_list(value: bytes) -> list[bytes]:

@@ -14,6 +14,7 @@ from typing import Final
 import httptools
 
 from stack.errors import BadRequest, HeadTooLarge, HopError, Misdirected, ResponseMalformed, TargetTooLong
+from stack.http.fields import split_list, tokens
 from stack.http.message import Field, FieldBlock, Fields
 
 CLOSE: Final = -1
@@ -141,13 +142,7 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            options = value.lower()
-            if options != b"keep-alive":
-                parser.forget()
-            if b"close" in options and b"close" in tokens(options):
-                found.keep_alive = False
-            elif version == b"1.0" and b"keep-alive" in tokens(options):
-                found.keep_alive = True
+            _persistence(found, value, parser)
         elif name == b"proxy-connection":
             parser.forget()  # llhttp takes it for Connection; it says nothing to us (RFC 9112 §C.2.2)
         elif name == b"expect":
@@ -216,7 +211,7 @@ def _request_framing(version: bytes, length: bytes | None, coding: bytes | None)
         codings = coding.lower()
         if codings == b"chunked":
             return CHUNKED
-        names = list_of(codings)
+        names = split_list(codings)
         if names.count(b"chunked") == 1 and names[-1] == b"chunked":
             raise HopError("Only the transfer coding chunked is known here.", status=501)
         raise BadRequest("The transfer coding does not end with chunked.")
@@ -283,13 +278,7 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            options = value.lower()
-            if options != b"keep-alive":
-                parser.forget()
-            if b"close" in options and b"close" in tokens(options):
-                found.keep_alive = False
-            elif minor == b"0" and b"keep-alive" in tokens(options):
-                found.keep_alive = True
+            _persistence(found, value, parser)
         elif name == b"proxy-connection":
             parser.forget()
     if coding is not None:
@@ -318,13 +307,15 @@ def _response_framing(head: ResponseHead, method: bytes, length: bytes | None, c
     return CLOSE if number is None else number
 
 
-def tokens(value: bytes) -> list[bytes]:
-    """The members of a comma-separated list of tokens, in lower case already."""
-    return [token.strip(b" \t") for token in value.split(b",")]
-
-
-def list_of(value: bytes) -> list[bytes]:
-    return [token for token in tokens(value) if token]
+def _persistence(head: RequestHead | ResponseHead, connection: bytes, parser: FieldParser) -> None:
+    """What a Connection field says of the connection (RFC 9112 §9.3)."""
+    if connection.lower() != b"keep-alive":
+        parser.forget()
+    options = tokens(connection)
+    if b"close" in options:
+        head.keep_alive = False
+    elif head.version == b"1.0" and b"keep-alive" in options:
+        head.keep_alive = True
 
 
 def serialise(fields: list[Field]) -> bytes:

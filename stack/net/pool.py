@@ -8,7 +8,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, cast
+from typing import Final, Literal, Protocol, TypedDict, cast
 
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
@@ -63,6 +63,18 @@ class UpstreamConnection(Protocol):
     def close(self) -> None: ...
 
     def abort(self) -> None: ...
+
+
+class _Parts(TypedDict):
+    """What either kind of connection is made with."""
+
+    name: str
+    timeouts: UpstreamTimeouts
+    clock: Clock
+    tasks: Tasks
+    max_buffer: int
+    on_idle: Callable[[UpstreamConnection], None]
+    on_closed: Callable[[UpstreamConnection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,30 +273,22 @@ class Pool:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls = transport.get_extra_info("ssl_object")
         self._multiplexes = tls.selected_alpn_protocol() == "h2" if tls is not None else upstream.protocol == "h2"
-        if self._multiplexes:
-            from stack.net.h2_client import H2ClientConnection
+        shared: _Parts = {
+            "name": upstream.name,
+            "timeouts": self.timeouts,
+            "clock": self._clock,
+            "tasks": self._tasks,
+            "max_buffer": self._max_buffer,
+            "on_idle": self._on_idle,
+            "on_closed": self._on_closed,
+        }
+        if not self._multiplexes:
+            return H1ClientConnection(**shared)
+        from stack.net.h2_client import H2ClientConnection
 
-            h2 = H2ClientConnection(
-                name=upstream.name,
-                scheme=b"https" if tls is not None else b"http",
-                timeouts=self.timeouts,
-                clock=self._clock,
-                tasks=self._tasks,
-                max_buffer=self._max_buffer,
-                on_idle=self._on_idle,
-                on_closed=self._on_closed,
-            )
-            self._shared.append(h2)
-            return h2
-        return H1ClientConnection(
-            name=upstream.name,
-            timeouts=self.timeouts,
-            clock=self._clock,
-            tasks=self._tasks,
-            max_buffer=self._max_buffer,
-            on_idle=self._on_idle,
-            on_closed=self._on_closed,
-        )
+        h2 = H2ClientConnection(scheme=b"https" if tls is not None else b"http", **shared)
+        self._shared.append(h2)
+        return h2
 
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(

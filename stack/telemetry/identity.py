@@ -6,6 +6,7 @@ import re
 from binascii import hexlify
 from random import Random
 
+from stack.http.forwarding import outbound
 from stack.http.message import Request
 from stack.http.trust import Trust
 from stack.telemetry.exchange import Exchange
@@ -53,3 +54,15 @@ def _continue(exchange: Exchange, traceparent: bytes) -> None:
 def traceparent(exchange: Exchange) -> bytes:
     """What this hop sends inwards: its own span as the parent of the next."""
     return b"00-%b-%b-%b" % (exchange.trace_id, exchange.span_id, b"01" if exchange.sampled else b"00")
+
+
+def onward(request: Request, exchange: Exchange, pseudonym: bytes) -> Request:
+    """The request as it goes to the next hop, with this exchange's ids and client. Raises what `outbound` raises."""
+    return outbound(
+        request,
+        pseudonym=pseudonym,
+        client=exchange.client,
+        request_id=exchange.request_id,
+        traceparent=traceparent(exchange),
+        trusted=request.peer is not None and request.peer.trusted,
+    )

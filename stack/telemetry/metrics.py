@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 Labels = tuple[str, ...]
-Sample = tuple[str, Labels, float]
 
 
 class Counter:

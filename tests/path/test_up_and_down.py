@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_status_of_the_default_stack(stack: Stack) -> None:
     assert table.returncode == 0
     for name in NAMES:
         assert name in table.stdout
+
+
+def test_every_hop_has_its_admin_pages(stack: Stack) -> None:
+    for hop in stack.status()["hops"]:
+        pages = {}
+        for page in ("/-/ready", "/-/live", "/-/stats", "/-/config", "/metrics"):
+            with urllib.request.urlopen(hop["admin"] + page, timeout=10) as answer:
+                assert answer.status == 200, hop["name"] + page
+                pages[page] = answer.read().decode()
+        assert json.loads(pages["/-/stats"])["name"] == hop["name"]
+        assert hop["name"] in pages["/-/config"]
+        assert "# TYPE hopstack_" in pages["/metrics"]
 
 
 def test_a_second_stack_in_the_same_directory_is_refused(stack: Stack) -> None:

@@ -43,7 +43,7 @@ class Exchange:
         """RFC 9209 error type, when this hop made the error."""
         self.detail = ""
         self.termination = ""
-        """How it ended if not well: `client-gone`, `upstream-cut`, `timeout`, `drained`."""
+        """How it ended if not well: `refused`, `client-gone`, `upstream-cut`, `failed`, `timeout`, `drained`."""
         self.status = 0
         self.bytes_in = 0
         self.bytes_out = 0

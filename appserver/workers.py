@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from appserver.arguments import arguments
 from appserver.config import Config
 from stack.clock import Clock, Handle
+from stack.config.arguments import arguments
 from stack.config.listen import address
 from stack.errors import ConfigError
 from stack.hop.admin import as_json

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from stack.net import ca
-from stack.supervisor.plan import NAME
+from stack.plan.default import NAME
 from stack.supervisor.state import StateDir
 
 

@@ -1,9 +1,12 @@
-"""Commands and their options. What they do is in the other modules of this package, imported when asked for."""
+"""The `hopstack` command: which subcommands there are, each in a module that is imported when it is asked for."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import click
 
@@ -13,7 +16,61 @@ FAULT = 2
 """Exit status for a fault of the user's: a flag, a port, a privilege, a file."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A subcommand: `module:attribute` of its click command, and its line in `hopstack --help`."""
+
+    target: str
+    help: str
+
+
+COMMANDS: Final[Mapping[str, Mapping[str, Entry]]] = {
+    "Run": {
+        "up": Entry("stack.cli.running:up", "Start the stack: the demo shop, or your own app."),
+        "down": Entry("stack.cli.running:down", "Stop the running stack."),
+        "status": Entry("stack.cli.running:status", "Show what runs, where, and how it does."),
+        "reload": Entry("stack.cli.reload:reload", "Apply the changed configuration; no request is lost."),
+        "exec": Entry("stack.cli.execute:execute", "Run a command that finds and trusts the stack."),
+        "logs": Entry("stack.cli.running:logs", "Print or follow the log of one or all hops."),
+    },
+    "Look": {
+        "trace": Entry("stack.cli.trace:trace", "Send one request and show every hop as a waterfall."),
+    },
+    "Change": {
+        "purge": Entry("stack.cli.purge:purge", "Remove a URL from the edges' caches."),
+        "fault": Entry("stack.cli.fault:fault", "Make a link or a hop slow, lossy or broken."),
+    },
+    "Set up": {
+        "init": Entry("stack.cli.init:init", "Write a commented stack.toml for this directory."),
+        "config": Entry("stack.cli.config:config", "Check and show the configuration."),
+        "ca": Entry("stack.cli.ca:ca", "Say how to trust the stack's certificates."),
+        "doctor": Entry("stack.cli.doctor:doctor", "Say what is missing on this machine, and how to mend it."),
+        "completion": Entry("stack.cli.completion:completion", "Print the shell's completion script."),
+    },
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported one by one: `--help` and `status` need not pay for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for section in COMMANDS.values():
+            if cmd_name in section:
+                module, _, attribute = section[cmd_name].target.partition(":")
+                command: click.Command = getattr(importlib.import_module(module), attribute)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.help) for name, entry in section.items()], col_max=12)
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(package_name="hopstack", prog_name="hopstack")
 def cli() -> None:
     """The whole web path on this machine: DNS, CDN edge, load balancer, reverse
@@ -22,90 +79,6 @@ def cli() -> None:
     State (certificates, logs, the shop's data) is kept in $HOPSTACK_HOME, else
     in .hopstack in the working directory.
     """
-
-
-@cli.command()
-@click.option("--detach", "-d", is_flag=True, help="Return when every hop is ready; `hopstack down` stops it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON instead of a table.")
-@click.option(
-    "--port-base",
-    type=click.IntRange(1, 60000),
-    metavar="N",
-    help="http on N+80, https on N+443, DNS on N+53, DNS over HTTPS on N+54, the rest above N+100. "
-    "Default: 8080, 8443, 5053, 8053.",
-)
-@click.option(
-    "--database-url",
-    envvar="DATABASE_URL",
-    metavar="URL",
-    help="Database of the demo shop, as postgresql://user:password@host/name. Default: SQLite in the state directory.",
-)
-def up(detach: bool, as_json: bool, port_base: int | None, database_url: str | None) -> int:
-    """Start the default stack with the demo shop, in the foreground.
-
-    Ctrl-C stops every hop, outermost first, and lets requests in flight end.
-    Exit status: 0 stopped as asked, 2 could not start.
-    """
-    from stack.cli.up import run_detached, run_foreground
-
-    run = run_detached if detach else run_foreground
-    return run(port_base=port_base, database_url=database_url or "", as_json=as_json)
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def status(as_json: bool) -> int:
-    """Show the hops of the running stack.
-
-    Exit status: 0 every hop is ready, 1 not every hop is, 3 nothing runs here.
-    """
-    from stack.cli.control import show_status
-
-    return show_status(as_json=as_json)
-
-
-@cli.command()
-def down() -> int:
-    """Stop the running stack, and wait until it has stopped.
-
-    Exit status: 0 it is down (also when nothing ran), 1 it had to be killed.
-    """
-    from stack.cli.control import stop
-
-    return stop()
-
-
-@cli.command()
-@click.argument("hop", required=False)
-@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
-@click.option("--lines", "-n", type=click.IntRange(0), metavar="N", help="Only the last N lines. Default: all.")
-def logs(hop: str | None, follow: bool, lines: int | None) -> int:
-    """Print the log of HOP (such as edge-fra), or of all hops by time.
-
-    Each line is JSON for a request, plain text for anything else.
-    Exit status: 0 printed, 2 no such hop, 3 no logs here.
-    """
-    from stack.cli.logs import show
-
-    return show(hop, follow=follow, last=lines)
-
-
-@cli.group(invoke_without_command=True)
-@click.pass_context
-def ca(context: click.Context) -> None:
-    """Say how to trust the certificate authority of this stack."""
-    if context.invoked_subcommand is None:
-        from stack.cli.authority import explain
-
-        explain()
-
-
-@ca.command("path")
-def ca_path() -> None:
-    """Print the path of the CA certificate, and nothing else."""
-    from stack.cli.authority import ensure
-
-    click.echo(ensure())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

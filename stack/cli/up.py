@@ -18,8 +18,9 @@ import msgspec
 from stack.cli.table import invitation, table
 from stack.clock import SystemClock
 from stack.errors import ConfigError
+from stack.hop import registry
 from stack.hop.child import Event, State
-from stack.supervisor.plan import default_plan
+from stack.plan.default import default_plan
 from stack.supervisor.state import StateDir
 from stack.supervisor.supervisor import Supervisor, has_many_addresses
 
@@ -32,7 +33,9 @@ def run_foreground(*, port_base: int | None, database_url: str, as_json: bool) -
     state = StateDir.chosen()
     state.create()
     state.lock()
-    plan = default_plan(state.path, port_base=port_base, many_addresses=has_many_addresses(), database_url=database_url)
+    plan = default_plan(
+        registry, state.path, port_base=port_base, many_addresses=has_many_addresses(), database_url=database_url
+    )
     with own_terminal():
         return asyncio.run(_supervise(Supervisor, plan, state, as_json=as_json))
 

@@ -14,16 +14,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from stack.clock import Clock
+from stack.config.arguments import arguments
 from stack.config.base import Timeouts
 from stack.config.listen import Listen
 from stack.errors import ConfigError
-from stack.hop import registry
 from stack.hop.child import Child, Event, State
 from stack.hop.master import Master
 from stack.net import ca
 from stack.net.bind import bind
 from stack.net.tasks import Tasks
-from stack.supervisor.plan import Addresses, HopPlan, StackPlan, edges, servers
+from stack.plan.model import HopPlan, StackPlan
 from stack.supervisor.state import StateDir
 
 START: Final = 30.0
@@ -125,7 +125,7 @@ class Supervisor:
                     "pid": standing.pid if standing else None,
                     "state": standing.state.value if standing else "stopped",
                     "listen": hop.addresses(),
-                    "admin": str(hop.admin),
+                    "admin": str(hop.admin or ""),
                     "ready_ms": standing.ready_ms if standing else None,
                     "restarts": standing.restarts if standing else 0,
                     "reason": standing.reason if standing else "",
@@ -150,7 +150,9 @@ class Supervisor:
             for hop in self.plan.hops:
                 places: list[tuple[str, Listen]] = [(item.scheme, item) for item in hop.listen]
                 bound[hop.name] = []
-                for scheme, place in (*places, ("admin", hop.admin)):
+                if hop.admin is not None:
+                    places.append(("admin", hop.admin))
+                for scheme, place in places:
                     bound[hop.name] += [(scheme, one) for one in bind(place, option="--port-base")]
         except ConfigError:
             for one in (one for several in bound.values() for _, one in several):
@@ -164,19 +166,12 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Certificates and zone files."""
-        names = sorted({name for hop in self.plan.hops for name in hop.names})
-        ca.ensure(self.state.path, names)
-        zones = registry.part("dns_server", "zones").default_zones(
-            self.plan.name,
-            edges=edges(self._places()),
-            servers=servers(self._places()),
-            https_port=self.plan.ports.https,
-        )
-        for role, text in zip(("root", "tld", "shop"), zones.values(), strict=True):
-            (self.state.path / "zones" / f"{role}.zone").write_text(text)
-
-    def _places(self) -> Addresses:
-        return Addresses(self.plan.hop("dns-root").listen[0].host != "127.0.0.1")
+        ca.ensure(self.state.path, sorted({name for hop in self.plan.hops for name in hop.server_names}))
+        for hop in self.plan.hops:
+            for file, text in hop.files.items():
+                path = self.state.path / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
 
     async def _start(self, sockets: dict[str, list[tuple[str, socket.socket]]]) -> None:
         stopped = self._tasks.spawn(self._stop.wait(), name="stop")
@@ -201,23 +196,21 @@ class Supervisor:
             failure.append(error)
 
     def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:
-        certificate: tuple[str, ...] = ()
-        if hop.tls:
+        own: dict[str, object] = {}
+        if hop.tls and not getattr(hop.config, "cert", ""):
             hosts = sorted({item.host for item in hop.listen})
-            names = [name for name in hop.names if name != "localhost"] + ["localhost"]
+            names = [name for name in hop.server_names if name != "localhost"] + ["localhost"]
             cert, key = ca.issue(self.state.path, hop.name, names, hosts)
-            certificate = ("--cert", str(cert), "--key", str(key))
-        flags: list[str] = []
+            own |= {"cert": str(cert), "key": str(key)}
+        listening = [f"{scheme}+fd://{one.fileno()}" for scheme, one in sockets if scheme != "admin"]
+        own |= {"listen": listening, "admin": ""}
         for scheme, one in sockets:
-            flags += (
-                ("--admin", f"http+fd://{one.fileno()}")
-                if scheme == "admin"
-                else ("--listen", f"{scheme}+fd://{one.fileno()}")
-            )
+            if scheme == "admin":
+                own["admin"] = f"http+fd://{one.fileno()}"
         return Child(
             name=hop.name,
             kind=hop.kind,
-            argv=[sys.executable, "-m", hop.kind, "--name", hop.name, *flags, *certificate, *hop.args],
+            argv=[sys.executable, "-m", hop.kind, *arguments(hop.config, changed_only=True, **own)],
             env={**hop.env, "HOPSTACK_HOME": str(self.state.path)},
             sockets=[one for _, one in sockets],
             log=self.state.rotate(hop.name),

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from appserver.arguments import arguments
 from appserver.build import build
 from appserver.config import Config
 from appserver.workers import merged
+from stack.config.arguments import arguments
 from stack.config.base import Limits, Timeouts
 from stack.config.flags import parse
 from stack.errors import ConfigError

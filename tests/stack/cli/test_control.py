@@ -60,7 +60,7 @@ def test_what_is_copied_from_ca_is_quoted(home: StateDir, capsys: pytest.Capture
 def test_no_summary_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     told = capsys.readouterr().out
-    assert "Start the default stack with the demo shop, in the foreground." in told
+    assert "Start the stack: the demo shop, or your own app." in told
     assert not [line for line in told.splitlines() if line.endswith("...") and "COMMAND" not in line]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from stack.cli.table import WIDTH, table
-from stack.supervisor.plan import default_plan
+from stack.hop import registry
+from stack.plan.default import default_plan
 
 
 def status(base: int | None, **changed: Any) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def status(base: int | None, **changed: Any) -> dict[str, Any]:
                 "reason": "",
                 **(changed if hop.name == "edge-nrt" else {}),
             }
-            for hop in default_plan(Path("/s"), port_base=base).hops
+            for hop in default_plan(registry, Path("/s"), port_base=base).hops
         ]
     }
 

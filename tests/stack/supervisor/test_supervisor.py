@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from stack.clock import SystemClock, eventually
+from stack.config.base import HopOptions
 from stack.config.listen import Listen
 from stack.errors import ConfigError
 from stack.hop.child import Child, Event, State
+from stack.plan.model import HopPlan, StackPlan
 from stack.supervisor import supervisor as module
-from stack.supervisor.plan import HopPlan, Ports, StackPlan
 from stack.supervisor.state import StateDir
 from stack.supervisor.supervisor import Supervisor
 
@@ -53,15 +54,17 @@ class Small(Supervisor):
 
 class Run:
     def __init__(self, path: Path, make: type[Small] = Small) -> None:
-        any_port = Listen("http", "127.0.0.1", 0)
-        hops = tuple(HopPlan(f"the-{kind}", kind, (any_port,), any_port, ()) for kind in KINDS)
+        any_port = "http://127.0.0.1:0"
+        hops = tuple(
+            HopPlan(kind, HopOptions(name=f"the-{kind}", listen=(any_port,), admin=any_port)) for kind in KINDS
+        )
         self.state = StateDir(path)
         self.state.create()
         self.state.lock()
         self.events: list[Event] = []
         self.said: list[str] = []
         self.supervisor = make(
-            StackPlan("shop.test", Ports(), hops), self.state, SystemClock(), report=self.heard, say=self.said.append
+            StackPlan("shop.test", hops), self.state, SystemClock(), report=self.heard, say=self.said.append
         )
         self.ready = asyncio.Event()
         self.task = asyncio.create_task(self.supervisor.run(self.ready.set))
@@ -207,8 +210,8 @@ async def test_the_remedy_for_a_taken_port_is_said_once(tmp_path: Path) -> None:
         place = Listen("http", *taken.getsockname())
         state = StateDir(tmp_path)
         state.create()
-        hop = HopPlan("a", "proxy", (place,), Listen("http", "127.0.0.1", 0), ())
-        supervisor = Small(StackPlan("shop.test", Ports(), (hop,)), state, SystemClock())
+        hop = HopPlan("proxy", HopOptions(name="a", listen=(str(place),), admin="http://127.0.0.1:0"))
+        supervisor = Small(StackPlan("shop.test", (hop,)), state, SystemClock())
         with pytest.raises(ConfigError) as told:
             await supervisor.run(lambda: None)
     assert str(told.value).count("--port-base") == 1

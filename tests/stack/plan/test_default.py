@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from stack.config import flags
+from stack.config.arguments import arguments
 from stack.hop import registry
 from stack.path import HOPS
-from stack.supervisor.plan import Ports, StackPlan, default_plan
+from stack.plan.default import Ports, default_plan
+from stack.plan.model import StackPlan
 
 HOME = Path("/srv/home")
 
@@ -17,7 +19,7 @@ HOME = Path("/srv/home")
 @pytest.fixture(params=[(None, True), (30_000, True), (30_000, False)], ids=["known", "base", "one-address"])
 def plan(request: pytest.FixtureRequest) -> StackPlan:
     base, many = request.param
-    return default_plan(HOME, port_base=base, many_addresses=many)
+    return default_plan(registry, HOME, port_base=base, many_addresses=many)
 
 
 def test_hops_stand_in_the_order_of_the_path(plan: StackPlan) -> None:
@@ -34,25 +36,24 @@ def test_no_two_hops_share_an_address(plan: StackPlan) -> None:
 
 def test_every_flag_is_an_option_of_its_hop(plan: StackPlan) -> None:
     for hop in plan.hops:
-        listen = [flag for item in hop.listen for flag in ("--listen", str(item))]
-        config = flags.parse(hop.kind, registry.config(hop.kind), [*listen, "--name", hop.name, *hop.args], {})
-        assert config.name == hop.name
+        again = flags.parse(hop.kind, registry.config(hop.kind), arguments(hop.config, changed_only=True), {})
+        assert again == hop.config
 
 
 def test_each_hop_is_told_of_the_next(plan: StackPlan) -> None:
     balancer = str(plan.hop("lb-a").listen[0])
     for edge in ("edge-fra", "edge-nrt"):
-        assert balancer in plan.hop(edge).args
+        assert plan.hop(edge).config.origin == balancer
     for number in (1, 2, 3):
         proxy, app = plan.hop(f"proxy-{number}"), plan.hop(f"app-{number}")
-        assert f"proxy-{number}={proxy.listen[0]}" in plan.hop("lb-a").args
-        assert f"app-{number}={app.listen[0]}" in proxy.args
+        assert f"proxy-{number}={proxy.listen[0]}" in plan.hop("lb-a").config.backend
+        assert proxy.config.upstream == f"app-{number}={app.listen[0]}"
 
 
 def test_each_hop_believes_the_hops_before_it_and_nobody_else(plan: StackPlan) -> None:
     def values(name: str, flag: str) -> set[str]:
-        args = plan.hop(name).args
-        return {args[at + 1] for at, arg in enumerate(args) if arg == flag}
+        value = getattr(plan.hop(name).config, flag.removeprefix("--"))
+        return {value} - {""} if isinstance(value, str) else set(value)
 
     edges = {plan.hop(name).listen[0].host for name in ("edge-fra", "edge-nrt")}
     several = bool(values("lb-a", "--source"))  # with one address for all they cannot be told apart
@@ -68,19 +69,21 @@ def test_each_hop_believes_the_hops_before_it_and_nobody_else(plan: StackPlan) -
 
 def test_a_base_moves_every_port_above_it() -> None:
     assert Ports.above(31_000) == Ports(http=31_080, https=31_443, dns=31_053, doh=31_054, rest=31_100)
-    for hop in default_plan(HOME, port_base=31_000).hops:
+    for hop in default_plan(registry, HOME, port_base=31_000).hops:
         for item in (*hop.listen, hop.admin):
             assert 31_000 < item.port < 31_500
 
 
 def test_with_one_address_the_root_answers_for_all_zones() -> None:
-    plan = default_plan(HOME, many_addresses=False)
+    plan = default_plan(registry, HOME, many_addresses=False)
     assert {item.host for hop in plan.hops for item in hop.listen} == {"127.0.0.1"}
-    assert plan.hop("dns-root").args.count("--zone") == 3
+    assert len(plan.hop("dns-root").config.zone) == 3
     root = plan.hop("dns-root").listen[0].port
-    assert plan.hop("resolver").args[-1] == str(root)
+    assert plan.hop("resolver").config.port == root
 
 
 def test_the_shop_is_told_its_database() -> None:
-    assert default_plan(HOME).hop("app-1").env == {"DATABASE_URL": "sqlite:////srv/home/shop.db"}
-    assert default_plan(HOME, database_url="postgresql://x/y").hop("app-3").env == {"DATABASE_URL": "postgresql://x/y"}
+    assert default_plan(registry, HOME).hop("app-1").env == {"DATABASE_URL": "sqlite:////srv/home/shop.db"}
+    assert default_plan(registry, HOME, database_url="postgresql://x/y").hop("app-3").env == {
+        "DATABASE_URL": "postgresql://x/y"
+    }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stack.config import flags
 from stack.config.listen import Listen, address
+from stack.plan.model import HopPlan, Kinds, StackPlan
 
 EDGES: Final = ("fra", "nrt")
 HOSTS: Final = 3
@@ -33,38 +35,6 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class HopPlan:
-    """One process: what it is, where it listens, and its flags besides."""
-
-    name: str
-    kind: str
-    listen: tuple[Listen, ...]
-    admin: Listen
-    args: tuple[str, ...]
-    names: tuple[str, ...] = ()
-    """DNS names of its certificate; with `tls` it has one."""
-    env: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def tls(self) -> bool:
-        return any(item.scheme == "https" for item in self.listen)
-
-    def addresses(self) -> dict[str, str]:
-        return {item.scheme: address(item.host, item.port) for item in self.listen}
-
-
-@dataclass(frozen=True, slots=True)
-class StackPlan:
-    name: str
-    ports: Ports
-    hops: tuple[HopPlan, ...]
-    """In the order of the path: the order to stop them in."""
-
-    def hop(self, name: str) -> HopPlan:
-        return next(hop for hop in self.hops if hop.name == name)
-
-
-@dataclass(frozen=True, slots=True)
 class Addresses:
     """Loopback addresses. Where only 127.0.0.1 exists, hops of one kind differ by their port instead."""
 
@@ -83,12 +53,14 @@ class Addresses:
 
 
 def default_plan(
-    state_dir: Path, *, port_base: int | None = None, many_addresses: bool = True, database_url: str = ""
+    kinds: Kinds, state_dir: Path, *, port_base: int | None = None, many_addresses: bool = True, database_url: str = ""
 ) -> StackPlan:
     """Root, TLD, zone, resolver; two edges; a load balancer; three hosts, each a proxy and its app; the demo shop."""
     ports, places = Ports.above(port_base), Addresses(many_addresses)
-    hops = tuple(_hops(state_dir, ports, places, database_url))
-    return StackPlan(NAME, ports, hops)
+    zones = kinds.part("dns_server", "zones").default_zones(
+        NAME, edges=edges(places), servers=servers(places), https_port=ports.https
+    )
+    return StackPlan(NAME, tuple(_hops(kinds, state_dir, ports, places, database_url, tuple(zones.values()))))
 
 
 def servers(places: Addresses) -> dict[str, str]:
@@ -99,8 +71,25 @@ def edges(places: Addresses) -> dict[str, str]:
     return {f"edge-{pop}": places.of(f"127.0.1.{number}") for number, pop in enumerate(EDGES, 1)}
 
 
-def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -> Iterator[HopPlan]:
+def _hops(
+    kinds: Kinds, state_dir: Path, ports: Ports, places: Addresses, database_url: str, texts: tuple[str, ...]
+) -> Iterator[HopPlan]:
     count = 0
+
+    def hop(
+        name: str,
+        kind: str,
+        listen: tuple[Listen, ...],
+        admin: Listen,
+        args: tuple[str, ...],
+        names: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
+        files: dict[str, str] | None = None,
+    ) -> HopPlan:
+        argv = ["--name", name, "--admin", str(admin), *args]
+        argv += [flag for item in listen for flag in ("--listen", str(item))]
+        argv += [flag for item in names for flag in ("--server-names", item)]
+        return HopPlan(kind, flags.parse(kind, kinds.config(kind), argv, {}), env or {}, files or {})
 
     def admin() -> Listen:
         nonlocal count
@@ -108,17 +97,20 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
         return Listen("http", "127.0.0.1", ports.rest + 49 + count)
 
     zones = {"root": ".", "tld": NAME.rpartition(".")[2] + ".", "shop": NAME}
-    flags: dict[str, tuple[str, ...]] = {
+    zone_flags: dict[str, tuple[str, ...]] = {
         role: ("--zone", f"{zone}={state_dir / 'zones' / role}.zone") for role, zone in zones.items()
     }
     if not places.many:
         # a referral carries no port: the one server that the resolver can reach answers for all three
-        flags["root"] = (*flags["root"], *flags["tld"], *flags["shop"])
+        zone_flags["root"] = (*zone_flags["root"], *zone_flags["tld"], *zone_flags["shop"])
     for number, (role, host) in enumerate(servers(places).items()):
         place = Listen("dns", host, ports.dns if places.many else ports.dns + 10 + number)
-        yield HopPlan(f"dns-{role}", "dns_server", (place,), admin(), flags[role])
+        files = {f"zones/{role}.zone": texts[number]}
+        if not places.many and role == "root":
+            files = {f"zones/{one}.zone": text for one, text in zip(zones, texts, strict=True)}
+        yield hop(f"dns-{role}", "dns_server", (place,), admin(), zone_flags[role], files=files)
     authorities = ports.dns if places.many else ports.dns + 10
-    yield HopPlan(
+    yield hop(
         "resolver",
         "dns_server",
         (Listen("dns", "127.0.0.1", ports.dns), Listen("https", "127.0.0.1", ports.doh)),
@@ -132,7 +124,7 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
     )
     balancer = Listen("http", "127.0.0.1", ports.rest + 1)
     for number, (name, host) in enumerate(edges(places).items()):
-        yield HopPlan(
+        yield hop(
             name,
             "cdn_edge",
             (
@@ -145,7 +137,7 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
         )
     proxies = {f"proxy-{number}": Listen("https", "127.0.0.1", ports.rest + 10 + number) for number in _hosts()}
     source = places.of("127.0.2.1")
-    yield HopPlan(
+    yield hop(
         "lb-a",
         "loadbalancer",
         (balancer,),
@@ -160,7 +152,7 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
     apps = {f"app-{number}": Listen("http", "127.0.0.1", ports.rest + 20 + number) for number in _hosts()}
     static = static_directory()
     for number, ((name, place), (app, behind)) in enumerate(zip(proxies.items(), apps.items(), strict=True), 1):
-        yield HopPlan(
+        yield hop(
             name,
             "proxy",
             (place,),
@@ -174,7 +166,7 @@ def _hops(state_dir: Path, ports: Ports, places: Addresses, database_url: str) -
             names=("localhost",),
         )
     for number, (name, place) in enumerate(apps.items(), 1):
-        yield HopPlan(
+        yield hop(
             name,
             "appserver",
             (place,),

@@ -1,11 +1,12 @@
-"""A worker's command line: every option of its master, but for what is the worker's own."""
+"""A record of options back to the flags that make it: how one process starts another with all that it knows."""
 
 from __future__ import annotations
 
 from functools import reduce
 from typing import Any
 
-from appserver.config import Config
+import msgspec
+
 from stack.config.flags import options
 from stack.config.values import element, is_bool
 
@@ -14,11 +15,16 @@ def _at(config: Any, path: tuple[str, ...]) -> Any:
     return reduce(getattr, path, config)
 
 
-def arguments(config: Config, **own: Any) -> list[str]:
-    """All of them and not only what differs from its default: the environment must not speak where a flag did."""
+def arguments(config: msgspec.Struct, *, changed_only: bool = False, **own: Any) -> list[str]:
+    """Every option, that the environment may not speak where a flag did; or those that differ from their default.
+
+    `own` stands in for options of that name, first level only.
+    """
     given: list[str] = []
     for option in options(type(config)):
         value: Any = own[option.path[0]] if option.path[0] in own else _at(config, option.path)
+        if changed_only and value == option.default:
+            continue
         if is_bool(option.type):
             given.append(option.flag if value else option.flag.replace("--", "--no-", 1))
         elif element(option.type) is not None:

@@ -56,6 +56,7 @@ class AiohttpRunner:
         timeouts: Timeouts,
         trust: Trust,
         finished: Iterable[Callable[[Exchange], object]],
+        sample: Callable[[Exchange], object] | None = None,
     ) -> None:
         self._name = name
         self._clock = clock
@@ -63,6 +64,7 @@ class AiohttpRunner:
         self._random = random
         self._timeouts = timeouts
         self._trust = trust
+        self._sample = sample
         self._tasks = Tasks()
         self._backlogs: list[Backlog] = []
         self._arriving: list[asyncio.Task[None]] = []
@@ -126,6 +128,8 @@ class AiohttpRunner:
         )
         exchange = Exchange(self._name, self._now, seen)
         identify(exchange, seen, self._trust, self._random)
+        if self._sample is not None:
+            self._sample(exchange)
         if peer.trusted:
             scheme = forwarded_scheme(seen.fields, exchange.client) or seen.scheme
             request = request.clone(remote=exchange.client, scheme=scheme.decode("ascii"))

@@ -31,6 +31,7 @@ class AiohttpHop(HttpHop):
             timeouts=config.timeouts,
             trust=self.context.trust,
             finished=self.context.finished,
+            sample=self.context.sample,
         )
         self.server = self._runner  # type: ignore[assignment]
         self.context = self._runner  # type: ignore[assignment]

@@ -155,5 +155,17 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
             "and a client's own would pass for theirs. Repeats."
         ),
     ] = ()
+    otlp: Annotated[
+        str,
+        Meta(description="OpenTelemetry collector that spans are sent to, as http://127.0.0.1:4318. Empty: none."),
+    ] = ""
+    otlp_sample: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the requests whose spans are sent, where no trusted peer has decided by traceparent.",
+        ),
+    ] = 1.0
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()

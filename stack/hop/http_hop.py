@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from stack.clock import Clock, settle
 from stack.config.base import HttpOptions
 from stack.config.listen import address
 from stack.errors import ConfigError
+from stack.hop.collector import exporter
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.http.trust import Trust
 from stack.net import Net, ca
@@ -22,7 +23,9 @@ from stack.net.server import Server
 from stack.net.service import Service
 from stack.net.tls import server_context
 from stack.telemetry.access_log import AccessLog
+from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
+from stack.telemetry.otlp import Sampler
 from stack.telemetry.requests import RequestMetrics
 
 _CLEAR: Final = ("http", "h2c")
@@ -53,7 +56,10 @@ class HttpHop:
         self.access_log = AccessLog(
             config.access_log, hop=name, clock=clock, skip=[path for path in config.access_log_skip if path != "none"]
         )
-        finished = [RequestMetrics(metrics, name)]
+        self.exporter = exporter(config, name=name, kind=kind, clock=clock, random=random, net=net, metrics=metrics)
+        finished: list[Callable[[Exchange], object]] = [RequestMetrics(metrics, name)]
+        if self.exporter is not None:
+            finished.append(self.exporter)
         self.context = Context(
             service,
             name=name,
@@ -64,6 +70,7 @@ class HttpHop:
             timeouts=config.timeouts,
             trust=Trust(config.trusted),
             finished=[self.access_log, *finished] if self.access_log.lines.enabled else finished,
+            sample=Sampler(config.otlp_sample) if self.exporter is not None else None,
         )
         self.server = Server(self.context)
         metrics.gauge(
@@ -95,6 +102,7 @@ class HttpHop:
             "listen": self.listening,
             "server": asdict(self.server.statistics()),
             "access_log": self.access_log.statistics(),
+            **({"otlp": self.exporter.statistics()} if self.exporter is not None else {}),
         }
 
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
@@ -108,6 +116,8 @@ class HttpHop:
                 raise ConfigError(f"--listen {bound.scheme}://: {self.kind} serves http, https and h2c")
         tls = self._tls([bound.address[0] for bound in sockets if bound.scheme == "https"])
         await self.on_start()
+        if self.exporter is not None:
+            self.net.tasks.spawn(self.exporter.run(), name=f"{self.name}.otlp")
         for bound in sockets:
             await self.server.listen(bound.socket, tls if bound.scheme == "https" else None)
             self.listening.append(f"{bound.scheme}://{address(*bound.address)}")
@@ -126,6 +136,8 @@ class HttpHop:
         try:
             await self.on_stop()
         finally:
+            if self.exporter is not None:
+                await self.exporter.close()
             self.access_log.close()
 
     def reopen_logs(self) -> None:

@@ -51,6 +51,7 @@ class Context:
         timeouts: Timeouts,
         trust: Trust,
         finished: Iterable[Callable[[Exchange], object]] = (),
+        sample: Callable[[Exchange], object] | None = None,
     ) -> None:
         self.service = service
         self.name = name
@@ -62,6 +63,8 @@ class Context:
         self.timeouts = timeouts
         self.trust = trust
         self.finished = tuple(finished)
+        self.sample = sample
+        """Decides whether an exchange is exported, before the next hop is told. None: nothing is."""
         self.connections: set[Connection] = set()
         self.in_flight = 0
         self.draining = False
@@ -75,6 +78,8 @@ class Context:
         """The exchange of a request whose head is complete."""
         exchange = Exchange(self.name, self.now, request)
         identify(exchange, request, self.trust, self.random)
+        if self.sample is not None:
+            self.sample(exchange)
         self.in_flight += 1
         return exchange
 

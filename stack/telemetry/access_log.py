@@ -80,7 +80,7 @@ class AccessLog:
                 method, host, target, client = map(_escaped, (method, host, target, client))
             if "?" in target:
                 path, _, query = target.partition("?")
-                target = f'{path}","query":"{_without_secrets(query)}'
+                target = f'{path}","query":"{without_secrets(query)}'
             peer = request.peer
             if peer is not None and peer.tls is not None:
                 tail = f',"tls":"{peer.tls.version}"'
@@ -125,7 +125,8 @@ class AccessLog:
         return {"written": self.lines.written, "dropped": self.lines.dropped}
 
 
-def _without_secrets(query: str) -> str:
+def without_secrets(query: str) -> str:
+    """A query with `***` for the values of what is called a token, password, secret, key or signature."""
     lower = query.lower()
     for name in _SECRETS:  # a regular expression over every query costs ten times as much
         if name in lower:

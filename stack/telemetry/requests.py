@@ -12,7 +12,7 @@ from stack.telemetry.metrics import Labels, Metrics
 BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds. From a cache hit to a time-out."""
 
-_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"})
+METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"})
 
 
 class RequestMetrics:
@@ -55,8 +55,8 @@ class RequestMetrics:
     def _new(self, key: tuple[bytes, int]) -> Labels:
         """Bounded: a client chooses methods, and a label for each would be a leak."""
         method, status = key
-        known = method.decode("ascii") if method in _METHODS else "other"
+        known = method.decode("ascii") if method in METHODS else "other"
         labels = (self._hop, known, f"{status // 100}xx" if status else "none")
-        if method in _METHODS:
+        if method in METHODS:
             self._labels[key] = labels
         return labels

@@ -1,0 +1,104 @@
+"""What the words of the path mean: `stack.path.STEPS`, Cache-Status and Proxy-Status in plain language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+FORWARDED: Final[Mapping[str, str]] = {
+    "uri-miss": "nothing was stored under this URL",
+    "vary-miss": "what is stored under this URL is for other request fields",
+    "miss": "nothing that is stored fits this request",
+    "stale": "what is stored is no longer fresh",
+    "request": "the request wants it newer than what is stored",
+    "method": "a request of this method is always passed on",
+    "bypass": "this cache does not look at requests like this one",
+    "partial": "only a part of it was stored",
+}
+"""Why a cache forwarded a request: `fwd` of RFC 9211 §2.2."""
+
+KEPT: Final[Mapping[str, str]] = {
+    "method": "the response to this method is not kept",
+    "content": "the request has content",
+    "request-no-store": "the request says Cache-Control: no-store",
+    "range": "it is a part only",
+    "status": "a response of this status is not kept",
+    "no-store": "the response says Cache-Control: no-store",
+    "private": "the response says Cache-Control: private",
+    "authorization": "the request has Authorization, and the response does not say public",
+    "set-cookie": "the response sets a cookie, and does not say public",
+    "vary-star": "the response says Vary: *",
+    "no-freshness": "it says neither how long it is fresh nor how to validate it",
+    "cookie": "the request has a cookie, and the response does not say for how long it is fresh",
+    "too-large": "it is larger than the cache takes",
+    "no-room": "too much is coming in just now",
+    "filling": "the same is being stored already",
+    "incomplete": "the content broke off",
+    "invalidated": "it was purged, or changed, on its way",
+}
+"""Why a response was not stored: the words of the edge's step `store`."""
+
+DETAIL: Final[Mapping[str, str]] = {
+    "stale-while-revalidate": "it is past its freshness, and is being refreshed now (stale-while-revalidate)",
+    "max-stale": "it is past its freshness, and the request takes it so (max-stale)",
+    "stale-if-error": "the origin failed, so what is stored answers though stale (stale-if-error)",
+    "stale-if-unreachable": "the origin cannot be reached, so what is stored answers though stale",
+    "only-if-cached": "the request takes only what is stored (only-if-cached), and nothing is",
+}
+"""What else a cache says: `detail` of RFC 9211 §2.8, in this project's words."""
+
+ERRORS: Final[Mapping[str, str]] = {
+    "dns_timeout": "the next hop's name was not resolved in time",
+    "dns_error": "the next hop's name could not be resolved",
+    "destination_not_found": "it does not know where to send this request",
+    "destination_unavailable": "no backend is available",
+    "destination_ip_prohibited": "it may not connect to the next hop's address",
+    "destination_ip_unroutable": "there is no route to the next hop",
+    "connection_refused": "the next hop refused the connection",
+    "connection_terminated": "the next hop closed the connection before it answered",
+    "connection_timeout": "the next hop did not accept the connection in time",
+    "connection_read_timeout": "the next hop sent nothing in time",
+    "connection_write_timeout": "the next hop took nothing in time",
+    "connection_limit_reached": "all connections to the next hop are busy",
+    "tls_protocol_error": "TLS with the next hop failed",
+    "tls_certificate_error": "the next hop's certificate was refused",
+    "tls_alert_received": "the next hop ended the TLS handshake with an alert",
+    "http_request_error": "the request was at fault",
+    "http_request_denied": "it refused the request",
+    "http_response_incomplete": "the next hop's response ended early",
+    "http_response_timeout": "the next hop did not answer in time",
+    "http_protocol_error": "the next hop's response was not well-formed",
+    "http_response_header_section_size": "the head of the next hop's response is too large",
+    "http_response_header_size": "a field of the next hop's response is too large",
+    "http_response_body_size": "the content of the next hop's response is too large",
+    "http_response_status_unacceptable": "the status of the next hop's response cannot be used",
+    "http_response_transfer_coding": "the next hop's transfer coding cannot be read",
+    "http_response_content_coding": "the next hop's content coding cannot be read",
+    "http_upgrade_failed": "the next hop did not switch protocols",
+    "proxy_internal_response": "it answered itself, for the next hop failed",
+    "proxy_internal_error": "it met an error of its own",
+    "proxy_configuration_error": "its configuration is at fault",
+    "proxy_loop_detected": "the request has passed it before",
+}
+"""Error types of Proxy-Status: RFC 9209 §2.3."""
+
+ATTEMPT: Final[Mapping[str, str]] = {
+    "answered": "answered",
+    "refused": "connection refused",
+    "timeout": "no answer in time",
+    "failed": "failed",
+    "bad-status": "answered 502, 503 or 504",
+}
+"""What an attempt of the load balancer came to."""
+
+CODING: Final[Mapping[str, str]] = {
+    "identity": "not compressed, none is accepted",
+    "small": "not compressed, too small",
+    "type": "not compressed, by type",
+    "encoded": "compressed already",
+    "no-transform": "not compressed, no-transform",
+    "status": "not compressed, by status",
+    "range": "not compressed, a part",
+    "head": "no content",
+}
+"""Words of the proxy's step `compress` that are no coding."""

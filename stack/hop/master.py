@@ -84,34 +84,24 @@ class Master:
 
     # Changing.
 
+    def generation(self) -> Generation:
+        """New processes beside those that serve, to be taken over all at once or not at all."""
+        return Generation(self)
+
     async def replace(self, *children: Child, timeout: float = 30.0, stop_timeout: float = 15.0) -> None:
         """A new generation beside the old one, which stops when the new one is ready: no request is lost.
 
         Children of the same name are replaced; until then the old ones stand for the name. When the new generation
         does not become ready it is stopped, the old one stays, and ConfigError says why.
         """
-        coming = [_Run(child, self._clock, self._notify, silent=True) for child in children]
-        self._beside += coming
+        generation = self.generation()
         try:
-            for run in coming:
-                await run.start(self._tasks)
-            await self._wait_ready(lambda: coming, timeout)
+            await generation.start(*children, timeout=timeout)
         except BaseException:
-            await asyncio.gather(*(run.stop(stop_timeout) for run in coming))
+            await generation.undo(timeout=stop_timeout)
             raise
-        else:
-            leaving = [self._runs[run.child.name] for run in coming if run.child.name in self._runs]
-            for run in leaving:
-                run.silent = True
-            self._beside += leaving
-            for run in coming:
-                before = self._runs.get(run.child.name)
-                self._runs[run.child.name], run.silent = run, False
-                self._beside.remove(run)
-                self._notify(run, Event(run.child.name, before.state if before else None, run.state, "replaced"))
-            await asyncio.gather(*(run.stop(stop_timeout) for run in leaving))
-        finally:
-            self._beside = [run for run in self._beside if run.state not in FINAL]
+        generation.commit()
+        await generation.retire(timeout=stop_timeout)
 
     async def remove(self, name: str, *, timeout: float = 15.0) -> None:
         """Stop it, and forget it."""
@@ -178,6 +168,64 @@ class Master:
             self._events(event)
         except Exception as error:  # whoever listens must not end whoever keeps the child running
             log.error("%s %s was not heard: %s: %s", event.name, event.new.value, type(error).__name__, error)
+
+
+class Generation:
+    """Processes to come. `start` them in as many steps as it takes; then either `commit` and `retire`, or `undo`."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._coming: list[_Run] = []
+        self._leaving: list[_Run] = []
+
+    async def start(self, *children: Child, timeout: float) -> None:
+        """Returns when all of them are ready; ConfigError, when one is not within `timeout` seconds, says why."""
+        master = self._master
+        step = [_Run(child, master._clock, master._notify, silent=True) for child in children]
+        self._coming += step
+        master._beside += step
+        for run in step:
+            await run.start(master._tasks)
+        await master._wait_ready(lambda: step, timeout)
+
+    async def undo(self, *, timeout: float) -> None:
+        """Stop what has come so far, the last first; what served before goes on."""
+        await asyncio.gather(*(run.stop(timeout) for run in reversed(self._coming)))
+        self._forget(self._coming)
+
+    def commit(self, without: Iterable[str] = ()) -> None:
+        """What has come stands for its names from now on, and nothing for the names in `without`."""
+        master = self._master
+        runs, coming = master._runs, self._coming
+        self._leaving = [
+            runs[name] for name in dict.fromkeys([*(run.child.name for run in coming), *without]) if name in runs
+        ]
+        for run in self._leaving:
+            run.silent = True
+        master._beside += self._leaving
+        for name in without:
+            runs.pop(name, None)
+        for run in coming:
+            before = runs.get(run.child.name)
+            runs[run.child.name], run.silent = run, False
+            master._beside.remove(run)
+            said = "replaced" if before else "added"
+            master._notify(run, Event(run.child.name, before.state if before else None, run.state, said))
+
+    async def retire(
+        self, order: Iterable[Iterable[str]] | None = None, *, timeout: float, within: float = math.inf
+    ) -> None:
+        """Stop whom `commit` relieved, as `Master.stop` does; those that `order` leaves out go last."""
+        until = self._master._clock.now() + within
+        groups = [[run for run in self._leaving if run.child.name in set(names)] for names in (order or ())]
+        groups.append([run for run in self._leaving if not any(run in group for group in groups)])
+        for group in groups:
+            patience = min(timeout, max(LAST_CHANCE, until - self._master._clock.now()))
+            await asyncio.gather(*(run.stop(patience) for run in group))
+        self._forget(self._leaving)
+
+    def _forget(self, gone: Sequence[_Run]) -> None:
+        self._master._beside = [run for run in self._master._beside if run not in gone or run.state not in FINAL]
 
 
 class _Run:

@@ -50,6 +50,7 @@ class LoadBalancer:
                 self._retried.inc(failure.word)
             exchange.attempts += 1
             exchange.upstream = backend.name
+            exchange.tried += (backend.name,)
             backend.in_flight += 1
             try:
                 response = await backend.pool.send(out, exchange)

@@ -93,7 +93,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "appserver": {
-        "app": ("answered", "failed"),
+        "app": ("asking", "answered", "failed"),
         "db": ("asked",),
         "health": ("healthy", "unhealthy"),
     },

@@ -17,7 +17,7 @@ class Exchange:
 
     __slots__ = (
         "attempts", "began", "bytes_in", "bytes_out", "client", "detail", "hop", "marks", "now", "parent_span",
-        "proxy_status", "request", "request_id", "sampled", "span_id", "status", "termination", "trace_id",
+        "proxy_status", "request", "request_id", "sampled", "span_id", "status", "termination", "trace_id", "tried",
         "upstream",
     )  # fmt: skip
 
@@ -39,6 +39,8 @@ class Exchange:
         self.upstream = ""
         """Name of the backend that answered, or the last one tried."""
         self.attempts = 0
+        self.tried: tuple[str, ...] = ()
+        """Names of the backends, one for each mark of the step `attempt`."""
         self.proxy_status = ""
         """RFC 9209 error type, when this hop made the error."""
         self.detail = ""
@@ -54,8 +56,20 @@ class Exchange:
 
     def server_timing(self) -> bytes:
         """This hop's entries: `edge-fra.lookup;dur=0.1;desc="hit"`. Durations in milliseconds, step after step."""
+        if self.tried:
+            return self._naming_who_was_tried()
         out, last, hop = "", self.began, self.hop
         for step, word, at in self.marks:
             out += f', {hop}.{step};dur={(at - last) * 1000:.1f};desc="{word}"'
+            last = at
+        return out[2:].encode("ascii")
+
+    def _naming_who_was_tried(self) -> bytes:
+        """The same, with `to` for attempts: `lb-a.attempt;dur=3.1;desc="answered";to="proxy-2"`."""
+        out, last, hop, tried = "", self.began, self.hop, iter(self.tried)
+        for step, word, at in self.marks:
+            out += f', {hop}.{step};dur={(at - last) * 1000:.1f};desc="{word}"'
+            if step == "attempt" and (name := next(tried, None)) is not None:
+                out += f';to="{name}"'
             last = at
         return out[2:].encode("ascii")

@@ -91,6 +91,7 @@ async def test_a_safe_method_goes_to_another_after_a_bad_status(status: int) -> 
     bench = Bench(ScriptedPool(status), ScriptedPool(200))
     assert (await bench.send()).status == 200
     assert bench.words == [("choose", "chosen"), ("attempt", "bad-status"), ("attempt", "answered")]
+    assert bench.exchange.tried == ("a", "b")
     assert bench.hurried == ["a"]
     assert bench.metric('hopstack_lb_retries_total{after="bad-status"}') == 1
 

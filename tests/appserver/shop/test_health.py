@@ -71,12 +71,14 @@ async def test_under_the_app_server(database_url: str) -> None:
         page = await connection.get("/products/shoes", "X-Request-ID: mine")
         assert page.status == 200
         assert page.fields["x-request-id"] == "mine"
-        assert page.fields["server-timing"].startswith("app-1.db;dur=")
+        assert page.fields["server-timing"].startswith("app-1.app;dur=")
+        assert 'desc="asking", app-1.db;dur=' in page.fields["server-timing"]
         assert 'desc="asked", app-1.app;dur=' in page.fields["server-timing"]
         health = await connection.get("/health")
         assert json.loads(health.body)["name"] == "app-1"
         await eventually(lambda: len(server.finished) == 2)
         assert [mark[:2] for mark in server.finished[1].marks] == [
+            ("app", "asking"),
             ("db", "asked"),
             ("health", "healthy"),
             ("app", "answered"),

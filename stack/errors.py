@@ -6,6 +6,8 @@ Raised low, answered in one place (`stack.http.problem`). `proxy_status` is an e
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class Side(enum.Enum):
@@ -148,3 +150,35 @@ class NotFound(ClientError):
 
 class ConfigError(Exception):
     """Configuration or start-up at fault: one line that names the place and the remedy. Exit status 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a configuration: where it stands, what is wrong, and the remedy.
+
+    `file` is empty and `line` 0 for what a flag or the environment said; `key` then is `--replicas` or `HOPSTACK_APP`.
+    """
+
+    key: str
+    text: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    warning: bool = False
+    """It works, and will surprise."""
+
+    @property
+    def place(self) -> str:
+        numbers = [str(number) for number in (self.line, self.column) if number]
+        return ":".join([self.file, *numbers]) if self.file else ""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place, self.key, self.text) if part)
+
+
+class ConfigErrors(ConfigError):
+    """All that is wrong with a configuration, in the order of the file: a line each."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))

@@ -111,6 +111,13 @@ class PoolLimits(Options, frozen=True, kw_only=True):
 class HopOptions(Options, frozen=True, kw_only=True):
     """What every hop is configured with."""
 
+    config: Annotated[
+        str,
+        Meta(
+            description="The file of the whole stack; this process is the one in it that --name says. Flags and "
+            "environment win over it."
+        ),
+    ] = ""
     name: Annotated[Name, Meta(description="Name of this process in Via, logs and metrics.")] = ""
     listen: Annotated[
         tuple[str, ...],

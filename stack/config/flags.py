@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -67,21 +67,45 @@ def parse(
     kind: str, config_type: type[T], argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None
 ) -> T:
     """ConfigError in one line for whatever is wrong; `--help` prints and raises SystemExit(0)."""
+    return make(config_type, given(kind, config_type, argv, environ))
+
+
+def given(
+    kind: str,
+    config_type: type[msgspec.Struct],
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[tuple[str, ...], Any]:
+    """What flags and environment say, by the option's path. ConfigError for whatever is wrong."""
     known = list(options(config_type))
-    given = _flags(kind, config_type, known, argv)
+    flags = _flags(kind, config_type, known, argv)
     environ = os.environ if environ is None else environ
     found: dict[tuple[str, ...], Any] = {}
     for option in known:
-        if option.path in given:
-            found[option.path] = _read(option, option.flag, given[option.path])
+        if option.path in flags:
+            found[option.path] = _read(option, option.flag, flags[option.path])
         elif option.variable in environ:
-            text = environ[option.variable]
-            found[option.path] = _read(
-                option, option.variable, text.split() if values.element(option.type) is not None else text
-            )
-        elif option.default is msgspec.NODEFAULT:
+            found[option.path] = from_environment(option, environ)
+    return found
+
+
+def from_environment(option: Option, environ: Mapping[str, str]) -> Any:
+    """The value of a variable that is there. ConfigError names it."""
+    text = environ[option.variable]
+    return _read(option, option.variable, text.split() if values.element(option.type) is not None else text)
+
+
+def make(config_type: type[T], found: Mapping[tuple[str, ...], Any]) -> T:
+    """The record with these values, and defaults for the rest. ConfigError for a needed one that is missing."""
+    for option in options(config_type):
+        if option.default is msgspec.NODEFAULT and option.path not in found:
             raise ConfigError(f"{option.flag} is needed: {option.doc or values.wanted(option.type)}")
     return _made(config_type, found, ())
+
+
+def changed(config: T, found: Mapping[tuple[str, ...], Any]) -> T:
+    """The same record but for these values."""
+    return cast(T, _merged(config, found, ()))
 
 
 def effective(config: msgspec.Struct) -> dict[str, Any]:

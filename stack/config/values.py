@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import re
 import types
 import typing
@@ -91,6 +92,51 @@ def read(annotation: Any, text: str) -> Any:
         raise ValueError(wanted(annotation)) from None
 
 
+def convert(annotation: Any, value: Any) -> Any:
+    """A value as a file gives it: a number, a truth value, or text as a flag's; a list for an option that repeats.
+
+    Raises ValueError whose text says what was wanted; for an element of a list it is a `BadElement`.
+    """
+    one = element(annotation)
+    if one is None:
+        return _converted(annotation, value)
+    if not isinstance(value, list):
+        value = [value]
+    read = []
+    for number, item in enumerate(value):
+        try:
+            read.append(_converted(one, item))
+        except ValueError as error:
+            raise BadElement(number, str(error)) from None
+    try:
+        return msgspec.convert(read, _plain(annotation), strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+class BadElement(ValueError):
+    """One element of a list is not what was wanted."""
+
+    def __init__(self, index: int, text: str) -> None:
+        super().__init__(text)
+        self.index = index
+
+
+def _converted(annotation: Any, value: Any) -> Any:
+    bare, _ = split(_plain(annotation))
+    if isinstance(value, str):
+        return read(annotation, value)
+    fits = isinstance(value, bool) if bare is bool else isinstance(value, int | float) and not isinstance(value, bool)
+    if bare is str and isinstance(value, int | float):
+        raise ValueError(f"{wanted(annotation)}; text stands in quotes")
+    if not fits or not math.isfinite(value):
+        raise ValueError(wanted(annotation))
+    try:
+        return msgspec.convert(float(value) if bare is float else value, _plain(annotation))
+    except msgspec.ValidationError:
+        raise ValueError(wanted(annotation)) from None
+
+
 def _number(text: str, bare: type, unit: str) -> float | int | None:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:
@@ -120,6 +166,8 @@ def wanted(annotation: Any) -> str:
     for meta in metas:
         if meta.extra and "wanted" in meta.extra:
             return f"wanted {meta.extra['wanted']}"
+    if bare is bool:
+        return "wanted yes or no"
     if typing.get_origin(bare) is typing.Literal:
         return "wanted one of " + ", ".join(map(str, typing.get_args(bare)))
     if isinstance(bare, type) and issubclass(bare, enum.Enum):

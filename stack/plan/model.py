@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from stack.config import listen
 from stack.config.base import HopOptions
 from stack.config.listen import Listen, address
+from stack.errors import Problem
+from stack.plan.sources import Source
 
 
 class Kinds(Protocol):
@@ -64,6 +66,10 @@ class StackPlan:
     """The site's name: shop.test."""
     hops: tuple[HopPlan, ...]
     """In the order of the path: DNS, edges, balancers, proxies, apps."""
+    sources: Mapping[str, Mapping[tuple[str, ...], Source]] = field(default_factory=dict, compare=False)
+    """By hop and option's path: who said a value. One that is not here is the option's default."""
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    """What works, and will surprise."""
 
     def hop(self, name: str) -> HopPlan:
         return next(hop for hop in self.hops if hop.name == name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from stack.config.arguments import arguments
 from stack.hop import registry
 from stack.path import HOPS
 from stack.plan.default import Ports, default_plan
+from stack.plan.make import static_directory
 from stack.plan.model import StackPlan
 
 HOME = Path("/srv/home")
@@ -20,6 +22,18 @@ HOME = Path("/srv/home")
 def plan(request: pytest.FixtureRequest) -> StackPlan:
     base, many = request.param
     return default_plan(registry, HOME, port_base=base, many_addresses=many)
+
+
+@pytest.mark.parametrize(
+    ("case", "base", "many"), [("known", None, True), ("base", 30_000, True), ("one-address", 30_000, False)]
+)
+def test_the_default_stack_is_what_it_always_was(case: str, base: int | None, many: bool) -> None:
+    want = json.loads((Path(__file__).parent / "data" / "default_plan.json").read_text())[case]
+    plan = default_plan(registry, HOME, port_base=base, many_addresses=many)
+    assert plan.name == want["name"]
+    for hop, wanted in zip(plan.hops, want["hops"], strict=True):
+        given = [item.replace(str(static_directory()), "STATIC") for item in arguments(hop.config, changed_only=True)]
+        assert {"kind": hop.kind, "arguments": given, "env": hop.env, "files": hop.files} == wanted
 
 
 def test_hops_stand_in_the_order_of_the_path(plan: StackPlan) -> None:

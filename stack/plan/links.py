@@ -1,0 +1,165 @@
+"""Who is next: names of hops and pools become addresses, and every hop believes those before it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from stack.config.upstream import parse_upstream
+from stack.errors import ConfigError
+from stack.plan.draft import Draft, Stack
+from stack.plan.layout import SECTIONS
+from stack.plan.sources import Said, Source, derived
+
+EXAMPLE = "http://127.0.0.1:3000"
+
+
+def link(stack: Stack, pools: dict[str, tuple[Source, Said | None]]) -> None:
+    """Origins of edges, backends of balancers, upstreams of proxies."""
+    for edge in stack.of("edges"):
+        _origin(stack, edge)
+    for balancer in stack.of("balancers"):
+        _backends(stack, balancer, pools)
+    for number, proxy in enumerate(stack.of("proxies")):
+        _upstream(stack, proxy, number)
+
+
+def believe(stack: Stack) -> None:
+    """Whom a hop believes: every hop before it, because the client is the nearest address that is none of them."""
+    for draft in stack.of("balancers", "proxies", "apps"):
+        hosts: dict[str, None] = {}
+        for earlier in _all_before(draft):
+            hosts |= dict.fromkeys(earlier.addresses(stack.places))
+        if hosts:
+            draft.derive("trusted", tuple(hosts), "the hops before it")
+
+
+def _all_before(draft: Draft) -> list[Draft]:
+    """Nearest first."""
+    found: list[Draft] = []
+    row = draft.before
+    while row:
+        found += [item for item in row if item not in found and item is not draft]
+        row = [item for one in row for item in one.before if item not in found and item is not draft]
+    return found
+
+
+def _origin(stack: Stack, edge: Draft) -> None:
+    said = edge.said.get(("origin",))
+    if said is None:
+        inner = next((stack.of(title)[0] for title in ("balancers", "proxies", "apps") if stack.of(title)), None)
+        if inner is None:
+            stack.fault(
+                edge.source,
+                'an edge needs an origin, as origin = "http://127.0.0.1:3000": no balancer, proxy or app is here',
+            )
+            return
+        said = Said(inner.name, derived(f"{inner.name} listens there"))
+    edge.said[("origin",)] = Said(_target(stack, edge, said, said.value, named=False), said.source)
+
+
+def _backends(stack: Stack, balancer: Draft, pools: dict[str, tuple[Source, Said | None]]) -> None:
+    said = balancer.said.get(("backend",))
+    if said is None:
+        said = _members(stack, balancer, pools)
+    if said is None:
+        return
+    found: list[str] = []
+    names: set[str] = set()
+    for text in said.value:
+        target = _target(stack, balancer, said, text, named=True)
+        name = target.partition("=")[0]
+        if target and name in names:
+            stack.fault(said.source, f"{name} stands here twice", value=text)
+        elif target:
+            found.append(target)
+            names.add(name)
+    balancer.said[("backend",)] = Said(tuple(found), said.source)
+    _weights(stack, balancer, names)
+
+
+def _weights(stack: Stack, balancer: Draft, names: set[str]) -> None:
+    said = balancer.said.get(("weight",))
+    for text in said.value if said is not None else ():
+        name = text.rpartition("=")[0]
+        if said is not None and name not in names:
+            stack.fault(said.source, f"no backend is called {name!r}{_nearest(name, names)}")
+
+
+def _members(stack: Stack, balancer: Draft, pools: dict[str, tuple[Source, Said | None]]) -> Said | None:
+    chosen = balancer.more.get("pool")
+    if chosen is None and pools and "hosts" not in pools and len(pools) > 1:
+        stack.fault(balancer.source, f'which pool? say pool = "{next(iter(pools))}", or one of {", ".join(pools)}')
+        return None
+    name = chosen.value if chosen is not None else "hosts" if "hosts" in pools or not pools else next(iter(pools))
+    if name not in pools and name != "hosts":
+        assert chosen is not None
+        stack.fault(
+            chosen.source, f"no pool is called {name!r}{_nearest(name, pools) or '; write it as [pools.' + name + ']'}"
+        )
+        return None
+    members = pools[name][1] if name in pools else None
+    if members is not None:
+        return members
+    proxies = stack.of("proxies") or stack.of("apps")
+    if not proxies:
+        stack.fault(
+            balancer.source, 'a balancer needs backends, as backend = ["http://127.0.0.1:3000"]: no proxy is here'
+        )
+        return None
+    return Said(tuple(item.name for item in proxies), derived(f"pool {name}: every proxy"))
+
+
+def _upstream(stack: Stack, proxy: Draft, number: int) -> None:
+    said = proxy.said.get(("upstream",))
+    if said is None:
+        origins = stack.top("origin", ())
+        app = stack.named(SECTIONS["apps"].process(proxy.key))
+        if app is not None:
+            said = Said(app.name, derived(f"{app.name} listens there"))
+        elif origins:
+            one = number % len(origins)
+            text = origins[one] if "=" in origins[one].partition("://")[0] else f"origin-{one + 1}={origins[one]}"
+            said = Said(text, stack.site["origin"].source)
+        elif stack.of("apps"):
+            names = ", ".join(item.name for item in stack.of("apps"))
+            stack.fault(
+                proxy.source, f'which app is behind it? say upstream = "{stack.of("apps")[0].name}": there is {names}'
+            )
+            return
+        else:
+            proxy.derive("upstream", "", "files only")
+            return
+    proxy.said[("upstream",)] = Said(_target(stack, proxy, said, said.value, named=True), said.source)
+
+
+def _target(stack: Stack, draft: Draft, said: Said, text: str, *, named: bool) -> str:
+    """`NAME=URL` of a hop by its name, or the URL as it is; a fault and nothing if it is neither."""
+    if "://" in text:
+        schemes = ("http", "https") if draft.kind == "proxy" else ("http", "https", "h2c")
+        try:
+            parse_upstream(text, option="", schemes=schemes, named=named, example=EXAMPLE)
+        except ConfigError as error:
+            stack.fault(said.source, str(error).partition(": ")[2])
+            return ""
+        return text
+    found = stack.named(text)
+    inner = [item for item in stack.of("balancers", "proxies", "apps") if item is not draft]
+    if found is None or found not in inner:
+        names = [item.name for item in inner]
+        what = "it stands before that hop" if found is not None else f"no hop is called {text!r}"
+        hint = _nearest(text, names) or (f"; there is {', '.join(names[:6])}" if names else "")
+        stack.fault(said.source, f"{what}{hint or '; give a URL, as ' + EXAMPLE}")
+        return ""
+    if not found.url:
+        if found.listens:
+            stack.fault(found.place("listen"), f"{draft.name} cannot be told of port 0 (any free one): give a port")
+        return ""
+    if draft not in found.before:
+        found.before.append(draft)
+    return f"{found.name}={found.url}" if named else found.url
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {found[0]}?" if found else ""

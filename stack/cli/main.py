@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from stack.errors import ConfigError
+from stack.errors import ConfigError, ConfigErrors
 
 FAULT = 2
 """Exit status for a fault of the user's: a flag, a port, a privilege, a file."""
@@ -96,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except click.ClickException as error:
         click.echo(f"hopstack: {error.format_message()}", err=True)
+        return FAULT
+    except ConfigErrors as error:
+        click.echo(str(error), err=True)
         return FAULT
     except ConfigError as error:
         click.echo(f"hopstack: {error}", err=True)

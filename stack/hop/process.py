@@ -24,7 +24,7 @@ from typing import Any, Final
 from stack.clock import Clock, SystemClock
 from stack.config import flags, listen
 from stack.config.base import HopOptions
-from stack.errors import ConfigError
+from stack.errors import ConfigError, ConfigErrors
 from stack.hop import logs, registry
 from stack.hop.admin import Admin, AdminService
 from stack.hop.control import Control
@@ -53,7 +53,7 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
         die_with_parent()
     try:
         parts = parts or registry.load(kind)
-        config: HopOptions = flags.parse(kind, parts.config, argv, environ)
+        config = _configured(kind, parts.config, argv, control)
         name = config.name or kind
         logs.configure(name, environ.get("HOPSTACK_LOG", ""))
         raise_descriptor_limit()
@@ -70,6 +70,20 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
         return _failed(kind, control, error, 1)
 
 
+def _configured(kind: str, record: type[HopOptions], argv: Sequence[str] | None, control: Control) -> HopOptions:
+    environ = dict(os.environ)
+    if control.has_master:
+        environ.pop("HOPSTACK_CONFIG", None)  # who started this process has read the file
+    given = flags.given(kind, record, argv, environ)
+    if not given.get(("config",)):
+        return flags.make(record, given)
+    from stack.hop.from_file import configured  # only who reads the whole file pays for what it takes
+
+    config, besides = configured(kind, given, environ)
+    os.environ.update(besides)
+    return config
+
+
 def raise_descriptor_limit() -> None:
     """To what the system allows: 1024, the usual soft limit, is less than `limits.connections`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -81,7 +95,9 @@ def raise_descriptor_limit() -> None:
 def _failed(kind: str, control: Control, error: Exception, status: int) -> int:
     reason = _one_line(error)
     control.tell("failed", reason=reason)
-    if not (control.has_master and WORKER in os.environ):
+    if isinstance(error, ConfigErrors):
+        sys.stderr.write(f"{error}\n")
+    elif not (control.has_master and WORKER in os.environ):
         sys.stderr.write(f"hopstack: {kind}: {reason}\n")
     return status
 

@@ -16,7 +16,7 @@ SIZES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024*
 DURATIONS: Final = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _QUANTITY = re.compile(r"(-?(?:[0-9]{1,20}(?:\.[0-9]{1,20})?|\.[0-9]{1,20}))\s*([a-zA-Z]*)")
-_BOOLS: Final = {
+BOOLS: Final = {
     "1": True,
     "true": True,
     "yes": True,
@@ -38,13 +38,13 @@ def split(annotation: Any) -> tuple[Any, tuple[msgspec.Meta, ...]]:
 
 def unit(annotation: Any) -> str:
     """`s`, `bytes` or nothing."""
-    for meta in reversed(split(_plain(annotation))[1]):
+    for meta in reversed(split(plain(annotation))[1]):
         if meta.extra and "unit" in meta.extra:
             return str(meta.extra["unit"])
     return ""
 
 
-def _plain(annotation: Any) -> Any:
+def plain(annotation: Any) -> Any:
     """`X | None` is X: an option is left out to be None."""
     bare, metas = split(annotation)
     if typing.get_origin(bare) in (typing.Union, types.UnionType):
@@ -63,25 +63,25 @@ def is_optional(annotation: Any) -> bool:
 
 def element(annotation: Any) -> Any | None:
     """The type of one element of a repeating option; None for one that does not repeat."""
-    bare = split(_plain(annotation))[0]
+    bare = split(plain(annotation))[0]
     if typing.get_origin(bare) in (tuple, list, frozenset):
         return typing.get_args(bare)[0]
     return None
 
 
 def is_bool(annotation: Any) -> bool:
-    return split(_plain(annotation))[0] is bool
+    return split(plain(annotation))[0] is bool
 
 
 def read(annotation: Any, text: str) -> Any:
     """Raises ValueError whose text says what was wanted."""
-    annotation = _plain(annotation)
+    annotation = plain(annotation)
     bare, _ = split(annotation)
     value: Any = text
     if bare is bool:
-        if text.lower() not in _BOOLS:
+        if text.lower() not in BOOLS:
             raise ValueError("wanted yes or no")
-        return _BOOLS[text.lower()]
+        return BOOLS[text.lower()]
     if bare in (int, float):
         value = _number(text, bare, unit(annotation))
         if value is None:
@@ -109,7 +109,7 @@ def convert(annotation: Any, value: Any) -> Any:
         except ValueError as error:
             raise BadElement(number, str(error)) from None
     try:
-        return msgspec.convert(read, _plain(annotation), strict=False)
+        return msgspec.convert(read, plain(annotation), strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
 
@@ -123,7 +123,7 @@ class BadElement(ValueError):
 
 
 def _converted(annotation: Any, value: Any) -> Any:
-    bare, _ = split(_plain(annotation))
+    bare, _ = split(plain(annotation))
     if isinstance(value, str):
         return read(annotation, value)
     fits = isinstance(value, bool) if bare is bool else isinstance(value, int | float) and not isinstance(value, bool)
@@ -132,7 +132,7 @@ def _converted(annotation: Any, value: Any) -> Any:
     if not fits or not math.isfinite(value):
         raise ValueError(wanted(annotation))
     try:
-        return msgspec.convert(float(value) if bare is float else value, _plain(annotation))
+        return msgspec.convert(float(value) if bare is float else value, plain(annotation))
     except msgspec.ValidationError:
         raise ValueError(wanted(annotation)) from None
 
@@ -161,7 +161,7 @@ def _number(text: str, bare: type, unit: str) -> float | int | None:
 
 def wanted(annotation: Any) -> str:
     """What a value of this type looks like: `wanted a number of seconds above 0, as 500ms, 2s or 1m`."""
-    annotation = _plain(annotation)
+    annotation = plain(annotation)
     bare, metas = split(annotation)
     for meta in metas:
         if meta.extra and "wanted" in meta.extra:

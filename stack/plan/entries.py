@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -12,14 +11,27 @@ from stack.config import flags, values
 from stack.config.base import HopOptions
 from stack.errors import ConfigError, Problem
 from stack.plan.draft import Draft
-from stack.plan.layout import ALL, MOST, NAMED, NOT_OF_POOLS, OWN, SECTIONS, SHARED, SINGLE, Pool, Section, Site, Tls
+from stack.plan.layout import (
+    ALL,
+    KEY,
+    MOST,
+    NAMED,
+    NOT_OF_POOLS,
+    OWN,
+    SECTIONS,
+    SHARED,
+    SINGLE,
+    Pool,
+    Section,
+    Site,
+    Tls,
+)
 from stack.plan.model import Kinds
 from stack.plan.reading import Reader, Values, fields, near
 from stack.plan.sources import Said, Source
 
 EDGES: Final = ("fra", "nrt")
 DNS: Final = ("root", "tld", "shop", "resolver")
-_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,38}[A-Za-z0-9])?")
 _SEE: Final = "; `hopstack config schema` has them all"
 _FLAGS: Final = "flag"
 
@@ -166,7 +178,7 @@ class Entries:
                     self._problems.append(problem)
 
     def _named_well(self, key: str, source: Source) -> bool:
-        if _KEY.fullmatch(key):
+        if KEY.fullmatch(key):
             return True
         self._problems.append(
             source.problem(f"{key!r} cannot be part of a process's name: up to 40 letters, digits, - and _, as fra")

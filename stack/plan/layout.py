@@ -6,6 +6,7 @@ reads or explains the file (schema, reference, errors) is derived from here and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -17,6 +18,8 @@ from stack.config.base import HttpOptions, Options
 Path = tuple[str, ...]
 """Of an option in its record: ("timeouts", "head")."""
 
+KEY: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,38}[A-Za-z0-9])?")
+"""An entry's key: part of a process's name."""
 MOST: Final = 100
 """Entries of one section, and replicas: as many as the port ranges hold."""
 

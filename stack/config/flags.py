@@ -7,6 +7,7 @@ over the default. A tuple field repeats its flag, and is separated by blanks in 
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,13 +51,18 @@ class Option:
         return next((meta.description for meta in reversed(values.split(self.type)[1]) if meta.description), "")
 
 
-def options(config_type: type[msgspec.Struct], path: tuple[str, ...] = ()) -> Iterator[Option]:
+@functools.cache
+def options(config_type: type[msgspec.Struct]) -> tuple[Option, ...]:
     """Every field of a record, those of nested records behind their own name."""
+    return tuple(_options(config_type, ()))  # kept: reading the annotations of a record costs half a millisecond
+
+
+def _options(config_type: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[Option]:
     for field in msgspec.structs.fields(config_type):
         bare = values.split(field.type)[0]
         here = (*path, field.name)
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
-            yield from options(bare, here)
+            yield from _options(bare, here)
         elif field.default_factory is not msgspec.NODEFAULT:
             yield Option(here, field.type, field.default_factory())
         else:

@@ -57,7 +57,7 @@ class HttpHop:
             config.access_log, hop=name, clock=clock, skip=[path for path in config.access_log_skip if path != "none"]
         )
         self.exporter = exporter(config, name=name, kind=kind, clock=clock, random=random, net=net, metrics=metrics)
-        finished: list[Callable[[Exchange], object]] = [RequestMetrics(metrics, name)]
+        finished: list[Callable[[Exchange], object]] = [RequestMetrics(metrics, name), *net.observers]
         if self.exporter is not None:
             finished.append(self.exporter)
         self.context = Context(

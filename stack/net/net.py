@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from stack.net.date import CurrentDate
 from stack.net.pool import Pool, Upstream
 from stack.net.tasks import Tasks
 from stack.net.unreachable import unreachable
+from stack.telemetry.exchange import Exchange
 
 
 class Net:
@@ -24,6 +26,8 @@ class Net:
         self.random = random
         self.tasks = Tasks()
         self.date = CurrentDate(clock)
+        self.observers: list[Callable[[Exchange], object]] = []
+        """Called with every exchange that a hop has finished: the eyes of a test."""
         self._pools: list[Pool] = []
 
     def pool(
@@ -32,7 +36,9 @@ class Net:
         *,
         limits: PoolLimits | None = None,
         timeouts: UpstreamTimeouts | None = None,
+        checks: bool = False,
     ) -> Pool:
+        """`checks`: for health checks alone, which an injected fault may leave alone."""
         pool = Pool(
             upstream,
             limits=limits or PoolLimits(),

@@ -58,6 +58,8 @@ class WorkersHop:
         self._began = clock.now()
         self._reloads = 0
         self._reload_error = ""
+        self._attempts = 0
+        """Reloads that have come to an end, whichever."""
         self._before_reload: Readiness | None = None
         self._retries: dict[str, Handle] = {}
         self._watch: asyncio.Task[None] | None = None
@@ -123,23 +125,29 @@ class WorkersHop:
         async with self._one_at_a_time:
             if self._draining:
                 return
-            log.info("reload: starting %d new workers", self._count)
-            self._before_reload = self.readiness()
             try:
-                await self._master.replace(
-                    *map(self._worker, range(self._count)),
-                    timeout=self._config.start_timeout,
-                    stop_timeout=self._stop_timeout,
-                )
-            except ConfigError as error:
-                self._reload_error = str(error)
-                log.error("reload failed, the old workers stay: %s", error)
-                return
+                await self._reload()
             finally:
-                self._before_reload = None
-            self._reloads += 1
-            self._reload_error = ""
-            log.info("reload: done")
+                self._attempts += 1
+
+    async def _reload(self) -> None:
+        log.info("reload: starting %d new workers", self._count)
+        self._before_reload = self.readiness()
+        try:
+            await self._master.replace(
+                *map(self._worker, range(self._count)),
+                timeout=self._config.start_timeout,
+                stop_timeout=self._stop_timeout,
+            )
+        except ConfigError as error:
+            self._reload_error = str(error)
+            log.error("reload failed, the old workers stay: %s", error)
+            return
+        finally:
+            self._before_reload = None
+        self._reloads += 1
+        self._reload_error = ""
+        log.info("reload: done")
 
     def reopen_logs(self) -> None:
         for name in self._master.statistics():
@@ -164,7 +172,7 @@ class WorkersHop:
         return Child(
             name,
             self.kind,
-            [sys.executable, "-m", "appserver", *given],
+            [sys.executable, "-P", "-m", "appserver", *given],
             env={WORKER: "1"},
             sockets=[bound.socket for bound in self._bound],
         )
@@ -247,6 +255,7 @@ class WorkersHop:
             "uptime_s": round(self._clock.now() - self._began, 3),
             "listen": [f"{bound.scheme}://{address(*bound.address)}" for bound in self._bound if not self._draining],
             "reloads": self._reloads,
+            "reload_attempts": self._attempts,
             "reload_error": self._reload_error,
             "rss_kib": rss_kib(os.getpid()),
             "workers": [

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+
+from stack.cli.options import stack_options
 
 
 @click.command()
+@stack_options
+@click.option("--reload", "-r", "watch", is_flag=True, help="Replace the app's workers when its code changes.")
 @click.option("--detach", "-d", is_flag=True, help="Return when every hop is ready; `hopstack down` stops it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON instead of a table.")
-@click.option(
-    "--port-base",
-    type=click.IntRange(1, 60000),
-    metavar="N",
-    help="http on N+80, https on N+443, DNS on N+53, DNS over HTTPS on N+54, the rest above N+100. "
-    "Default: 8080, 8443, 5053, 8053.",
-)
-@click.option(
-    "--database-url",
-    envvar="DATABASE_URL",
-    metavar="URL",
-    help="Database of the demo shop, as postgresql://user:password@host/name. Default: SQLite in the state directory.",
-)
-def up(detach: bool, as_json: bool, port_base: int | None, database_url: str | None) -> int:
-    """Start the default stack with the demo shop, in the foreground.
+def up(watch: bool, detach: bool, as_json: bool, **values: Any) -> int:
+    """Start the stack, in the foreground: with the demo shop, or in front of what
+    is yours (--app, --origin, --static, or a stack.toml).
 
     Ctrl-C stops every hop, outermost first, and lets requests in flight end.
     Exit status: 0 stopped as asked, 2 could not start.
@@ -30,7 +24,7 @@ def up(detach: bool, as_json: bool, port_base: int | None, database_url: str | N
     from stack.cli.up import run_detached, run_foreground
 
     run = run_detached if detach else run_foreground
-    return run(port_base=port_base, database_url=database_url or "", as_json=as_json)
+    return run(values, watch=watch, as_json=as_json)
 
 
 @click.command()

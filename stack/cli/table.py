@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from stack.cli.site import site
+
 HEADINGS = ("NAME", "KIND", "STATE", "ADDRESS", "PID", "READY")
 WIDTH = 80
 
@@ -44,17 +46,19 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def invitation(status: dict[str, Any]) -> str:
-    """Two lines to paste."""
-    hops = {hop["name"]: hop["listen"] for hop in status["hops"]}
-    host, _, port = hops["edge-fra"]["https"].rpartition(":")
-    doh_port = hops["resolver"]["https"].rpartition(":")[2]
-    ca, name = shlex.quote(status["ca"]), status["name"]
-    url = f"https://{name}:{port}/products/shoes"
-    return "\n".join(
-        (
-            "One request through every hop, to the edge in Frankfurt:",
-            f"  curl -i --cacert {ca} --resolve {name}:{port}:{host} {url}",
+    """Two lines to paste: to the first edge, by address and by the stack's own DNS."""
+    found = site(status)
+    if found is None:
+        return "No edge listens for clients; the table says where the hops are."
+    ca, url = shlex.quote(status["ca"]), shlex.quote(found.url + ("/products/shoes" if status.get("demo") else "/"))
+    trust = f"--cacert {ca} " if found.scheme == "https" else ""
+    lines = [
+        f"One request through every hop, to the edge {found.edge}:",
+        f"  curl -i {trust}--resolve {found.resolve} {url}",
+    ]
+    if found.doh:
+        lines += [
             "The same, with the name resolved by the stack's own DNS:",
-            f"  curl -i --cacert {ca} --doh-url https://localhost:{doh_port}/dns-query {url}",
-        )
-    )
+            f"  curl -i --cacert {ca} --doh-url {found.doh} {url}",
+        ]
+    return "\n".join(lines)

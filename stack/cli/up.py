@@ -8,19 +8,22 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import click
 import msgspec
 
+from stack.cli.options import argv as flags
+from stack.cli.options import given
 from stack.cli.table import invitation, table
 from stack.clock import SystemClock
 from stack.errors import ConfigError
-from stack.hop import registry
 from stack.hop.child import Event, State
-from stack.plan.default import default_plan
+from stack.plan.model import StackPlan
+from stack.supervisor.outside import absent
+from stack.supervisor.source import Source, chosen
 from stack.supervisor.state import StateDir
 from stack.supervisor.supervisor import Supervisor, has_many_addresses
 
@@ -29,18 +32,37 @@ PATIENCE: Final = 60.0
 SERIOUS: Final = frozenset({State.RESTARTING, State.CRASH_LOOP, State.FAILED})
 
 
-def run_foreground(*, port_base: int | None, database_url: str, as_json: bool) -> int:
+Values = Mapping[str, Any]
+"""Options of `up`, by the name of their parameter."""
+
+
+def run_foreground(values: Values, *, watch: bool, as_json: bool) -> int:
     state = StateDir.chosen()
     state.create()
     state.lock()
-    plan = default_plan(
-        registry, state.path, port_base=port_base, many_addresses=has_many_addresses(), database_url=database_url
-    )
+    source = source_of(state, values)
+    plan = source.plan()
+    check_watch(plan, watch)
     with own_terminal():
-        return asyncio.run(_supervise(Supervisor, plan, state, as_json=as_json))
+        return asyncio.run(_supervise(plan, state, source, watch=watch, as_json=as_json))
 
 
-async def _supervise(make: type[Supervisor], plan: Any, state: StateDir, *, as_json: bool) -> int:
+def source_of(state: StateDir, values: Values) -> Source:
+    return chosen(
+        state.path,
+        given(values),
+        config=values.get("config") or "",
+        no_config=bool(values.get("no_config")),
+        many_addresses=has_many_addresses(),
+    )
+
+
+def check_watch(plan: StackPlan, watch: bool) -> None:
+    if watch and not plan.of("appserver"):
+        raise ConfigError("--reload watches the code of an --app, and this stack runs none; leave it out")
+
+
+async def _supervise(plan: StackPlan, state: StateDir, source: Source, *, watch: bool, as_json: bool) -> int:
     is_up = False
 
     def report(event: Event) -> None:
@@ -64,8 +86,21 @@ async def _supervise(make: type[Supervisor], plan: Any, state: StateDir, *, as_j
             say(msgspec.json.encode(status).decode(), err=False)
         else:
             say(f"{table(status)}\n\n{invitation(status)}\n\nCtrl-C stops the stack.", err=False)
+        for line in waiting(supervisor.plan):
+            say(line)
 
-    supervisor = make(plan, state, SystemClock(), report=report, say=say)
+    for warning in plan.warnings:
+        say(f"hopstack: warning: {warning}")
+    supervisor = Supervisor(
+        plan,
+        state,
+        SystemClock(),
+        report=report,
+        say=say,
+        remake=source.plan,
+        config=source.config,
+        watch=watch,
+    )
     try:
         await supervisor.run(ready)
     except ConfigError as error:
@@ -77,6 +112,14 @@ async def _supervise(make: type[Supervisor], plan: Any, state: StateDir, *, as_j
     if not as_json:
         say("The stack is down.")
     return 0
+
+
+def waiting(plan: StackPlan) -> list[str]:
+    """Servers of the user's that are not there yet."""
+    return [
+        f"Nobody answers at {url} yet: requests for it are answered 502 or 503 until somebody does."
+        for url in absent(plan)
+    ]
 
 
 def say(text: str, *, err: bool = True) -> None:
@@ -112,19 +155,19 @@ def own_terminal() -> Iterator[None]:
         signal.signal(signal.SIGTTOU, before)
 
 
-def run_detached(*, port_base: int | None, database_url: str, as_json: bool) -> int:
+def run_detached(values: Values, *, watch: bool, as_json: bool) -> int:
     """Start the supervisor in a session of its own, and wait for what becomes of it."""
     state = StateDir.chosen()
     state.create()
     if state.locked():
         state.lock()  # says who holds it
         state.unlock()  # who held it has just gone
-    argv = [sys.executable, "-m", "stack", "up", "--json"]
-    if port_base is not None:
-        argv += ["--port-base", str(port_base)]
+    plan = source_of(state, values).plan()  # whatever is wrong is told here
+    check_watch(plan, watch)
+    argv = [sys.executable, "-P", "-m", "stack", "up", "--json", *flags(values), *(["--reload"] if watch else [])]
     environ = {**os.environ, "HOPSTACK_HOME": str(state.path)}
-    if database_url:
-        environ["DATABASE_URL"] = database_url
+    if values.get("database_url"):
+        environ["DATABASE_URL"] = values["database_url"]
     log = state.log("supervisor")
     with log.open("wb"):
         pass  # begun anew
@@ -132,10 +175,10 @@ def run_detached(*, port_base: int | None, database_url: str, as_json: bool) -> 
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ, start_new_session=True
         )
-    return asyncio.run(_await_ready(process, state, as_json=as_json))
+    return asyncio.run(_await_ready(process, state, plan, as_json=as_json))
 
 
-async def _await_ready(process: subprocess.Popen[bytes], state: StateDir, *, as_json: bool) -> int:
+async def _await_ready(process: subprocess.Popen[bytes], state: StateDir, plan: StackPlan, *, as_json: bool) -> int:
     clock = SystemClock()
     deadline = clock.now() + PATIENCE
     while clock.now() < deadline:
@@ -150,6 +193,8 @@ async def _await_ready(process: subprocess.Popen[bytes], state: StateDir, *, as_
                 click.echo(msgspec.json.encode(status))
             else:
                 click.echo(f"{table(status)}\n\n{invitation(status)}\n\n`hopstack down` stops the stack.")
+            for line in waiting(plan):
+                click.echo(line, err=True)
             return 0
         await clock.sleep(0.02)
     process.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -109,3 +110,13 @@ class Crashes:
             return None
         wait, self.backoff = self.backoff, min(self.backoff * 2, BACKOFF_LAST)
         return wait
+
+
+def ended(status: int) -> str:
+    """`exit 1`, `killed by SIGKILL`."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"

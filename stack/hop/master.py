@@ -14,12 +14,12 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 from stack.clock import Clock
 from stack.errors import ConfigError
-from stack.hop.child import FAULT_OF_CONFIGURATION, FINAL, Child, Crashes, Event, Standing, State
+from stack.hop.child import FAULT_OF_CONFIGURATION, FINAL, Child, Crashes, Event, Standing, State, ended
 from stack.hop.control import VARIABLE, Channel
 from stack.net.tasks import Tasks
 
@@ -31,6 +31,8 @@ LAST_MESSAGE: Final = 0.5
 """Seconds that the control channel of a process that ended may take to end too."""
 TAIL: Final = 65536
 """Bytes of a log that are looked through for the last words of a process."""
+EXCUSED: Final = 2.0
+"""Seconds that a child which may stay not ready has all the same to become so."""
 LAST_CHANCE: Final = 1.0
 """Seconds that a process has to stop when those before it took all the time there was."""
 
@@ -58,12 +60,21 @@ class Master:
 
     add = start
 
-    async def wait_ready(self, names: Iterable[str] | None = None, *, timeout: float = 30.0) -> None:
-        """ConfigError names the child that failed, or is not ready in time, and its reason."""
-        wanted = list(self._runs if names is None else names)
-        await self._wait_ready(lambda: [self._runs[name] for name in wanted], timeout)
+    async def wait_ready(
+        self, names: Iterable[str] | None = None, *, timeout: float = 30.0, excused: Collection[str] = ()
+    ) -> None:
+        """ConfigError names the child that failed, or is not ready in time, and its reason.
 
-    async def _wait_ready(self, wanted: Callable[[], Sequence[_Run]], timeout: float) -> None:
+        Those in `excused` may say that they are not: what they need is nobody's here.
+        """
+        wanted = list(self._runs if names is None else names)
+        await self._wait_ready(lambda: [self._runs[name] for name in wanted], timeout, excused)
+
+    async def _wait_ready(
+        self, wanted: Callable[[], Sequence[_Run]], timeout: float, excused: Collection[str] = ()
+    ) -> None:
+        patience = self._clock.call_later(EXCUSED, self._changed.set) if excused else None
+        until = self._clock.now() + EXCUSED
         try:
             async with self._clock.timeout(timeout):
                 while True:
@@ -71,7 +82,11 @@ class Master:
                     for run in wanted():
                         if run.state in FINAL:
                             raise ConfigError(f"{run.child.name} {run.state.value}: {run.reason}")
-                    if all(run.state is State.READY for run in wanted()):
+                    late = [run for run in wanted() if run.state is not State.READY]
+                    if not late or (
+                        self._clock.now() >= until
+                        and all(run.state is State.NOT_READY and run.child.name in excused for run in late)
+                    ):
                         return
                     await self._changed.wait()
         except TimeoutError:
@@ -81,6 +96,9 @@ class Master:
                 if run.state is not State.READY
             ]
             raise ConfigError(f"not ready within {timeout:g} s: {'; '.join(said)}") from None
+        finally:
+            if patience is not None:
+                patience.cancel()
 
     # Changing.
 
@@ -144,7 +162,8 @@ class Master:
         for run in (*self._runs.values(), *beside):
             run.forsaken.set()  # nothing is started again while the rest goes
         for group in groups:
-            await asyncio.gather(*(self._runs[name].stop(patience()) for name in group if name in self._runs))
+            standing = [self._runs[name] for name in group if name in self._runs]
+            await asyncio.gather(*(run.stop(patience()) for run in standing + _named(beside, group)))
         await asyncio.gather(*(run.stop(patience()) for run in beside))
 
     # Looking.
@@ -178,7 +197,7 @@ class Generation:
         self._coming: list[_Run] = []
         self._leaving: list[_Run] = []
 
-    async def start(self, *children: Child, timeout: float) -> None:
+    async def start(self, *children: Child, timeout: float, excused: Collection[str] = ()) -> None:
         """Returns when all of them are ready; ConfigError, when one is not within `timeout` seconds, says why."""
         master = self._master
         step = [_Run(child, master._clock, master._notify, silent=True) for child in children]
@@ -186,12 +205,13 @@ class Generation:
         master._beside += step
         for run in step:
             await run.start(master._tasks)
-        await master._wait_ready(lambda: step, timeout)
+        await master._wait_ready(lambda: step, timeout, excused)
 
-    async def undo(self, *, timeout: float) -> None:
-        """Stop what has come so far, the last first; what served before goes on."""
-        await asyncio.gather(*(run.stop(timeout) for run in reversed(self._coming)))
-        self._forget(self._coming)
+    async def undo(
+        self, order: Iterable[Iterable[str]] | None = None, *, timeout: float, within: float = math.inf
+    ) -> None:
+        """Stop what has come so far; what served before goes on."""
+        await self._stop(self._coming, order, timeout, within)
 
     def commit(self, without: Iterable[str] = ()) -> None:
         """What has come stands for its names from now on, and nothing for the names in `without`."""
@@ -216,16 +236,20 @@ class Generation:
         self, order: Iterable[Iterable[str]] | None = None, *, timeout: float, within: float = math.inf
     ) -> None:
         """Stop whom `commit` relieved, as `Master.stop` does; those that `order` leaves out go last."""
-        until = self._master._clock.now() + within
-        groups = [[run for run in self._leaving if run.child.name in set(names)] for names in (order or ())]
-        groups.append([run for run in self._leaving if not any(run in group for group in groups)])
-        for group in groups:
-            patience = min(timeout, max(LAST_CHANCE, until - self._master._clock.now()))
-            await asyncio.gather(*(run.stop(patience) for run in group))
-        self._forget(self._leaving)
+        await self._stop(self._leaving, order, timeout, within)
 
-    def _forget(self, gone: Sequence[_Run]) -> None:
-        self._master._beside = [run for run in self._master._beside if run not in gone or run.state not in FINAL]
+    async def _stop(
+        self, runs: Sequence[_Run], order: Iterable[Iterable[str]] | None, timeout: float, within: float
+    ) -> None:
+        now = self._master._clock.now
+        until = now() + within
+        groups = [_named(runs, names) for names in (order or ())]
+        groups.append([run for run in runs if not any(run in group for group in groups)])
+        for group in groups:
+            patience = min(timeout, max(LAST_CHANCE, until - now()))
+            await asyncio.gather(*(run.stop(patience) for run in group))
+        beside = self._master._beside
+        beside[:] = [run for run in beside if run not in runs or run.state not in FINAL]
 
 
 class _Run:
@@ -465,16 +489,11 @@ class _Run:
         return ""
 
 
+def _named(runs: Iterable[_Run], names: Iterable[str]) -> list[_Run]:
+    wanted = set(names)
+    return [run for run in runs if run.child.name in wanted]
+
+
 def _is_of_access_log(line: str) -> bool:
     """Lines of JSON share the file; a write that was cut short leaves the end of one."""
     return line.startswith("{") or (line.endswith("}") and '":' in line)
-
-
-def ended(status: int) -> str:
-    """`exit 1`, `killed by SIGKILL`."""
-    if status >= 0:
-        return f"exit {status}"
-    try:
-        return f"killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"killed by signal {-status}"

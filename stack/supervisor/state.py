@@ -7,11 +7,14 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from stack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stack.plan.model import StackPlan
 
 LOG_LIMIT = 16 << 20
 """Bytes of a log above which a start begins a new one; the old one is kept beside it once."""
@@ -27,6 +30,7 @@ class StateDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.status_path = path / "status.json"
+        self.plan_path = path / "plan.json"
         self.logs = path / "logs"
         self._lock_path = path / "lock"
         self._lock: int | None = None
@@ -111,14 +115,22 @@ class StateDir:
             return {}
 
     def write_status(self, status: dict[str, Any]) -> None:
-        temporary = self.status_path.with_suffix(f".{os.getpid()}")
+        _write(self.status_path, status)
+
+    def write_plan(self, plan: StackPlan) -> None:
+        """The whole configuration of each hop that runs, without secrets."""
+        from stack.config import flags
+
+        hops = [{"name": hop.name, "kind": hop.kind, "config": flags.effective(hop.config)} for hop in plan.hops]
+        _write(self.plan_path, {"name": plan.name, "pid": os.getpid(), "hops": hops})
+
+    def plan(self) -> dict[str, Any]:
+        """Of the stack that runs here; empty when none does."""
         try:
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(status)) + b"\n")
-            temporary.replace(self.status_path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+            plan = msgspec.json.decode(self.plan_path.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.MsgspecError):
+            return {}
+        return plan if plan.get("pid") == self.holder() else {}
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -150,6 +162,18 @@ class StateDir:
                 return file.read().decode("utf-8", "replace").splitlines()[-count:]
         except OSError:
             return []
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    try:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _taken(lock: int) -> bool:

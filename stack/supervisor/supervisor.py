@@ -1,4 +1,4 @@
-"""Runs a stack: binds its sockets, prepares its state, starts each hop as a process, and stops them all again."""
+"""Runs a stack: binds its sockets, prepares its state, starts each hop as a process, changes them, and stops them."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import logging
 import os
 import signal
 import socket
-import sys
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
 
 from stack.clock import Clock
-from stack.config.arguments import arguments
-from stack.config.base import Timeouts
-from stack.config.listen import Listen
 from stack.errors import ConfigError
 from stack.hop.child import Child, Event, State
 from stack.hop.master import Master
 from stack.net import ca
-from stack.net.bind import bind
 from stack.net.tasks import Tasks
 from stack.plan.model import HopPlan, StackPlan
+from stack.supervisor import changes, channel, children, outside
+from stack.supervisor.reload import DRAIN, START, STOP, STOP_ALL, Outcome, Switch, by_kind
+from stack.supervisor.sockets import Sockets
 from stack.supervisor.state import StateDir
+from stack.supervisor.terminal import Terminal
 
-START: Final = 30.0
-"""Seconds that all hops together have to become ready."""
-DRAIN: Final = Timeouts().drain
-STOP: Final = 2 * DRAIN + 5.0
-"""Seconds that one hop has to end what it does: requests in flight, then the application's own shutdown."""
-STOP_ALL: Final = 45.0
-"""Seconds that all of them have together; `hopstack down` waits longer than that."""
+if TYPE_CHECKING:
+    from stack.supervisor.watch import CodeWatch
+
 SILENCE: Final = 1.0
 """Seconds of stopping after which a person wants to know why; idle hops stop in less."""
 LOOK: Final = 5.0
 """Seconds between two looks at the state directory."""
+BROKEN: Final = frozenset({State.CRASH_LOOP, State.FAILED})
 
 Report = Callable[[Event], object]
 Say = Callable[[str], object]
+Remake = Callable[[], StackPlan]
 
 log = logging.getLogger("hopstack.supervisor")
 
@@ -65,52 +65,82 @@ class Supervisor:
         *,
         report: Report | None = None,
         say: Say | None = None,
+        remake: Remake | None = None,
+        config: Path | None = None,
+        watch: bool = False,
     ) -> None:
-        """`report` hears what becomes of the hops, `say` gets lines for whoever sits before the terminal."""
+        """`report` hears what becomes of the hops, `say` gets lines for whoever sits before the terminal.
+
+        `remake` makes the plan anew for a reload, ConfigError if it cannot; `config` is the file that it reads.
+        With `watch` a change of an app's code replaces its workers.
+        """
         self.plan = plan
         self.state = state
+        self.config = config
         self._clock = clock
         self._report = report
         self._say: Say = say or (lambda _: None)
-        self._sockets: dict[str, list[tuple[str, socket.socket]]] = {}
+        self._remake = remake
         self._unwritten = ""
         """Why the status could not be written last time."""
         self._tasks = Tasks()
         self._master = Master(clock, self._tasks, events=self._heard)
+        self._sockets = Sockets()
+        self._files: dict[str, changes.Files] = {}
+        self._changing = asyncio.Lock()
+        """One change at a time; the start is the first."""
+        self._reloading: set[asyncio.Task[Outcome]] = set()
+        self._reloads = 0
+        self._reload_error = ""
+        self._watch = self._watcher() if watch else None
         self._stop = asyncio.Event()
         self._phase = "starting"
         self._reason = ""
         self.late: list[str] = []
         """Hops that were not ready in time, when the start failed for that."""
 
-    async def run(self, ready: Callable[[], object]) -> None:
+    async def run(self, ready: Callable[[], object], *, signals: bool = True) -> None:
         """Calls `ready` once every hop is. ConfigError when the stack cannot start; nothing is left running then."""
-        sockets = self._sockets = self._bind()
+        self._sockets.bind(self.plan.hops)  # before the first process: a taken port is told before anything runs
+        server = channel.Server(self.state.path, self._asked)
         try:
             self._prepare()
-            self._handle_signals()
-            self._write()
+            if signals:
+                self._handle_signals()
+            self._record()
             self._tasks.spawn(self._look_after(), name="state directory")
+            with contextlib.suppress(OSError):  # a file system without sockets: SIGHUP is left
+                await server.start()
             try:
-                await self._start(sockets)
-                if not self._stop.is_set():
-                    self._phase = "ready"
-                    self._write()
-                    ready()
+                async with self._changing:
+                    await self._start()
+                    if not self._stop.is_set():
+                        self._phase = "ready"
+                        self._write()
+                        self._watch_code()
+                        ready()
                 await self._stop.wait()
                 self._phase = "stopping"
             except ConfigError as error:
                 self._phase, self._reason = "failed", str(error)
                 raise
             finally:
+                if self._watch is not None:
+                    self._watch.stop()
+                for task in self._reloading:
+                    task.cancel()
                 await self._stop_hops()
                 if self._phase == "stopping":
                     self._phase = "stopped"
                 self._write()
         finally:
-            for name in sockets:
-                self._close(name)
+            self._sockets.keep(())
+            await server.close()
             await self._tasks.close()
+
+    def stop(self) -> None:
+        """`run` returns when every hop has stopped."""
+        self._stop.set()
 
     def status(self) -> dict[str, Any]:
         """What `hopstack status --json` prints."""
@@ -137,46 +167,36 @@ class Supervisor:
             "pid": os.getpid(),
             "phase": self._phase,
             "reason": self._reason,
+            "config": str(self.config) if self.config is not None else None,
+            "reloads": self._reloads,
+            "reload_error": self._reload_error,
+            "demo": any(getattr(hop.config, "app", "").startswith("appserver.shop") for hop in self.plan.hops),
             "ca": str(ca.ca_path(self.state.path)),
             "hops": hops,
         }
 
+    def last_words(self, name: str, lines: int = 12) -> list[str]:
+        """Of a hop's last process, without its access log."""
+        return self._master.last_words(name, lines)
+
+    def _watcher(self) -> CodeWatch:
+        from stack.supervisor.watch import CodeWatch  # 50 ms, for those who want it
+
+        return CodeWatch(self._master, self._clock, self._tasks, self._say, self.state.path)
+
     # Starting.
-
-    def _bind(self) -> dict[str, list[tuple[str, socket.socket]]]:
-        """All sockets before the first process: a taken port stops the start before anything runs."""
-        bound: dict[str, list[tuple[str, socket.socket]]] = {}
-        try:
-            for hop in self.plan.hops:
-                places: list[tuple[str, Listen]] = [(item.scheme, item) for item in hop.listen]
-                bound[hop.name] = []
-                if hop.admin is not None:
-                    places.append(("admin", hop.admin))
-                for scheme, place in places:
-                    bound[hop.name] += [(scheme, one) for one in bind(place, option="--port-base")]
-        except ConfigError:
-            for one in (one for several in bound.values() for _, one in several):
-                one.close()
-            raise
-        return bound
-
-    def _close(self, name: str) -> None:
-        for _, one in self._sockets.get(name, ()):
-            one.close()
 
     def _prepare(self) -> None:
         """Certificates and zone files."""
-        ca.ensure(self.state.path, sorted({name for hop in self.plan.hops for name in hop.server_names}))
-        for hop in self.plan.hops:
-            for file, text in hop.files.items():
-                path = self.state.path / file
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
+        children.prepare(self.state, self.plan.hops)
 
-    async def _start(self, sockets: dict[str, list[tuple[str, socket.socket]]]) -> None:
+    def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:
+        return children.child(self.state, hop, sockets)
+
+    async def _start(self) -> None:
         stopped = self._tasks.spawn(self._stop.wait(), name="stop")
         for hop in self.plan.hops:
-            await self._master.start(self._child(hop, sockets[hop.name]))
+            await self._master.start(self._child(hop, self._sockets.of(hop)))
         failure: list[ConfigError] = []
         ready = self._tasks.spawn(self._wait_ready(failure), name="ready")
         # told to stop while still starting: then that is what happens
@@ -187,58 +207,133 @@ class Supervisor:
 
     async def _wait_ready(self, failure: list[ConfigError]) -> None:
         try:
-            await self._master.wait_ready(timeout=START)
+            await self._master.wait_ready(timeout=START, excused=outside.excused(self.plan))
         except ConfigError as error:
             standings = self._master.statistics()
             waiting = (State.STARTING, State.NOT_READY)
-            if not any(standing.state in (State.FAILED, State.CRASH_LOOP) for standing in standings.values()):
+            if not any(standing.state in BROKEN for standing in standings.values()):
                 self.late = [name for name, standing in standings.items() if standing.state in waiting]
             failure.append(error)
 
-    def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:
-        own: dict[str, object] = {}
-        if hop.tls and not getattr(hop.config, "cert", ""):
-            hosts = sorted({item.host for item in hop.listen})
-            names = [name for name in hop.server_names if name != "localhost"] + ["localhost"]
-            cert, key = ca.issue(self.state.path, hop.name, names, hosts)
-            own |= {"cert": str(cert), "key": str(key)}
-        listening = [f"{scheme}+fd://{one.fileno()}" for scheme, one in sockets if scheme != "admin"]
-        own |= {"listen": listening, "admin": ""}
-        for scheme, one in sockets:
-            if scheme == "admin":
-                own["admin"] = f"http+fd://{one.fileno()}"
-        return Child(
-            name=hop.name,
-            kind=hop.kind,
-            argv=[sys.executable, "-m", hop.kind, *arguments(hop.config, changed_only=True, **own)],
-            env={**hop.env, "HOPSTACK_HOME": str(self.state.path)},
-            sockets=[one for _, one in sockets],
-            log=self.state.rotate(hop.name),
+    # Changing.
+
+    async def reload(self) -> Outcome:
+        """The plan anew, and what is different in it. What cannot be leaves all as it was."""
+        async with self._changing:
+            if self._stop.is_set() or self._remake is None:
+                return Outcome("refused", problems=("The stack is stopping.",))
+            try:
+                outcome = await self._reload(self._remake())
+            except ConfigError as error:
+                outcome = Outcome("refused", problems=tuple(str(error).splitlines()))
+            self._reloads += outcome.outcome == "done"
+            self._reload_error = "\n".join(outcome.problems)
+            self._write()
+            return outcome
+
+    async def _reload(self, new: StackPlan) -> Outcome:
+        files = self._read_files(new)
+        touched = {name for name, found in files.items() if found != self._files.get(name, found)}
+        broken = {n: one.state.value for n, one in self._master.statistics().items() if one.state in BROKEN}
+        found = changes.changes(self.plan, new, broken=broken, touched=touched)
+        if not found and new.name == self.plan.name:
+            return Outcome("unchanged")
+        switch = Switch(
+            self._master,
+            self._sockets,
+            prepare=lambda plan: children.prepare(self.state, plan.hops),
+            child=lambda hop: self._child(hop, self._sockets.of(hop)),
+            excused=outside.excused,
         )
+
+        def committed() -> None:
+            self.plan, self._files = new, files
+            self._record()
+            self._watch_code()
+
+        try:
+            await switch.to(self.plan, new, found, committed=committed)
+        except ConfigError as error:
+            return Outcome("failed", problems=tuple(str(error).splitlines()))
+        finally:
+            self._close_broken()
+        return Outcome("done", found)
+
+    def _read_files(self, plan: StackPlan) -> dict[str, changes.Files]:
+        return {hop.name: changes.files(hop, self.state.path) for hop in plan.hops}
+
+    async def _asked(self, question: Mapping[str, Any], say: Say) -> Mapping[str, Any]:
+        """By a command, over the channel."""
+        if question.get("do") != "reload":
+            return _plain(Outcome("refused", problems=(f"nothing is called {question.get('do')!r}",)))
+        patience = self._clock.call_later(
+            2 * SILENCE, lambda: say(f"Working; old processes have up to {DRAIN:g} s for requests in flight.")
+        )
+        try:
+            outcome = await self._begin_reload()
+        finally:
+            patience.cancel()
+        return _plain(outcome)
+
+    async def _begin_reload(self) -> Outcome:
+        """In a task of its own: whoever asked may go, and a reload that has begun goes on."""
+        task = self._tasks.spawn(self.reload(), name="reload")
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            return Outcome("failed", problems=("The stack was told to stop meanwhile.",))
+
+    async def _reload_by_signal(self) -> None:
+        for line in (await self._begin_reload()).lines():
+            self._say(f"reload: {line}")
+
+    def _watch_code(self) -> None:
+        if self._watch is not None:
+            self._watch.start(self.plan)
 
     # Running and stopping.
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        terminal = Terminal()
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._asked_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, terminal)
 
     def _asked_to_stop(self, number: int) -> None:
-        if self._stop.is_set() and number != signal.SIGHUP:
+        if self._stop.is_set():
             self._say("Stopped at once; requests in flight are cut off.")
             os._exit(128 + number)  # asked twice: the hops go with their master
         self._stop.set()
 
+    def _hung_up(self, terminal: Terminal) -> None:
+        """SIGHUP is a wish to reload; from a terminal that was closed it is the end, as for any program in it."""
+        if terminal.has_gone():
+            self._stop.set()
+        else:
+            self._tasks.spawn(self._reload_by_signal(), name="reload by signal")
+
     def _heard(self, event: Event) -> None:
-        if event.new in (State.CRASH_LOOP, State.FAILED):
-            self._close(event.name)  # nobody will accept there any more: who comes is refused, and does not wait
+        if self._stop.is_set() and event.new is State.STOPPING:
+            self._close({event.name})
+        elif not self._reloading:  # the new process of that name has the same sockets
+            self._close_broken()
         self._write()
         if self._report is not None and not (event.new is State.STARTING and event.old is None):
             self._report(event)
 
-    def last_words(self, name: str, lines: int = 12) -> list[str]:
-        """Of a hop's last process, without its access log."""
-        return self._master.last_words(name, lines)
+    def _close_broken(self) -> None:
+        """Nobody accepts there any more: who comes is refused, and does not wait."""
+        self._close({name for name, one in self._master.statistics().items() if one.state in BROKEN})
+
+    def _close(self, names: set[str]) -> None:
+        for hop in self.plan.hops:
+            if hop.name in names:
+                self._sockets.close_of(hop)
 
     async def _look_after(self) -> None:
         """Logs that grow, and a state directory that somebody deletes."""
@@ -252,6 +347,14 @@ class Supervisor:
                     f"{self.state.path} was deleted while the stack runs: `hopstack status`, `logs` and `down` no "
                     "longer find it. It serves on; Ctrl-C stops it."
                 )
+
+    def _record(self) -> None:
+        """What runs now, for others to compare with."""
+        self._files = self._read_files(self.plan)
+        self._write()
+        if not self.state.removed():
+            with contextlib.suppress(OSError):
+                self.state.write_plan(self.plan)
 
     def _write(self) -> None:
         """As well as can be: a full disk is no reason to let hops die, or to leave them running."""
@@ -274,12 +377,10 @@ class Supervisor:
             ),
         )
         try:
-            await self._master.stop(self._stop_order(), timeout=STOP, within=STOP_ALL)
+            await self._master.stop(by_kind(self.plan), timeout=STOP, within=STOP_ALL)
         finally:
             patience.cancel()
 
-    def _stop_order(self) -> list[list[str]]:
-        """Outermost first: what a hop has in flight needs the hops behind it."""
-        kinds = ("cdn_edge", "loadbalancer", "proxy", "appserver", "dns_server")
-        running = self._master.statistics()
-        return [[hop.name for hop in self.plan.hops if hop.kind == kind and hop.name in running] for kind in kinds]
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    return cast(dict[str, Any], msgspec.to_builtins(outcome))

@@ -137,7 +137,7 @@ async def test_a_report_that_fails_changes_nothing_for_the_hops(tmp_path: Path) 
 
 async def test_in_a_crash_loop_clients_are_refused(tmp_path: Path) -> None:
     run = await Run(tmp_path).up()
-    place = run.supervisor._sockets["the-proxy"][0][1].getsockname()
+    place = run.supervisor._sockets.of(run.supervisor.plan.hop("the-proxy"))[0][1].getsockname()
     socket.create_connection(place, 5).close()
 
     def crashed() -> bool:

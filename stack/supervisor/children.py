@@ -1,0 +1,58 @@
+"""From a hop's plan to a process that can be started: its certificate, its files, its flags."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stack.config.arguments import arguments
+from stack.errors import ConfigError
+from stack.hop.child import Child
+from stack.net import ca
+from stack.plan.model import HopPlan
+from stack.supervisor.state import StateDir
+
+
+def prepare(state: StateDir, hops: Iterable[HopPlan]) -> None:
+    """The certificate authority and the files of the hops: zones."""
+    hops = tuple(hops)
+    ca.ensure(state.path, sorted({name for hop in hops for name in hop.server_names}))
+    for hop in hops:
+        for file, text in hop.files.items():
+            write(state.path / file, text)
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all: a process that starts meanwhile reads the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def child(state: StateDir, hop: HopPlan, sockets: Sequence[tuple[str, socket.socket]]) -> Child:
+    """Started through its own entry point, with flags that whoever reads `ps` understands."""
+    own: dict[str, object] = {}
+    if hop.tls and not getattr(hop.config, "cert", ""):
+        hosts = sorted({item.host for item in hop.listen})
+        names = [name for name in hop.server_names if name != "localhost"] + ["localhost"]
+        cert, key = ca.issue(state.path, hop.name, names, hosts)
+        own |= {"cert": str(cert), "key": str(key)}
+    own |= {"listen": [f"{scheme}+fd://{one.fileno()}" for scheme, one in sockets if scheme != "admin"], "admin": ""}
+    for scheme, one in sockets:
+        if scheme == "admin":
+            own["admin"] = f"http+fd://{one.fileno()}"
+    return Child(
+        name=hop.name,
+        kind=hop.kind,
+        # -P: a user's own proxy.py in the working directory is not the proxy
+        argv=[sys.executable, "-P", "-m", hop.kind, *arguments(hop.config, changed_only=True, **own)],
+        env={**hop.env, "HOPSTACK_HOME": str(state.path)},
+        sockets=[one for _, one in sockets],
+        log=state.rotate(hop.name),
+    )

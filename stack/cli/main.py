@@ -6,11 +6,14 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from stack.errors import ConfigError, ConfigErrors
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 FAULT = 2
 """Exit status for a fault of the user's: a flag, a port, a privilege, a file."""
@@ -63,6 +66,18 @@ class Lazy(click.Group):
                 command: click.Command = getattr(importlib.import_module(module), attribute)
                 return command
         return None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table: no command is imported to complete its name."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=entry.help)
+            for section in COMMANDS.values()
+            for name, entry in section.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, section in COMMANDS.items():

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from stack.cli.complete import hops
+
 from stack.cli.options import stack_options
 
 
@@ -51,7 +53,7 @@ def down() -> int:
 
 
 @click.command()
-@click.argument("hop", required=False)
+@click.argument("hop", required=False, shell_complete=hops)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
 @click.option("--lines", "-n", type=click.IntRange(0), metavar="N", help="Only the last N lines. Default: all.")
 def logs(hop: str | None, follow: bool, lines: int | None) -> int:

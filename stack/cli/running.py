@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from stack.cli.complete import hops
-
 from stack.cli.options import stack_options
 
 

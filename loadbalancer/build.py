@@ -18,10 +18,12 @@ from loadbalancer.rules.health import CheckPolicy, Health
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.config.upstream import check_authority, check_source
+from stack.errors import ConfigError
 from stack.hop.admin import as_json
 from stack.hop.hop import AdminHandler, Readiness
 from stack.hop.http_hop import HttpHop
 from stack.http.message import Request, Response
+from stack.http.statuses import Statuses
 from stack.net import Net, ca
 from stack.net.pool import Pool, Upstream
 from stack.net.tls import client_context
@@ -163,6 +165,10 @@ def _probes(
     net: Net,
 ) -> dict[str, Probe]:
     probes: dict[str, Probe] = {}
+    try:
+        passing = Statuses(config.check_status)
+    except ValueError as error:
+        raise ConfigError(f"--check-status {error}") from None
     seconds = config.check_timeout
     # A connection of its own for each look: that it still accepts is part of what is asked.
     limits = PoolLimits(connections=2, idle=0, waiting=2)
@@ -179,6 +185,7 @@ def _probes(
                 check.path,
                 host=config.check_host or spec.authority,
                 scheme="https" if spec.scheme == "https" else "http",
+                passing=passing,
                 name=name,
                 now=net.clock.now,
             )

@@ -12,6 +12,7 @@ from msgspec import Meta
 from stack.config.base import Count, HttpOptions, PoolLimits, Seconds, UpstreamTimeouts
 from stack.config.upstream import UpstreamSpec, parse_upstream
 from stack.errors import ConfigError
+from stack.http.statuses import PATTERN, WANTED
 
 MAX_WEIGHT: Final = 100
 _EXAMPLE: Final = "proxy-1=https://127.0.0.1:9441"
@@ -51,11 +52,15 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         str,
         Meta(
             description=(
-                "Health check of backends: none, tcp (it accepts, and speaks TLS if https), or http:/PATH (it answers "
-                "2xx or 3xx)."
+                "Health check of backends: none, tcp (it accepts, and speaks TLS if https), or http:/PATH (its answer "
+                "has a status of --check-status)."
             )
         ),
     ] = "tcp"
+    check_status: Annotated[
+        tuple[Annotated[str, Meta(pattern=PATTERN, extra={"wanted": WANTED})], ...],
+        Meta(description="Statuses with which an http check is passed, as 200-399 or 204. Repeats."),
+    ] = ("200-399",)
     check_host: Annotated[str, Meta(description="Host of http checks. Empty: the backend's host and port.")] = ""
     check_interval: Annotated[Seconds, Meta(description="Between two checks of a backend.")] = 2.0
     check_fast: Annotated[

@@ -17,6 +17,7 @@ from stack.errors import (
     TlsFailed,
 )
 from stack.http.message import Request, Response
+from stack.http.statuses import Statuses
 from stack.telemetry.exchange import Exchange
 
 
@@ -70,8 +71,20 @@ def tcp_probe(
     return probe
 
 
-def http_probe(pool: Sender, path: str, *, host: str, scheme: str, name: str, now: Callable[[], float]) -> Probe:
-    """GET `path` is answered 2xx or 3xx. The pool should keep no connection: a new one is part of what is checked."""
+def http_probe(
+    pool: Sender,
+    path: str,
+    *,
+    host: str,
+    scheme: str,
+    passing: Statuses,
+    name: str,
+    now: Callable[[], float],
+) -> Probe:
+    """GET `path` is answered with a status of `passing`.
+
+    The pool should keep no connection: a new one is part of what is checked.
+    """
 
     async def probe() -> Result:
         request = Request(
@@ -84,7 +97,7 @@ def http_probe(pool: Sender, path: str, *, host: str, scheme: str, name: str, no
         response = await pool.send(request, Exchange(name, now, request))
         if not isinstance(response.body, bytes):
             await response.body.aclose()
-        return Result(200 <= response.status < 400, str(response.status))
+        return Result(response.status in passing, str(response.status))
 
     return probe
 

@@ -15,6 +15,7 @@ from proxy.config import Compression, Config
 from proxy.handler import Proxy
 from proxy.prober import Prober
 from proxy.rules.compression import Policy, Types
+from proxy.rules.roots import is_prefix, roots
 from proxy.static import StaticFiles
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
@@ -22,8 +23,9 @@ from stack.config.upstream import check_source, parse_upstream
 from stack.errors import ConfigError
 from stack.hop.hop import Readiness
 from stack.hop.http_hop import HttpHop
+from stack.http.statuses import Statuses
 from stack.net import Net
-from stack.net.pool import Upstream
+from stack.net.pool import Pool, Upstream
 from stack.net.tls import client_context
 from stack.telemetry.metrics import Metrics
 
@@ -43,16 +45,23 @@ class ProxyHop(HttpHop):
         self, config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path
     ) -> None:
         name = config.name or KIND
-        upstream, authority = app(config)
         types = listed(config.compression)
-        self._pool = net.pool(upstream, limits=config.upstream_pool, timeouts=config.upstream_timeouts)
+        self._pool: Pool | None = None
+        self._prober: Prober | None = None
+        if config.upstream:
+            upstream, authority = app(config)
+            self._pool = net.pool(upstream, limits=config.upstream_pool, timeouts=config.upstream_timeouts)
+            self._prober = _prober(config, name, upstream, authority, clock, net) if config.health else None
+        elif not config.static:
+            raise ConfigError(
+                f"--upstream is missing: name the app, as {_EXAMPLE}; or --static /=DIR, to serve files alone"
+            )
         self._compressor = compressor = _compressor(config.compression, types) if config.compress else None
-        self._prober = prober = _prober(config, name, upstream, authority, clock, net) if config.health else None
         self._probing: asyncio.Task[None] | None = None
         service = Proxy(
             name=name,
             app=self._pool,
-            app_name=upstream.name,
+            app_name="" if self._pool is None else self._pool.upstream.name,
             static=_static(config, name, types, clock, random),
             compressor=compressor,
             date=lambda: self.context.date(),
@@ -60,10 +69,10 @@ class ProxyHop(HttpHop):
         super().__init__(
             name, KIND, config, service, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir
         )
-        if prober is not None:
+        if (prober := self._prober) is not None:
             metrics.gauge(
                 "hopstack_app_ready",
-                "Whether the app's last answer to the health check was 2xx.",
+                "Whether the app's last answer to the health check was a good one.",
                 ("hop",),
                 lambda: [((name,), float(prober.readiness.ready))],
             )
@@ -95,12 +104,15 @@ class ProxyHop(HttpHop):
         return {
             **super().stats(),
             "compression": None if self._compressor is None else self._compressor.statistics(),
-            "upstream": {
-                "name": self._pool.upstream.name,
-                "address": f"{self._pool.upstream.host}:{self._pool.upstream.port}",
-                "pool": msgspec.to_builtins(self._pool.statistics()),
-                "health": None if self._prober is None else msgspec.to_builtins(self._prober.statistics()),
-            },
+            "upstream": None if self._pool is None else self._upstream(self._pool),
+        }
+
+    def _upstream(self, pool: Pool) -> dict[str, Any]:
+        return {
+            "name": pool.upstream.name,
+            "address": f"{pool.upstream.host}:{pool.upstream.port}",
+            "pool": msgspec.to_builtins(pool.statistics()),
+            "health": None if self._prober is None else msgspec.to_builtins(self._prober.statistics()),
         }
 
 
@@ -144,28 +156,45 @@ def _coder(coding: str, options: Compression) -> Coder:
     raise ConfigError(f"--compression-codings {coding!r}: it is not offered; choose among zstd, br and gzip")
 
 
-def _static(config: Config, name: str, types: Types, clock: Clock, random: Random) -> StaticFiles | None:
-    if not config.static:
-        return None
-    prefix = config.static_prefix
-    if not (prefix.startswith("/") and prefix.endswith("/")) or not prefix.isascii() or "//" in prefix:
-        raise ConfigError(f"--static-prefix {prefix!r}: it begins and ends with a slash, as /static/")
-    if not Path(config.static).is_dir():
-        raise ConfigError(f"--static {config.static!r}: it is no directory; give the one that holds the built files")
-    return StaticFiles(
-        str(Path(config.static).absolute()),
-        prefix=prefix.encode("ascii"),
-        max_age=config.static_max_age,
-        compressible=types,
-        hop=name,
-        time=clock.time,
-        random=random,
-    )
+def _static(config: Config, name: str, types: Types, clock: Clock, random: Random) -> list[StaticFiles]:
+    """The longest prefix first."""
+    try:
+        found = roots(config.static, config.static_prefix)
+    except ValueError as error:
+        place = "--static" if is_prefix(config.static_prefix) else "--static-prefix"
+        raise ConfigError(f"{place} {error}") from None
+    for prefix, directory in found.items():
+        if prefix == "/" and config.upstream:
+            raise ConfigError(
+                f"--static /={directory}: no request would reach the app; leave --upstream out, or give a prefix, as "
+                f"/static/={directory}"
+            )
+        if not Path(directory).is_dir():
+            hint = "; a prefix begins and ends with a slash, as /assets/=built" if "=" in directory else ""
+            raise ConfigError(
+                f"--static {directory!r}: it is no directory; give the one that holds the built files{hint}"
+            )
+    return [
+        StaticFiles(
+            str(Path(directory).absolute()),
+            prefix=prefix.encode("ascii"),
+            max_age=config.static_max_age,
+            compressible=types,
+            hop=name,
+            time=clock.time,
+            random=random,
+        )
+        for prefix, directory in found.items()
+    ]
 
 
 def _prober(config: Config, name: str, upstream: Upstream, authority: bytes, clock: Clock, net: Net) -> Prober:
     if not config.health.startswith("/") or not config.health.isascii() or not config.health.isprintable():
         raise ConfigError(f"--health {config.health!r}: it is a path of the app, as /health")
+    try:
+        passing = Statuses(config.health_status)
+    except ValueError as error:
+        raise ConfigError(f"--health-status {error}") from None
     timeout = config.health_timeout
     return Prober(
         net.pool(  # its own: a pool that is full of slow requests says nothing of the app's health
@@ -177,6 +206,7 @@ def _prober(config: Config, name: str, upstream: Upstream, authority: bytes, clo
         app_name=upstream.name,
         authority=authority,
         path=config.health,
+        passing=passing,
         interval=config.health_interval,
         timeout=timeout,
         clock=clock,

@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from stack.config.base import Bytes, Count, HttpOptions, Options, PoolLimits, Seconds, UpstreamTimeouts
+from stack.http.statuses import PATTERN, WANTED
 
 COMPRESSIBLE = (
     "text/*",
@@ -53,8 +54,12 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     """Terminates TLS, compresses, serves static files, and forwards the rest to one app."""
 
     upstream: Annotated[
-        str, Meta(description="The app, as [NAME=]http://HOST:PORT or https. The name stands in the log.")
-    ]
+        str,
+        Meta(
+            description="The app, as [NAME=]http://HOST:PORT or https. The name stands in the log. Empty: there is no "
+            "app, the static files are all."
+        ),
+    ] = ""
     upstream_ca: Annotated[
         str, Meta(description="Authority (PEM) an https app is verified against. Empty: the system's authorities.")
     ] = ""
@@ -63,8 +68,18 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     upstream_timeouts: UpstreamTimeouts = UpstreamTimeouts()
     health: Annotated[
         str,
-        Meta(description="Path of the app that readiness follows: ready while it answers 2xx. Empty: always ready."),
+        Meta(
+            description="Path of the app that readiness follows: ready while it answers with a status of "
+            "--health-status. Empty: always ready."
+        ),
     ] = "/health"
+    health_status: Annotated[
+        tuple[Annotated[str, Meta(pattern=PATTERN, extra={"wanted": WANTED})], ...],
+        Meta(
+            description="Statuses that say that the app is well, as 200-299 or 204. 100-499 for an app without a page "
+            "for it: whatever it answers, it runs. Repeats."
+        ),
+    ] = ("200-299",)
     health_interval: Annotated[
         Seconds, Meta(description="Between two looks at a ready app; at another one a fifth of it.")
     ] = 1.0
@@ -73,9 +88,16 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     )
     compress: Annotated[bool, Meta(description="Compress responses.")] = True
     compression: Compression = Compression()
-    static: Annotated[str, Meta(description="Directory of static files. Empty: all requests go to the app.")] = ""
+    static: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Directory of static files, as [PREFIX=]DIR; the longest prefix that fits wins. /=DIR is a "
+            "whole site and stands without --upstream. Repeats."
+        ),
+    ] = ()
     static_prefix: Annotated[
-        str, Meta(description="Path under which the static files are; begins and ends with a slash.")
+        str,
+        Meta(description="Path under which a directory without a prefix of its own is; begins and ends with a slash."),
     ] = "/static/"
     static_max_age: Annotated[
         Count, Meta(description="Seconds that a static file keeps whose name has no content hash.", extra={"unit": "s"})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from proxy.compression import Compressor
 from proxy.prober import Sender
 from proxy.rules.routing import Route, route
-from proxy.static import StaticFiles
+from proxy.static import FileNotFound, StaticFiles
 from stack.errors import HopError
 from stack.http.forwarding import inbound
 from stack.http.message import Request, Response
@@ -16,41 +16,47 @@ from stack.telemetry.identity import onward
 
 
 class Proxy:
-    """A `Service`. `date` gives the field Date for a response that lacks one."""
+    """A `Service`. `static`: the longest prefix first; without an `app` they are all there is.
+
+    `date` gives the field Date for a response that lacks one.
+    """
 
     def __init__(
         self,
         *,
         name: str,
-        app: Sender,
+        app: Sender | None,
         app_name: str,
-        static: StaticFiles | None,
+        static: Sequence[StaticFiles],
         compressor: Compressor | None,
         date: Callable[[], bytes],
     ) -> None:
         self._pseudonym = name.encode("ascii")
         self._app = app
         self._app_name = app_name
-        self._static = static
-        self._static_prefix = static.prefix if static is not None else None
+        self._static = {files.prefix: files for files in static}
+        self._prefixes = tuple(self._static)
         self._compressor = compressor
         self._date = date
 
     def handle(self, request: Request, exchange: Exchange) -> Response | Awaitable[Response]:
         """Files are answered at once; what the app answers is awaited."""
-        chosen = route(request.target, self._static_prefix)
+        app = self._app
+        chosen, prefix = route(request.target, self._prefixes, app=app is not None)
         exchange.mark("route", chosen.value)
-        if chosen is Route.STATIC and self._static is not None:
-            return self._compressed(request, self._static.answer(request, exchange), exchange, flush=False)
-        return self.forward(request, exchange)
+        if chosen is Route.STATIC:
+            return self._compressed(request, self._static[prefix].answer(request, exchange), exchange, flush=False)
+        if app is None:
+            raise FileNotFound
+        return self.forward(app, request, exchange)
 
-    async def forward(self, request: Request, exchange: Exchange) -> Response:
+    async def forward(self, app: Sender, request: Request, exchange: Exchange) -> Response:
         """To the app and back. A failure becomes a problem document in the engine."""
         exchange.upstream = self._app_name
         sent = onward(request, exchange, self._pseudonym)
         exchange.attempts += 1
         try:
-            response = await self._app.send(sent, exchange)
+            response = await app.send(sent, exchange)
         except HopError:
             exchange.mark("forward", "failed")
             raise

@@ -10,6 +10,7 @@ from stack.clock import Clock
 from stack.errors import HopError
 from stack.hop.hop import Readiness
 from stack.http.message import Request, Response
+from stack.http.statuses import Statuses
 from stack.telemetry.exchange import Exchange
 
 log = logging.getLogger("hopstack.proxy")
@@ -33,7 +34,7 @@ class ProberStatistics:
 
 
 class Prober:
-    """GETs `path` of the app. Ready while the last answer was 2xx, whatever its content says."""
+    """GETs `path` of the app. Ready while the last answer had a status of `passing`, whatever its content says."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Prober:
         app_name: str,
         authority: bytes,
         path: str,
+        passing: Statuses,
         interval: float,
         timeout: float,
         clock: Clock,
@@ -52,6 +54,7 @@ class Prober:
         self._app_name = app_name
         self._authority = authority
         self._path = path.encode("ascii")
+        self._passing = passing
         self._interval, self._timeout = interval, timeout
         self._clock = clock
         self._asked = 0
@@ -84,7 +87,7 @@ class Prober:
         except Exception as error:  # a prober that dies would leave its last word standing for ever
             log.exception("%s could not be asked", self._app_name)
             return Readiness(False, f"{self._app_name} could not be asked: {type(error).__name__}")
-        if 200 <= status < 300:
+        if status in self._passing:
             return Readiness(True)
         return Readiness(False, f"{self._app_name} answers {status} to {asked}")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 from proxy.files import CHUNK, File, FileBody, Part, open_beneath
 from proxy.rules import representation
 from proxy.rules.compression import Types, varying
-from proxy.rules.paths import NotServed, names
+from proxy.rules.paths import INDEX, NotServed, names
 from stack.errors import ClientError, NotFound
 from stack.http import conditional, problem, ranges
 from stack.http.dates import http_date
@@ -34,8 +35,15 @@ class RangeNotSatisfiable(ClientError):
     status, proxy_status, title = 416, "", "The file ends before the range begins"
 
 
+NOT_FOUND: Final = ("404.html",)
+"""The page of a root for whatever is not there."""
+
+
 class StaticFiles:
-    """Serves what lies below `root` under `prefix`. `max_age` in seconds; `time` is Unix time."""
+    """Serves what lies below `root` under `prefix`; a directory is its index.html, if it has one.
+
+    `max_age` in seconds; `time` is Unix time.
+    """
 
     def __init__(
         self,
@@ -64,12 +72,14 @@ class StaticFiles:
             return self._problem(MethodNotAllowed(), request, exchange, (b"allow", b"GET, HEAD"))
         found = names(request.path, self.prefix)
         if isinstance(found, NotServed):
-            exchange.mark("serve", found.value)
-            return self._problem(FileNotFound(), request, exchange)
+            return self._not_served(found, request, exchange)
         file = open_beneath(self._root, found)
         if file is None:
-            exchange.mark("serve", NotServed.MISSING.value)
-            return self._problem(FileNotFound(), request, exchange)
+            index = None if request.path.endswith(b"/") else open_beneath(self._root, (*found, INDEX))
+            if index is None:
+                return self._not_served(NotServed.MISSING, request, exchange)
+            index.close()
+            return self._moved(request, exchange)
         try:
             file, fields = self._represent(file, found, request)
             response = self._select(file, fields, request, exchange)
@@ -79,6 +89,31 @@ class StaticFiles:
         if not isinstance(response.body, FileBody):
             file.close()
         return response
+
+    def _not_served(self, why: NotServed, request: Request, exchange: Exchange) -> Response:
+        """The root's own page if it has one: whatever the reason, it looks the same."""
+        exchange.mark("serve", why.value)
+        page = open_beneath(self._root, NOT_FOUND)
+        if page is None:
+            return self._problem(FileNotFound(), request, exchange)
+        fields: Fields = [
+            (b"content-type", representation.content_type(NOT_FOUND[-1])),
+            (b"content-length", b"%d" % page.size),
+            (b"cache-control", b"no-cache"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        if request.method == b"HEAD":
+            page.close()
+            return Response(404, fields)
+        return Response(404, fields, _content(page, page.size, (0, page.size)))
+
+    def _moved(self, request: Request, exchange: Exchange) -> Response:
+        """To the directory's path, which ends in a slash: relative links of its page count from there."""
+        exchange.mark("serve", "redirect")
+        query = request.query
+        location = request.path + b"/" + (b"" if query is None else b"?" + query)
+        kept = representation.cache_control(INDEX, self._max_age)
+        return Response(308, [(b"location", location), (b"cache-control", kept)])
 
     def _represent(self, file: File, found: tuple[str, ...], request: Request) -> tuple[File, Fields]:
         """The file in the best coding there is beforehand, and the fields that describe it."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 HOPS = ("dns_server", "cdn_edge", "loadbalancer", "proxy", "appserver")
 """The request path, in order. Each name is a folder, an importable package and the `kind` of its processes."""
 
+FAULTS = ("latency", "bandwidth", "refused", "reset", "blackhole", "slow-close", "truncate", "corrupt", "status")
+"""Words of the step `fault`: what may be injected on a link or a hop (`stack.faults`)."""
+
 STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "dns_server": {
         "answer": (
@@ -26,6 +29,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "walk": ("walked", "failed"),
     },
     "cdn_edge": {
+        "fault": FAULTS,
         "lookup": (
             "hit",
             "stale-while-revalidate",
@@ -61,16 +65,19 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "loadbalancer": {
+        "fault": FAULTS,
         "choose": ("chosen", "panic", "none"),
         "attempt": ("answered", "refused", "timeout", "failed", "bad-status"),
     },
     "proxy": {
+        "fault": FAULTS,
         "route": ("app", "static", "none"),
         "serve": (
             "file",
             "precompressed",
             "not-modified",
             "partial",
+            "redirect",
             "not-found",
             "forbidden",
             "unsatisfiable",

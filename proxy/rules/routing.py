@@ -10,11 +10,14 @@ class Route(enum.Enum):
 
     APP = "app"
     STATIC = "static"
+    NONE = "none"  # there is no app, and no directory for this path
 
 
-def route(path: bytes, static_prefix: bytes | None) -> Route:
-    """Compared as sent, without decoding: an address spelt another way is the app's to answer or to refuse.
+def route(path: bytes, prefixes: tuple[bytes, ...], *, app: bool = True) -> tuple[Route, bytes]:
+    """The prefix comes with STATIC. Compared as sent, without decoding: an address spelt another way is the app's.
 
-    `static_prefix` ends in a slash, so that `/static` and `/statics` are the app's.
+    `prefixes` are the longest first; each ends in a slash, so that `/static` and `/statics` are the app's.
     """
-    return Route.STATIC if static_prefix is not None and path.startswith(static_prefix) else Route.APP
+    if path.startswith(prefixes):
+        return Route.STATIC, next(prefix for prefix in prefixes if path.startswith(prefix))
+    return Route.APP if app else Route.NONE, b""

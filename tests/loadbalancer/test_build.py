@@ -119,6 +119,7 @@ async def test_plain_backends_need_no_authority(tmp_path: Path) -> None:
         ({"check_host": "a b"}, "--check-host"),
         ({"check_host": "u@a"}, "--check-host"),
         ({"weight": ("c=1",)}, "--weight"),
+        ({"check": "http:/", "check_status": ("500-100",)}, "--check-status '500-100': no status is in it"),
     ],
 )
 async def test_what_does_not_fit_is_named(tmp_path: Path, options: dict[str, Any], named: str) -> None:

@@ -97,6 +97,14 @@ def test_the_flags_of_the_design() -> None:
     assert config.backend_timeouts.connect == 1.0
 
 
+def test_statuses_repeat() -> None:
+    assert flags.parse("loadbalancer", Config, [], {}).check_status == ("200-399",)
+    given = flags.parse("loadbalancer", Config, ["--check-status", "200-299", "--check-status", "404"], {})
+    assert given.check_status == ("200-299", "404")
+    with pytest.raises(ConfigError, match="--check-status '2xx': wanted a status or a range of them, as 200 or"):
+        flags.parse("loadbalancer", Config, ["--check-status", "2xx"], {})
+
+
 def test_a_wrong_balance_names_the_right_ones() -> None:
     with pytest.raises(ConfigError, match="round-robin, least-connections"):
         flags.parse("loadbalancer", Config, ["--balance", "best"], {})

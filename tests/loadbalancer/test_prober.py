@@ -14,6 +14,7 @@ from loadbalancer.rules.blame import Blame
 from loadbalancer.rules.health import Health
 from stack.errors import CertificateRefused, ConnectRefused, DnsFailed, HopError, TlsFailed
 from stack.http.message import Response
+from stack.http.statuses import Statuses
 from stack.net.tasks import Tasks
 from tests.loadbalancer.scripted import Bench, ScriptedBody, ScriptedPool
 
@@ -198,12 +199,34 @@ async def test_looks_are_spread(watching: Watching) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "passed"), [(200, True), (204, True), (302, True), (399, True), (404, False), (500, False), (503, False)]
+    ("passing", "status", "passed"),
+    [
+        ("200-399", 200, True),
+        ("200-399", 204, True),
+        ("200-399", 302, True),
+        ("200-399", 399, True),
+        ("200-399", 404, False),
+        ("200-399", 500, False),
+        ("200-399", 503, False),
+        ("100-499", 404, True),
+        ("100-499", 499, True),
+        ("100-499", 500, False),
+        ("204", 200, False),
+        ("204", 204, True),
+    ],
 )
-async def test_http_probe_by_status(status: int, passed: bool) -> None:
+async def test_http_probe_by_status(passing: str, status: int, passed: bool) -> None:
     content = ScriptedBody(b"ok")
     pool = ScriptedPool(Response(status, [], content))
-    probe = http_probe(pool, "/health?deep=1", host="shop.test", scheme="https", name="lb-a", now=lambda: 0.0)
+    probe = http_probe(
+        pool,
+        "/health?deep=1",
+        host="shop.test",
+        scheme="https",
+        passing=Statuses([passing]),
+        name="lb-a",
+        now=lambda: 0.0,
+    )
     assert await probe() == Result(passed, str(status))
     assert content.closed
     sent = pool.sent[0]

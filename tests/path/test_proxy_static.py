@@ -129,3 +129,27 @@ async def test_a_file_cut_short_while_it_is_sent_ends_visibly(front: Proxy, tmp_
     assert await client.wait() != 0
     assert out.stat().st_size < 50_000_000
     assert (await front.curl("/static/app.js")).status == 200
+
+
+async def test_a_site_without_an_app(tmp_path: Path) -> None:
+    root, assets = tmp_path / "public", tmp_path / "built"
+    (root / "docs").mkdir(parents=True)
+    assets.mkdir()
+    (root / "index.html").write_text("<h1>front</h1>")
+    (root / "docs" / "index.html").write_text("<h1>docs</h1>")
+    (root / "404.html").write_text("<h1>not here</h1>")
+    (root / ".env").write_text("SECRET=1")
+    (assets / "site.css").write_bytes(CSS)
+    flags = ("--static", f"/={root}", "--static", f"/assets/={assets}")
+    async with proxy(None, *flags, home=tmp_path / "home") as running:
+        assert (await running.curl("/")).body == b"<h1>front</h1>"
+        moved = await running.curl("/docs?page=2")
+        assert (moved.status, moved.fields["location"]) == (308, "/docs/?page=2")
+        # --include shows both heads, the second behind the first
+        assert (await running.curl("/docs", "--location")).body.endswith(b"<h1>docs</h1>")
+        assert (await running.curl("/assets/site.css", "--compressed")).body == CSS
+        for path in ("/nowhere", "/.env", "/assets", "/docs/../.env"):
+            missing = await running.curl(path)
+            assert (missing.status, missing.body) == (404, b"<h1>not here</h1>"), path
+        assert (await running.curl("/", "--request", "POST")).status == 405
+        assert (await running.stats())["upstream"] is None

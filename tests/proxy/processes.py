@@ -89,16 +89,17 @@ class Proxy:
 
 @contextlib.asynccontextmanager
 async def proxy(
-    app_port: int, *flags: str, home: Path, ready: bool = True, scheme: str = "http"
+    app_port: int | None, *flags: str, home: Path, ready: bool = True, scheme: str = "http"
 ) -> AsyncIterator[Proxy]:
-    """In front of an app on `app_port`; with `ready` it waits until the app's health was seen."""
+    """In front of an app on `app_port`, or of none; with `ready` it waits until the app's health was seen."""
     sockets = [listener(), listener()]
     for sock in sockets:
         sock.listen(128)
     front, admin = sockets
     command = [
         sys.executable, "-m", "proxy", "--name", "proxy-1", "--listen", f"https+fd://{front.fileno()}",
-        "--admin", f"http+fd://{admin.fileno()}", "--upstream", f"app-1={scheme}://127.0.0.1:{app_port}",
+        "--admin", f"http+fd://{admin.fileno()}",
+        *(() if app_port is None else ("--upstream", f"app-1={scheme}://127.0.0.1:{app_port}")),
         "--state-dir", str(home), "--server-names", "shop.test", "--health-interval", "100ms",
         "--access-log", str(home / "access.log"), *flags,
     ]  # fmt: skip

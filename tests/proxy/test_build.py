@@ -59,8 +59,16 @@ def test_the_app(text: str, name: str, host: str, port: int, authority: bytes, t
             Config(upstream="http://a", source="192.0.2.1"),
             "--source '192.0.2.1': Cannot assign requested address; wanted",
         ),
-        (Config(upstream="http://a", static="/nowhere/at/all"), "--static '/nowhere/at/all': it is no directory"),
-        (Config(upstream="http://a", static="/tmp", static_prefix="static"), "--static-prefix 'static': it begins and"),
+        (Config(upstream="http://a", static=("/nowhere/at/all",)), "--static '/nowhere/at/all': it is no directory"),
+        (
+            Config(upstream="http://a", static=("/tmp",), static_prefix="static"),
+            "--static-prefix 'static' is no prefix: it",
+        ),
+        (Config(upstream="http://a", static=("/a=built",)), "begins and ends with a slash, as /assets/=built"),
+        (Config(upstream="http://a", static=("/=/tmp",)), "--static /=/tmp: no request would reach the app; leave"),
+        (Config(upstream="http://a", static=("/tmp", "/tmp")), "--static '/tmp': there is another directory for"),
+        (Config(), "--upstream is missing: name the app, as http://127.0.0.1:9001; or --static /=DIR"),
+        (Config(upstream="http://a", health_status=("300-200",)), "--health-status '300-200': no status is in it"),
         (Config(upstream="http://a", health="health"), "--health 'health': it is a path of the app"),
         (
             Config(upstream="http://a", compression=Compression(codings=("lzma",))),
@@ -103,11 +111,21 @@ def test_flags() -> None:
         {},
     )  # fmt: skip
     assert given.listen == ("https://127.0.0.1:9441",)
-    assert (given.static, given.static_prefix) == ("built", "/assets/")
+    assert (given.static, given.static_prefix) == (("built",), "/assets/")
     assert given.compression == Compression(codings=("br", "gzip"), minimum=2048)
     assert (given.health_interval, given.upstream_timeouts.head) == (0.5, 5.0)
-    with pytest.raises(ConfigError, match="--upstream is needed"):
-        flags.parse("proxy", Config, [], {})
+    assert flags.parse("proxy", Config, ["--health-status", "204", "--health-status", "300-399"], {}).health_status == (
+        "204",
+        "300-399",
+    )
+    with pytest.raises(ConfigError, match="--health-status 'well': wanted a status or a range of them"):
+        flags.parse("proxy", Config, ["--health-status", "well"], {})
+
+
+async def test_files_alone_are_always_ready(tmp_path: Path) -> None:
+    hop = made(Config(static=(f"/={tmp_path}",)), tmp_path)
+    assert hop.readiness().ready
+    assert hop.stats()["upstream"] is None
 
 
 def test_every_option_is_documented() -> None:

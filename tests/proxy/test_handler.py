@@ -43,7 +43,7 @@ def refused() -> Response:
     raise ConnectRefused(private="127.0.0.1:1: refused")
 
 
-def proxy(app: App, static: StaticFiles | None = None, *, compress: bool = True) -> Proxy:
+def proxy(app: App | None, *static: StaticFiles, compress: bool = True) -> Proxy:
     compressor = Compressor(Policy((b"gzip",), 1024, Types(COMPRESSIBLE)), {b"gzip": Gzip(2)})
     return Proxy(
         name="proxy-1",
@@ -98,7 +98,7 @@ async def test_to_the_app_and_back() -> None:
 
 async def test_without_compression() -> None:
     request, exchange = exchange_of(b"/", [(b"accept-encoding", b"gzip")])
-    response = await proxy(App(page), compress=False).forward(request, exchange)
+    response = await proxy(None, compress=False).forward(App(page), request, exchange)
     assert (response.get(b"content-encoding"), response.get(b"vary")) == (None, None)
     assert words(exchange) == [("forward", "answered")]
 
@@ -106,7 +106,7 @@ async def test_without_compression() -> None:
 async def test_an_app_that_is_down() -> None:
     request, exchange = exchange_of(b"/")
     with pytest.raises(HopError) as caught:
-        await proxy(App(refused)).forward(request, exchange)
+        await proxy(None).forward(App(refused), request, exchange)
     assert (caught.value.status, caught.value.proxy_status) == (502, "connection_refused")
     assert words(exchange) == [("forward", "failed")]
     assert exchange.upstream == "app-1"
@@ -117,7 +117,7 @@ async def test_a_loop() -> None:
     app = App(page)
     request, exchange = exchange_of(b"/", [(b"via", b"1.1 proxy-1")])
     with pytest.raises(LoopDetected):
-        await proxy(app).forward(request, exchange)
+        await proxy(None).forward(app, request, exchange)
     assert app.sent == []
 
 
@@ -177,3 +177,25 @@ async def test_another_path_is_the_apps(static: StaticFiles) -> None:
     assert not isinstance(answer, Response)
     await answer
     assert len(app.sent) == 1
+
+
+def test_the_longest_prefix_wins(tmp_path: Path) -> None:
+    def files(prefix: bytes, content: str) -> StaticFiles:
+        root = tmp_path / content
+        root.mkdir()
+        (root / "a.txt").write_text(content)
+        return StaticFiles(
+            str(root), prefix=prefix, max_age=60, compressible=Types(COMPRESSIBLE), hop="proxy-1",
+            time=lambda: 1.8e9, random=Random(1),
+        )  # fmt: skip
+
+    service = proxy(None, files(b"/x/y/", "inner"), files(b"/x/", "outer"))
+    for target, content in ((b"/x/y/a.txt", b"inner"), (b"/x/a.txt", b"outer")):
+        response = service.handle(*exchange_of(target))
+        assert isinstance(response, Response)
+        assert response.body == content
+    request, exchange = exchange_of(b"/a.txt")
+    with pytest.raises(HopError) as caught:  # nobody is there to be asked
+        service.handle(request, exchange)
+    assert (caught.value.status, caught.value.proxy_status) == (404, "")
+    assert words(exchange) == [("route", "none")]

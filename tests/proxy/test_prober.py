@@ -10,6 +10,7 @@ from proxy.prober import Prober
 from stack.clock import VirtualClock
 from stack.errors import ConnectRefused
 from stack.http.message import Request, Response
+from stack.http.statuses import Statuses
 from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
 
@@ -31,13 +32,14 @@ class App:
         return Response(self.now, [], b"ok")
 
 
-def prober(app: App, clock: VirtualClock) -> Prober:
+def prober(app: App, clock: VirtualClock, passing: str = "200-299") -> Prober:
     return Prober(
         app,
         name="proxy-1",
         app_name="app-1",
         authority=b"127.0.0.1:9001",
         path="/health",
+        passing=Statuses([passing]),
         interval=1.0,
         timeout=2.0,
         clock=clock,
@@ -62,6 +64,11 @@ async def test_one_look(now: int | Exception, ready: bool, reason: str) -> None:
     assert (found.ready, found.reason) == (ready, reason)
     (asked,) = app.asked
     assert (asked.method, asked.target, asked.authority) == (b"GET", b"/health", b"127.0.0.1:9001")
+
+
+@pytest.mark.parametrize(("now", "ready"), [(200, True), (404, True), (499, True), (500, False), (503, False)])
+async def test_an_app_without_a_page_for_its_health_is_up_while_it_answers(now: int, ready: bool) -> None:
+    assert (await prober(App(now), VirtualClock(), "100-499").look()).ready is ready
 
 
 async def test_an_app_that_says_nothing() -> None:

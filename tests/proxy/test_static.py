@@ -48,9 +48,13 @@ Ask = Callable[..., tuple[Response, str]]
 
 @pytest.fixture
 def ask(root: Path) -> Ask:
+    return asking(root, "/static/")
+
+
+def asking(root: Path, prefix: str) -> Ask:
     files = StaticFiles(
         str(root),
-        prefix=b"/static/",
+        prefix=prefix.encode(),
         max_age=60,
         compressible=Types(COMPRESSIBLE),
         hop="proxy-1",
@@ -60,7 +64,7 @@ def ask(root: Path) -> Ask:
 
     def ask(name: str, method: bytes = b"GET", **fields: bytes) -> tuple[Response, str]:
         pairs = [(key.replace("_", "-").encode(), value) for key, value in fields.items()]
-        request = Request(method, b"/static/" + name.encode(), pairs, authority=b"shop.test")
+        request = Request(method, (prefix + name).encode(), pairs, authority=b"shop.test")
         exchange = Exchange("proxy-1", lambda: 0.0, request)
         response = files.answer(request, exchange)
         (mark,) = exchange.marks
@@ -380,3 +384,105 @@ def test_a_file_cut_short_before_its_head_is_sent_is_an_error(ask: Ask, monkeypa
     monkeypatch.setattr("os.pread", lambda fd, length, start: b"")
     with pytest.raises(HopError):
         ask("site.css")
+
+
+# A whole site.
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Ask:
+    root = tmp_path / "public"
+    (root / "docs" / "api").mkdir(parents=True)
+    (root / "img").mkdir()
+    (root / "index.html").write_text("<h1>front</h1>")
+    (root / "docs" / "index.html").write_text("<h1>docs</h1>")
+    (root / "img" / "a.png").write_bytes(PNG)
+    (root / ".git").mkdir()
+    (root / ".git" / "index.html").write_text("secret")
+    (root / ".well-known").mkdir()
+    (root / ".well-known" / "security.txt").write_text("Contact: mailto:a@shop.test")
+    (root / "linked").symlink_to(root / "docs")
+    return asking(root, "/")
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("", b"<h1>front</h1>"),
+        ("?utm=1", b"<h1>front</h1>"),
+        ("index.html", b"<h1>front</h1>"),
+        ("docs/", b"<h1>docs</h1>"),
+        (".well-known/security.txt", b"Contact: mailto:a@shop.test"),
+    ],
+)
+def test_pages_of_a_site(site: Ask, name: str, body: bytes) -> None:
+    response, word = site(name)
+    assert (response.status, response.body, word) == (200, body, "file")
+    tag = etag(response)
+    assert site(name, if_none_match=tag)[1] == "not-modified"
+    assert site(name, range=b"bytes=0-1")[0].body == body[:2]
+    head, _ = site(name, b"HEAD")
+    assert (head.body, head.get(b"content-length")) == (b"", b"%d" % len(body))
+
+
+@pytest.mark.parametrize(
+    ("name", "location"),
+    [
+        ("docs", b"/docs/"),
+        ("docs?page=2&q=a/b", b"/docs/?page=2&q=a/b"),
+        ("docs?", b"/docs/?"),
+        ("d%6Fcs", b"/d%6Fcs/"),
+    ],
+)
+def test_a_directory_is_at_its_slash(site: Ask, name: str, location: bytes) -> None:
+    # RFC 9110 §15.4.9: the method stays; §10.2.2: Location may be a path alone
+    response, word = site(name)
+    assert (response.status, response.get(b"location"), word) == (308, location, "redirect")
+    assert response.get(b"cache-control") == b"public, max-age=60"
+    assert response.body == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("img/", "not-found"),  # no listing
+        ("img", "not-found"),  # nor a word that it exists
+        ("docs/api/", "not-found"),
+        ("nowhere", "not-found"),
+        ("index.html/", "not-found"),
+        (".git/", "forbidden"),
+        (".git", "forbidden"),
+        ("/evil.test", "forbidden"),  # //evil.test: a redirect to it would lead to another host
+        ("/docs", "forbidden"),
+        ("linked", "not-found"),
+        ("linked/", "not-found"),
+    ],
+)
+def test_what_a_site_does_not_show(site: Ask, name: str, word: str) -> None:
+    response, said = site(name)
+    assert (response.status, said) == (404, word)
+    assert response.get(b"location") is None
+
+
+def test_a_page_of_its_own_for_what_is_not_there(site: Ask, tmp_path: Path) -> None:
+    page = "<h1>nothing here</h1>" * 10
+    (tmp_path / "public" / "404.html").write_text(page)
+    for name, word in (("nowhere", "not-found"), ("img/", "not-found"), (".git/config", "forbidden")):
+        response, said = site(name, range=b"bytes=0-1")
+        assert (response.status, response.body, said) == (404, page.encode(), word)
+        assert (response.get(b"content-type"), response.get(b"etag")) == (b"text/html; charset=utf-8", None)
+        assert response.get(b"cache-control") == b"no-cache"
+    head, _ = site("nowhere", b"HEAD")
+    assert (head.status, head.body, head.get(b"content-length")) == (404, b"", b"%d" % len(page))
+    assert site("404.html")[0].status == 200
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors in /proc")
+async def test_a_site_leaves_no_descriptor_open(site: Ask, tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        for name in ("", "docs", "docs/", "nowhere", "img", ".git/"):
+            for method in (b"GET", b"HEAD", b"PUT"):
+                site(name, method)
+        (tmp_path / "public" / "404.html").write_text("nothing")
+    assert len(os.listdir("/proc/self/fd")) == before

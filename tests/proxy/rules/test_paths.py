@@ -19,8 +19,11 @@ PREFIX = b"/static/"
         pytest.param(b"/static/a..b.txt", ("a..b.txt",), id="dots within a name"),
         pytest.param(b"/static/a%3Fb", ("a?b",), id="an encoded question mark"),
         pytest.param(b"/static/a+b", ("a+b",), id="plus is plus"),
-        pytest.param(b"/static/", NotServed.MISSING, id="the directory itself"),
-        pytest.param(b"/static/img/", NotServed.MISSING, id="a directory"),
+        pytest.param(b"/static/", ("index.html",), id="the directory itself: its index"),
+        pytest.param(b"/static/img/", ("img", "index.html"), id="a directory: its index"),
+        pytest.param(b"/static//", NotServed.FORBIDDEN, id="an empty segment before the index"),
+        pytest.param(b"/static/../", NotServed.FORBIDDEN, id="dot segments before the index"),
+        pytest.param(b"/static/.well-known/a", NotServed.FORBIDDEN, id="RFC 8615 3: of the site's root alone"),
         pytest.param(b"/static/../app.py", NotServed.FORBIDDEN, id="RFC 3986 3.3: dot segments"),
         pytest.param(b"/static/img/../../app.py", NotServed.FORBIDDEN, id="dot segments further on"),
         pytest.param(b"/static/./a", NotServed.FORBIDDEN, id="single dot"),
@@ -54,3 +57,22 @@ def test_names(path: bytes, expected: object) -> None:
 def test_a_prefix_of_its_own() -> None:
     assert names(b"/assets/v1/a.js", b"/assets/v1/") == ("a.js",)
     assert names(b"/a.js", b"/") == ("a.js",)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param(b"/", ("index.html",), id="the front page"),
+        pytest.param(b"/docs/", ("docs", "index.html"), id="a directory"),
+        pytest.param(b"/.well-known/security.txt", (".well-known", "security.txt"), id="RFC 8615 3"),
+        pytest.param(b"/a/.well-known/x", NotServed.FORBIDDEN, id="RFC 8615 3: further down it is a dotfile"),
+        pytest.param(b"/.well-known/.env", NotServed.FORBIDDEN, id="a dotfile within"),
+        pytest.param(b"/.well-knownx", NotServed.FORBIDDEN, id="a dotfile that begins alike"),
+        pytest.param(b"/.git/config", NotServed.FORBIDDEN, id="git"),
+        pytest.param(b"/.env", NotServed.FORBIDDEN, id="env"),
+        pytest.param(b"//evil.test/", NotServed.FORBIDDEN, id="RFC 3986 4.2: what would be another host"),
+        pytest.param(b"/\\evil.test/", NotServed.FORBIDDEN, id="the same by a backslash"),
+    ],
+)
+def test_a_whole_site(path: bytes, expected: object) -> None:
+    assert names(path, b"/") == expected

@@ -7,19 +7,27 @@ from stack.path import STEPS
 
 
 @pytest.mark.parametrize(
-    ("path", "prefix", "expected"),
+    ("path", "prefixes", "expected"),
     [
-        (b"/static/site.css", b"/static/", Route.STATIC),
-        (b"/static/../app", b"/static/", Route.STATIC),
-        (b"/static", b"/static/", Route.APP),
-        (b"/statics/site.css", b"/static/", Route.APP),
-        (b"/", b"/static/", Route.APP),
-        (b"*", b"/static/", Route.APP),
-        (b"/static/site.css", None, Route.APP),
+        (b"/static/site.css", (b"/static/",), (Route.STATIC, b"/static/")),
+        (b"/static/../app", (b"/static/",), (Route.STATIC, b"/static/")),
+        (b"/static", (b"/static/",), (Route.APP, b"")),
+        (b"/statics/site.css", (b"/static/",), (Route.APP, b"")),
+        (b"/", (b"/static/",), (Route.APP, b"")),
+        (b"*", (b"/static/",), (Route.APP, b"")),
+        (b"/static/site.css", (), (Route.APP, b"")),
+        (b"/a/b/c", (b"/a/b/", b"/a/", b"/"), (Route.STATIC, b"/a/b/")),
+        (b"/a/c", (b"/a/b/", b"/a/", b"/"), (Route.STATIC, b"/a/")),
+        (b"/?a", (b"/a/b/", b"/a/", b"/"), (Route.STATIC, b"/")),
     ],
 )
-def test_route(path: bytes, prefix: bytes | None, expected: Route) -> None:
-    assert route(path, prefix) is expected
+def test_route(path: bytes, prefixes: tuple[bytes, ...], expected: tuple[Route, bytes]) -> None:
+    assert route(path, prefixes) == expected
+
+
+def test_without_an_app_the_rest_is_nobodys() -> None:
+    assert route(b"/x", (b"/static/",), app=False) == (Route.NONE, b"")
+    assert route(b"/static/x", (b"/static/",), app=False) == (Route.STATIC, b"/static/")
 
 
 def test_the_words_are_those_of_the_path() -> None:

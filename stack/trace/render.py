@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,7 +67,7 @@ def render(trace: Trace, *, width: int = 80, color: bool = False, unicode: bool 
 def _heading(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str]:
     first = paint(_cut(f"{clean(trace.method)} {clean(trace.url)}", width, marks), BOLD)
     if not trace.status:
-        return [first, *(paint(line, RED) for line in _wrapped(f"no response: {clean(trace.error)}", width, ""))]
+        return [first, *(paint(line, RED) for line in _wrapped(f"no response: {clean(trace.error)}", width))]
     place = trace.address
     if trace.edge:
         place = f"{clean(trace.edge)} ({trace.address})" if trace.address else clean(trace.edge)
@@ -76,7 +76,7 @@ def _heading(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str]:
         parts[0] += f" from {place}"
     parts.append(f"{amount(trace.size)}{' ' if trace.coding else ''}{clean(trace.coding)}")
     parts.append(f"{_ms(trace.total_ms)} ms")
-    lines = [first, *(paint(line, _tone(trace.status)) for line in _wrapped(", ".join(parts), width, ""))]
+    lines = [first, *(paint(line, _tone(trace.status)) for line in _wrapped(", ".join(parts), width))]
     if trace.location:
         lines += _wrapped(f"leads to {clean(trace.location)} (not followed)", width, "  ")
     if trace.error:
@@ -106,7 +106,7 @@ def _waterfall(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
     lines = [paint(f"{'':{name_width}} {'what happened':{text_width}} {'own ms':>7} {axis}", DIM)]
     for span, name, text in zip(trace.spans, names, texts, strict=True):
         tone = RED if span.error else YELLOW if span.injected else ""
-        wrapped = textwrap.wrap(text, text_width) or [""]
+        wrapped = _wrapped(text, text_width)
         bar = _painted(scale.bar(span, marks), span, paint, marks)
         lines.append(
             f"{_cut(name, name_width, marks):{name_width}} {paint(f'{wrapped[0]:{text_width}}', tone)} "
@@ -186,7 +186,7 @@ def _explained(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
 
 
 def _labelled(label: str, text: str, width: int, paint: Paint, tone: str = "") -> list[str]:
-    first, *more = _wrapped(text, width - LABEL, "")
+    first, *more = _wrapped(text, width - LABEL)
     return [f"{paint(f'{label:{LABEL}}', DIM)}{paint(first, tone)}", *(" " * LABEL + paint(one, tone) for one in more)]
 
 
@@ -204,8 +204,10 @@ def _ms(value: float) -> str:
     return f"{max(0.0, value):.1f}" if value < 99_999 else f"{value:.0f}"
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent or "") or [""]
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """At blanks only: a word of the vocabulary, such as no-store, stays whole."""
+    lines = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return lines or [""]
 
 
 def _cut(text: str, width: int, marks: Marks) -> str:
@@ -217,8 +219,3 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in text)
-
-
-def lines_of(traces: Iterable[Trace], *, width: int, color: bool, unicode: bool) -> str:
-    """Several requests, one after the other."""
-    return "\n\n\n".join(render(trace, width=width, color=color, unicode=unicode) for trace in traces)

@@ -102,7 +102,7 @@ def upstream(config: Config) -> Upstream:
     if config.origin_server_name:
         check_host(config.origin_server_name, f"--origin-server-name {config.origin_server_name!r}")
     return Upstream(
-        origin.address,
+        origin.name or origin.address,
         origin.host,
         origin.port,
         tls=client_context(config.origin_ca or None) if origin.scheme == "https" else None,

@@ -67,7 +67,10 @@ class Config(HttpOptions, frozen=True, kw_only=True):
 
     name: Annotated[Name, Meta(description="Name of this process in Via, Cache-Status, logs and metrics.")] = KIND
     origin: Annotated[
-        str, Meta(description="What the edge stands before, as http://HOST:PORT, https or h2c (HTTP/2 in the clear).")
+        str,
+        Meta(
+            description="What the edge stands before, as [NAME=]http://HOST:PORT, https or h2c (HTTP/2 in the clear)."
+        ),
     ] = ""
     origin_ca: Annotated[
         str, Meta(description="Authority (PEM) that an https origin is verified against. Empty: the system's.")
@@ -85,4 +88,4 @@ def parse_origin(text: str) -> UpstreamSpec:
     """ConfigError for what is no scheme, host and port."""
     if not text:
         raise ConfigError(f"an edge needs an origin; give it as --origin http://HOST:PORT, such as {_EXAMPLE}")
-    return parse_upstream(text, option="--origin", named=False, example=_EXAMPLE)
+    return parse_upstream(text, option="--origin", example=_EXAMPLE)

@@ -181,7 +181,7 @@ def _probes(
             )
         elif check.kind == "http":
             probes[spec.name] = http_probe(
-                net.pool(upstream, limits=limits, timeouts=timeouts),
+                net.pool(upstream, limits=limits, timeouts=timeouts, checks=True),
                 check.path,
                 host=config.check_host or spec.authority,
                 scheme="https" if spec.scheme == "https" else "http",

@@ -201,6 +201,7 @@ def _prober(config: Config, name: str, upstream: Upstream, authority: bytes, clo
             upstream,
             limits=PoolLimits(connections=1, idle=1, waiting=1),
             timeouts=UpstreamTimeouts(connect=timeout, head=timeout, body=timeout),
+            checks=True,
         ),
         name=name,
         app_name=upstream.name,

@@ -37,6 +37,8 @@ class HopError(Exception):
     status: int = 500
     proxy_status: str = "proxy_internal_error"
     title: str = "The hop met an error"
+    injected: str = ""
+    """The name of the fault that was ordered, if this error is none of its own accord."""
 
     def __init__(self, detail: str = "", *, status: int | None = None, private: str = "") -> None:
         super().__init__(detail or self.title)
@@ -142,6 +144,16 @@ class NoBackend(UpstreamError):
 
 class PoolExhausted(UpstreamError):
     status, proxy_status, title = 503, "connection_limit_reached", "All connections to the next hop are busy"
+
+
+class CutOff(HopError):
+    """The answer ends here, as an injected fault wants it: by a reset, or `orderly`, by a close.
+
+    Over HTTP/2 it is the stream that is reset: the fault of one request is none of its neighbours'.
+    """
+
+    proxy_status, title = "", "The answer was cut off"
+    orderly: bool = False
 
 
 class NotFound(ClientError):

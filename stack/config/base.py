@@ -162,6 +162,13 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
             "and a client's own would pass for theirs. Repeats."
         ),
     ] = ()
+    fault: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Fault to inject, as `lb-a>proxy-2 latency=200ms share=0.2`: a link or a hop, what it does, "
+            "to which requests; docs/faults.md has it all. Repeats."
+        ),
+    ] = ()
     otlp: Annotated[
         str,
         Meta(description="OpenTelemetry collector that spans are sent to, as http://127.0.0.1:4318. Empty: none."),

@@ -7,7 +7,6 @@ and a change with an Origin must come from this very endpoint.
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
@@ -17,6 +16,9 @@ from stack.clock import Clock
 from stack.config.base import Limits, Timeouts
 from stack.config.listen import address
 from stack.errors import ClientError, ConfigError
+from stack.faults.registry import Faults
+from stack.hop.answers import SAVED, as_json, text
+from stack.hop.fault_pages import fault_pages
 from stack.hop.hop import AdminHandler, Hop
 from stack.http import problem
 from stack.http.message import Field, Request, Response
@@ -27,8 +29,9 @@ from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 
+__all__ = ["Admin", "AdminService", "as_json", "text"]
+
 _READS: Final = (b"GET", b"HEAD")
-_SAVED: Final[list[Field]] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 
 class Forbidden(ClientError):
@@ -44,7 +47,10 @@ class NotAllowed(ClientError):
 
 
 class AdminService:
-    """`Service` over one hop: /-/ready, /-/live, /-/stats, /-/config, /metrics, and the hop's own routes."""
+    """`Service` over one hop: /-/ready, /-/live, /-/stats, /-/config, /-/faults, /metrics, and the hop's own routes.
+
+    A path that ends with `/*` is for any name in the star's place.
+    """
 
     def __init__(self, hop: Hop, *, metrics: Metrics, config: Callable[[], Mapping[str, Any]]) -> None:
         self._hop = hop
@@ -53,7 +59,9 @@ class AdminService:
         self.local: tuple[str, int] = ("", 0)
         """The address it is bound to: a Host that names it is right."""
         self._routes: dict[bytes, dict[bytes, AdminHandler]] = {}
-        for (method, path), handler in {**self._own(), **hop.routes()}.items():
+        faults = getattr(hop, "faults", None)
+        pages = fault_pages(faults) if isinstance(faults, Faults) else {}
+        for (method, path), handler in {**self._own(), **pages, **hop.routes()}.items():
             self._routes.setdefault(path, {})[method] = handler
 
     def _own(self) -> dict[tuple[bytes, bytes], AdminHandler]:
@@ -63,7 +71,7 @@ class AdminService:
             (b"GET", b"/-/stats"): lambda _: as_json(self._hop.stats()),
             (b"GET", b"/-/config"): lambda _: as_json(self._config()),
             (b"GET", b"/metrics"): lambda _: Response(
-                200, [*_SAVED, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")],
+                200, [*SAVED, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")],
                 self._metrics.text().encode(),
             ),
         }  # fmt: skip
@@ -83,7 +91,8 @@ class AdminService:
     def _handler(self, request: Request) -> AdminHandler:
         if not self._is_local(request.authority):
             raise Forbidden("Host must be the loopback address that this endpoint is bound to.")
-        methods = self._routes.get(request.path)
+        path = request.path
+        methods = self._routes.get(path) or self._routes.get(path[: path.rfind(b"/")] + b"/*")
         if methods is None:
             raise NoSuchPage(f"Pages: {', '.join(sorted(path.decode() for path in self._routes))}")
         method = b"GET" if request.method == b"HEAD" else request.method
@@ -99,7 +108,7 @@ class AdminService:
         return handler
 
     def _allowed(self, path: bytes) -> bytes:
-        methods = set(self._routes[path])
+        methods = set(self._routes.get(path) or self._routes[path[: path.rfind(b"/")] + b"/*"])
         return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
 
     def _is_local(self, authority: bytes) -> bool:
@@ -143,13 +152,3 @@ class Admin:
 
     async def stop(self) -> None:
         await self._server.close()
-
-
-def text(content: str, *, status: int = 200) -> Response:
-    return Response(status, [*_SAVED, (b"content-type", b"text/plain; charset=utf-8")], content.encode())
-
-
-def as_json(value: object, *, status: int = 200) -> Response:
-    """For `routes()` of hops too. Indented: it is read by people as much as by programs."""
-    body = json.dumps(value, indent=2, ensure_ascii=False, default=str).encode() + b"\n"
-    return Response(status, [*_SAVED, (b"content-type", b"application/json")], body)

@@ -14,6 +14,7 @@ from stack.clock import Clock, settle
 from stack.config.base import HttpOptions
 from stack.config.listen import address
 from stack.errors import ConfigError
+from stack.faults.net import FaultyNet
 from stack.hop.collector import exporter
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.http.trust import Trust
@@ -73,6 +74,11 @@ class HttpHop:
             sample=Sampler(config.otlp_sample) if self.exporter is not None else None,
         )
         self.server = Server(self.context)
+        self.faults = net.faults if isinstance(net, FaultyNet) else None
+        if self.faults is not None:
+            self.faults.serve(name, kind, self.context, metrics=metrics, configured=config.fault)
+        elif config.fault:
+            raise ConfigError("--fault: this hop was given a network that injects none")
         metrics.gauge(
             "hopstack_requests_in_flight", "Requests being answered.", ("hop",),
             lambda: [((name,), self.context.in_flight)],

@@ -25,6 +25,7 @@ from stack.clock import Clock, SystemClock
 from stack.config import flags, listen
 from stack.config.base import HopOptions
 from stack.errors import ConfigError, ConfigErrors
+from stack.faults.net import FaultyNet
 from stack.hop import logs, registry
 from stack.hop.admin import Admin, AdminService
 from stack.hop.control import Control
@@ -138,7 +139,7 @@ class Process:
         clock, control = self._clock, self._control
         state_dir = Path(self.config.state_dir or self._environ.get("HOPSTACK_HOME") or ".hopstack")
         metrics = Metrics()
-        net = Net(clock, random.Random())  # noqa: S311 - ids and balancing, no secrets
+        net = FaultyNet(clock, random.Random())  # noqa: S311 - ids and balancing, no secrets
         bound, admin_bound = self._bind()
         hop: Hop | None = None
         admin: Admin | None = None

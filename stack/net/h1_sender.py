@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from typing import Final, cast
 
-from stack.errors import HopError
+from stack.errors import CutOff, HopError
 from stack.http.chunked import encode, last
 from stack.http.h1 import response_head, serialise
 from stack.http.message import Fields, Request, Response, get, has_no_content
@@ -123,15 +126,22 @@ class H1Sender(asyncio.Protocol):
                 self._send_whole(request, exchange, self._ctx.error(error, request, exchange))
                 whole = True
                 return
-            self._cut(error, exchange)
+            whole = self._cut(error, exchange)
         finally:
             if not whole:
                 self._abort_transport()
             await body.aclose()
 
-    def _cut(self, error: Exception, exchange: Exchange) -> None:
+    def _cut(self, error: Exception, exchange: Exchange) -> bool:
+        """Say why. Whether the connection need not be aborted any more."""
         if self._closing:
-            return
+            return False
+        if isinstance(error, CutOff):
+            exchange.termination = "injected"
+            self._keep_alive = False
+            if not error.orderly:
+                self._reset_transport()
+            return True
         if isinstance(error, HopError):
             exchange.proxy_status = error.proxy_status
             exchange.termination = "upstream-cut"
@@ -139,6 +149,7 @@ class H1Sender(asyncio.Protocol):
         else:
             exchange.termination = "failed"
             self._ctx.error(error, exchange.request, exchange)
+        return False
 
     def _interim(self, status: int, fields: Fields) -> None:
         """102 and 103 ahead of the final response (RFC 9110 §15.2); a client of HTTP/1.0 knows none."""
@@ -146,6 +157,13 @@ class H1Sender(asyncio.Protocol):
         if request is None or request.version == b"1.0" or self._head_sent or self._closing:
             return
         self.transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, serialise(fields)))
+
+    def _reset_transport(self) -> None:
+        """Abort by RST and not by FIN, which a client may take for an end."""
+        if (raw := self.transport.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._abort_transport()
 
     def _abort_transport(self) -> None:
         self._closing = True

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
-from stack.errors import BadRequest, ClientGone, ContentTooLarge, HeadTooLarge, HopError, RequestTimeout
+from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HeadTooLarge, HopError, RequestTimeout
 from stack.http.h1 import FieldParser, parse_request
 from stack.http.message import Peer, Request, Response
 from stack.net.content import Content
@@ -336,6 +336,9 @@ class H1ServerConnection(H1Sender):
         try:
             try:
                 response = await answer
+            except CutOff as cut:
+                self._cut(cut, exchange)
+                return
             except Exception as error:
                 response = self._ctx.error(error, request, exchange)
             if self._closing:

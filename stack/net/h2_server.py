@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Final, cast
 
-from stack.errors import ClientGone, ContentTooLarge, HopError, RequestTimeout
+from stack.errors import ClientGone, ContentTooLarge, CutOff, HopError, RequestTimeout
 from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
 from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Reset, Trailers
@@ -227,6 +227,9 @@ class H2ServerConnection(H2Transport):
         stream.waits_for = None
         try:
             response = await answer
+        except CutOff as cut:
+            self._cut(stream, cut)
+            return
         except Exception as error:
             response = self._ctx.error(error, stream.request, stream.exchange)
         if not isinstance(response.body, bytes):
@@ -319,12 +322,14 @@ class H2ServerConnection(H2Transport):
         exchange = stream.exchange
         if stream.gone:
             return
-        if not stream.responded:
+        if not stream.responded and not isinstance(error, CutOff):
             stream.queued = False
             self._send_whole(stream, self._ctx.error(error, stream.request, exchange))
             return
         self._h2.reset(stream.id, wire.INTERNAL_ERROR)
-        if isinstance(error, HopError):
+        if isinstance(error, CutOff):
+            exchange.termination = "injected"
+        elif isinstance(error, HopError):
             exchange.proxy_status = error.proxy_status
             exchange.termination = "upstream-cut"
             exchange.detail = error.private or error.detail

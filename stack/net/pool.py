@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypedDict, cast
 
@@ -63,6 +63,9 @@ class UpstreamConnection(Protocol):
     def close(self) -> None: ...
 
     def abort(self) -> None: ...
+
+
+Hindered = Callable[[Request, Exchange], Awaitable[Response]]
 
 
 class _Parts(TypedDict):
@@ -122,9 +125,16 @@ class Pool:
         self._opened = self._reused = self._retried = 0
         self._closed = False
         self._sweeper = Sweeper(clock, self._open)
+        self.hindered: Hindered | None = None
+        """Stands before `send` while a fault is injected here."""
 
-    async def send(self, request: Request, exchange: Exchange) -> Response:
-        """The response of the next hop. Raises an UpstreamError, or what reading the request's content raises."""
+    async def send(self, request: Request, exchange: Exchange, *, plain: bool = False) -> Response:
+        """The response of the next hop. Raises an UpstreamError, or what reading the request's content raises.
+
+        `plain`: whatever is injected here.
+        """
+        if self.hindered is not None and not plain:
+            return await self.hindered(request, exchange)
         reused = (connection := self._take()) is not None
         if connection is None:
             connection, reused = await self._wait_for_one()

@@ -28,7 +28,7 @@ class AccessLog:
 
     `target` is `-`, `off` or a path. Keys, in this order: time, hop, request_id, trace_id, span_id, client, method,
     scheme, host, path, [query], proto, status, bytes, ms, marks as [step, word, ms]; and where there is something to
-    say: upstream, attempts, proxy_status, detail, termination, tls.
+    say: upstream, attempts, proxy_status, detail, fault (names of those injected), termination, tls.
     """
 
     def __init__(self, target: str, *, hop: str, clock: Clock, skip: Iterable[str] = ()) -> None:
@@ -93,6 +93,8 @@ class AccessLog:
         if exchange.proxy_status:
             detail = _escaped(exchange.detail)
             tail = f'{tail},"proxy_status":"{_escaped(exchange.proxy_status)}","detail":"{detail}"'
+        if exchange.faults:
+            tail = f'{tail},"fault":{msgspec.json.encode(exchange.faults).decode()}'
         if exchange.termination:
             tail = f'{tail},"termination":"{_escaped(exchange.termination)}"'
         return (

@@ -16,9 +16,9 @@ class Exchange:
     """The only mutable object of a request. Made by the engine, marked by the handler, read by log and metrics."""
 
     __slots__ = (
-        "attempts", "began", "bytes_in", "bytes_out", "client", "detail", "hop", "marks", "now", "parent_span",
-        "proxy_status", "request", "request_id", "sampled", "span_id", "status", "termination", "trace_id", "tried",
-        "upstream",
+        "attempts", "began", "bytes_in", "bytes_out", "client", "detail", "faults", "hop", "marks", "now",
+        "parent_span", "proxy_status", "request", "request_id", "sampled", "span_id", "status", "termination",
+        "trace_id", "tried", "upstream",
     )  # fmt: skip
 
     def __init__(self, hop: str, now: Callable[[], float], request: Request | None = None) -> None:
@@ -44,8 +44,11 @@ class Exchange:
         self.proxy_status = ""
         """RFC 9209 error type, when this hop made the error."""
         self.detail = ""
+        self.faults: tuple[str, ...] = ()
+        """Names of the faults that were injected into it."""
         self.termination = ""
-        """How it ended if not well: `refused`, `client-gone`, `upstream-cut`, `failed`, `timeout`, `drained`."""
+        """How it ended if not well: `refused`, `client-gone`, `upstream-cut`, `failed`, `timeout`, `drained`, and
+        `injected` for a fault that was ordered."""
         self.status = 0
         self.bytes_in = 0
         self.bytes_out = 0

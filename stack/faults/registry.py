@@ -1,0 +1,216 @@
+"""The faults of one process: which there are, where each acts, how long somebody still waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from stack.clock import Clock
+from stack.errors import ConfigError, HopError
+from stack.faults.active import Active
+from stack.faults.link import Link
+from stack.faults.serving import Hindrance
+from stack.faults.spec import CLIENT, Fault, parse, show
+from stack.http.message import Request
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.metrics import Counter, Metrics
+
+if TYPE_CHECKING:
+    from stack.net.context import Context
+    from stack.net.pool import Pool
+
+E = TypeVar("E", bound=HopError)
+
+_BEYOND: Final = frozenset({"proxy"})
+"""Kinds whose next hop is an app, any program: a fault on that hop acts here, on the link to it."""
+_PASSIVE: Final = frozenset({"appserver", "app"})
+"""Kinds that inject nothing themselves: the hop before does it for them."""
+
+
+class Faults:
+    """Off until something is added: then pools and the server's service get a hindrance, and lose it at the end.
+
+    A fault `A>B` acts in process A on its pool to B. `client>B`, and a fault on the hop B, act in process B on what
+    it serves; on an app they act in the proxy before it, which knows it by name.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.name = self.kind = ""
+        self._active: dict[str, Active] = {}
+        self._links: list[Link] = []
+        self._serving: Hindrance | None = None
+        self._injected: Counter | None = None
+        self._waits: dict[int, float] = {}
+        self._swallowed: dict[str, set[asyncio.Future[None]]] = {}
+        self._numbers = itertools.count()
+
+    # What a process is made of.
+
+    def serve(
+        self, name: str, kind: str, context: Context, *, metrics: Metrics, configured: Iterable[str] = ()
+    ) -> None:
+        """The hop itself, once its context is there. `configured` is the option `fault`; ConfigError names it."""
+        self.name, self.kind = name, kind
+        self._serving = None if kind in _PASSIVE else Hindrance(self, context)
+        self._injected = metrics.counter(
+            "hopstack_faults_injected_total", "Requests that met an injected fault, by what it did.", ("fault", "kind")
+        )
+        for text in configured:
+            try:
+                fault = parse(text)
+            except ConfigError as error:
+                raise ConfigError(f"--fault {text!r}: {error}") from None
+            if fault.name in self._active:
+                raise ConfigError(f"--fault {text!r}: another is called {fault.name} too; tell them apart by name=NAME")
+            self._active[fault.name] = Active(fault, now=self.clock.now(), configured=True)
+        self._apply()
+
+    def join(self, pool: Pool, *, checks: bool) -> None:
+        """A next hop. Its name is the right end of the link."""
+        self._links.append(Link(self, pool, checks=checks))
+        self._apply()
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Names of the next hops."""
+        return tuple(dict.fromkeys(link.target for link in self._links))
+
+    # What is asked of it.
+
+    def add(self, fault: Fault) -> bool:
+        """At once, for requests on kept-alive connections too. Whether one of that name gave way to it."""
+        replaced = self._drop(fault.name)
+        self._active[fault.name] = Active(fault, now=self.clock.now())
+        self._apply()
+        return replaced
+
+    def remove(self, name: str) -> bool:
+        """Whether it was there. Requests that it swallowed are let go, as failures."""
+        found = self._drop(name)
+        self._apply()
+        return found
+
+    def clear(self) -> int:
+        """How many there were."""
+        names = list(self._active)
+        for name in names:
+            self._drop(name)
+        self._apply()
+        return len(names)
+
+    def places(self, fault: Fault) -> list[str]:
+        """Where it acts in this process: `lb-a>proxy-2`, `client>edge-fra`, `proxy-2`."""
+        places = [f"{self.name}>{target}" for target in self.links if self._on_link(fault, target)]
+        if self._serving is not None:
+            if fault.is_link(CLIENT, self.name):
+                places.append(f"{CLIENT}>{self.name}")
+            elif fault.is_hop(self.name):
+                places.append(self.name)
+        return places
+
+    def described(self) -> dict[str, Any]:
+        """For `/-/faults`: this hop, its next hops, and each fault with its counts."""
+        self._forget_the_past()
+        now = self.clock.now()
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "links": list(self.links),
+            "serves": self._serving is not None,
+            "faults": [
+                {**active.described(now), "here": self.places(active.fault)} for active in self._active.values()
+            ],
+        }
+
+    def waiting(self) -> float | None:
+        """Monotonic seconds of the earliest end of what now waits by injection; None while nothing does."""
+        return min(self._waits.values(), default=None)
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    # What its links and its server do.
+
+    def hit(self, actives: Sequence[Active], request: Request | None, *, check: bool = False) -> list[Active]:
+        """Those that this request meets."""
+        now = self.clock.now()
+        if any(now >= active.ends for active in actives):
+            self._forget_the_past()
+        return [active for active in actives if active.hit(request, now, check=check)]
+
+    async def wait(self, seconds: float) -> None:
+        number = next(self._numbers)
+        self._waits[number] = self.clock.now() + seconds
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            del self._waits[number]
+
+    async def swallow(self, active: Active, seconds: float | None) -> None:
+        """Returns when the fault has gone, or after `seconds`."""
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        held = self._swallowed.setdefault(active.fault.name, set())
+        held.add(gone)
+        number = next(self._numbers)
+        if seconds is not None:
+            self._waits[number] = self.clock.now() + seconds
+        try:
+            async with self.clock.timeout(seconds):
+                await gone
+        except TimeoutError:
+            pass
+        finally:
+            held.discard(gone)
+            self._waits.pop(number, None)
+
+    def note(self, active: Active, exchange: Exchange | None, kind: str) -> None:
+        """It did `kind` to this exchange: for the log, Server-Timing and metrics."""
+        name = active.fault.name
+        if self._injected is not None:
+            self._injected.inc(name, kind)
+        if exchange is not None:
+            exchange.mark("fault", kind)
+            if name not in exchange.faults:
+                exchange.faults += (name,)
+
+    def error(self, kind: type[E], active: Active, place: str, what: str) -> E:
+        """What the real thing would raise, marked as injected."""
+        name = active.fault.name
+        error = kind(f"injected: {name}", private=f"{place}: {what}, injected: {name} ({show(active.fault)})")
+        error.injected = name
+        return error
+
+    # Within.
+
+    def _on_link(self, fault: Fault, target: str) -> bool:
+        return fault.is_link(self.name, target) or (
+            self.kind in _BEYOND and (fault.is_hop(target) or fault.is_link(CLIENT, target))
+        )
+
+    def _drop(self, name: str) -> bool:
+        for future in self._swallowed.pop(name, ()):
+            if not future.done():
+                future.set_result(None)
+        return self._active.pop(name, None) is not None
+
+    def _forget_the_past(self) -> None:
+        now = self.clock.now()
+        if past := [name for name, active in self._active.items() if now >= active.ends]:
+            for name in past:
+                self._drop(name)
+            self._apply()
+
+    def _apply(self) -> None:
+        """Hand each place its faults; one without gets its plain way back."""
+        actives = list(self._active.values())
+        for link in self._links:
+            link.use([active for active in actives if self._on_link(active.fault, link.target)])
+        if self._serving is not None:
+            from_client = [active for active in actives if active.fault.is_link(CLIENT, self.name)]
+            self._serving.use([active for active in actives if active.fault.is_hop(self.name)], from_client)
+
+    def on_link_named(self, target: str) -> list[Active]:
+        return [active for active in self._active.values() if self._on_link(active.fault, target)]

@@ -1,0 +1,237 @@
+"""One fault as data, and its text form: `lb-a>proxy-2 latency=200ms jitter=50ms share=0.2`.
+
+Text, table of a file, JSON of the admin endpoint and keywords of a test are spellings of the same record.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from stack.config import values
+from stack.config.base import Options, unit
+from stack.errors import ConfigError
+
+CLIENT: Final = "client"
+"""Whoever is no hop of the stack: `client>edge-fra`."""
+KINDS: Final = (
+    "latency", "bandwidth", "down", "up", "refused", "reset", "blackhole", "slow_close", "truncate", "corrupt",
+    "status",
+)  # fmt: skip
+"""Keys that do something; the others say how, when and to whom."""
+EXAMPLE: Final = "lb-a>proxy-2 latency=200ms share=0.2"
+_ANSWERS: Final = ("refused", "blackhole", "status")
+"""Kinds after which no other can have its turn."""
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+# names of hops, and what a next hop without a name is called by: its address; each with * ? [ ] of a glob
+_END = re.compile(r"[A-Za-z0-9._:/*?\[\]!-]{1,128}")
+_ARROW = re.compile(r"\s*(?:->|→|>)\s*")
+_NOT_HTTP = re.compile(r"(?:db|database|postgres|dns-.*|dns|resolver)", re.IGNORECASE)
+
+Rate = Annotated[int, Meta(gt=0, extra=unit("bytes"))]
+Offset = Annotated[int, Meta(ge=0, extra=unit("bytes"))]
+Times = Annotated[int, Meta(ge=1)]
+Delay = Annotated[float, Meta(gt=0, extra=unit("s"))]
+
+
+class Fault(Options, frozen=True, kw_only=True):
+    """A fault on a link `A>B` or a hop `B`; both may be patterns with `*`. At least one of KINDS is given."""
+
+    name: Annotated[str, Meta(description="Its name in logs, metrics and `fault list`. Default: link and kinds.")]
+    on: Annotated[str, Meta(description="Link as lb-a>proxy-2, edge-*>lb-a or client>edge-fra; or a hop as app-1.")]
+    latency: Annotated[Delay | None, Meta(description="Before the request goes on.")] = None
+    jitter: Annotated[Delay | None, Meta(description="The latency is longer or shorter by up to this, evenly.")] = None
+    bandwidth: Annotated[Rate | None, Meta(description="Content a second of one request, in each direction.")] = None
+    down: Annotated[Rate | None, Meta(description="Content of the response a second; wins over bandwidth.")] = None
+    up: Annotated[Rate | None, Meta(description="Content of the request a second; wins over bandwidth.")] = None
+    refused: Annotated[bool, Meta(description="The connection is refused.")] = False
+    reset: Annotated[
+        Offset | None, Meta(description="The connection is reset after this much content of the response.")
+    ] = None
+    blackhole: Annotated[bool, Meta(description="The request is taken and never answered.")] = False
+    slow_close: Annotated[Delay | None, Meta(description="The last byte of the response comes this much late.")] = None
+    truncate: Annotated[
+        Offset | None, Meta(description="The response visibly ends after this much of its content.")
+    ] = None
+    corrupt: Annotated[
+        Offset | None, Meta(description="The byte at this offset of the response's content is wrong.")
+    ] = None
+    status: Annotated[int | None, Meta(ge=400, le=599, description="Answered with this status in place of it.")] = None
+    share: Annotated[float, Meta(gt=0, le=1, description="Share of the requests, by a random number of its own.")] = 1.0
+    first: Annotated[Times | None, Meta(description="Only the first so many requests; later ones succeed.")] = None
+    count: Annotated[Times | None, Meta(description="It is injected so many times in all.")] = None
+    lasts: Annotated[Delay | None, Meta(description="It ends by itself after this time.")] = msgspec.field(
+        default=None, name="for"
+    )
+    path: Annotated[str, Meta(description="Only requests whose path fits this pattern, as /api/*.")] = ""
+    method: Annotated[tuple[str, ...], Meta(description="Only requests with these methods.")] = ()
+    seed: Annotated[int | None, Meta(description="Seed of its random numbers. Default: from its name.")] = None
+    checks: Annotated[
+        bool | None,
+        Meta(
+            description="Whether health checks meet it too. Default: a link that always refuses or is a black hole "
+            "fails its checks, any other fault leaves them alone."
+        ),
+    ] = None
+
+    @property
+    def source(self) -> str:
+        """Left end of a link; empty for a hop."""
+        return self.on.rpartition(">")[0]
+
+    @property
+    def target(self) -> str:
+        return self.on.rpartition(">")[2]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in KINDS if getattr(self, kind) not in (None, False))
+
+    @property
+    def meets_checks(self) -> bool:
+        if self.checks is not None:
+            return self.checks
+        always = self.share == 1 and not (self.first or self.count or self.path or self.method)
+        return always and (self.refused or self.blackhole)
+
+    def is_link(self, source: str, target: str) -> bool:
+        """Whether it is on the link from `source` to `target`."""
+        return bool(self.source) and fnmatchcase(source, self.source) and fnmatchcase(target, self.target)
+
+    def is_hop(self, name: str) -> bool:
+        return not self.source and fnmatchcase(name, self.target)
+
+
+_FIELDS: Final = {field.encode_name: field for field in msgspec.structs.fields(Fault)}
+_KEYS: Final = tuple(name for name in _FIELDS if name not in ("name", "on"))
+
+
+def parse(text: str, *, name: str = "") -> Fault:
+    """From `LINK KEY=VALUE ...`, separated by blanks or semicolons. ConfigError says what was wanted."""
+    on, *words = _ARROW.sub(">", text.replace(";", " ")).split() or [""]
+    if not on or "=" in on:
+        raise ConfigError(f"a fault begins with the link or hop it is on, as {EXAMPLE}")
+    given: dict[str, Any] = {}
+    for word in words:
+        key, mark, value = word.partition("=")
+        if not mark and key in _FIELDS and values.is_bool(_FIELDS[key].type):
+            value = "yes"
+        elif not mark:
+            raise ConfigError(f"{word!r}: {_unknown(key)}" if key not in _FIELDS else f"{word!r}: wanted {key}=VALUE")
+        if key in given:
+            raise ConfigError(f"{key} is given twice")
+        given[key] = value
+    return from_table(name or given.pop("name", ""), {"on": on, **given})
+
+
+def from_table(name: str, table: Mapping[str, Any]) -> Fault:
+    """From the keys of `[faults.NAME]` or a JSON object: values as in text, or plain numbers, booleans and lists.
+
+    ConfigError, in a line that begins with the key that is wrong.
+    """
+    found: dict[str, Any] = {}
+    for given, value in table.items():
+        key = given.replace("-", "_")
+        if key == "name":
+            continue
+        if key not in _FIELDS:
+            raise ConfigError(f"{given}: {_unknown(given)}")
+        found[key] = _value(key, value)
+    on = _link(found.pop("on", ""))
+    fault = Fault(
+        name=name or _default_name(on, found), on=on, **{_FIELDS[key].name: item for key, item in found.items()}
+    )
+    _check(fault)
+    return fault
+
+
+def show(fault: Fault) -> str:
+    """The text that `parse` makes this fault of."""
+    words = [fault.on]
+    for key in _KEYS:
+        field = _FIELDS[key]
+        value = getattr(fault, field.name)
+        if value == field.default:
+            continue
+        shown = ",".join(value) if key == "method" else values.show(field.type, value)
+        words.append(key if value is True and key != "checks" else f"{key}={shown}")
+    written = " ".join(words)
+    return written if parse(written).name == fault.name else f"{written} name={fault.name}"
+
+
+def as_table(fault: Fault) -> dict[str, Any]:
+    """Plain values, only what was given: for JSON."""
+    return {
+        key: msgspec.to_builtins(getattr(fault, field.name))
+        for key, field in _FIELDS.items()
+        if getattr(fault, field.name) != field.default
+    }
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean latency?`, or nothing."""
+    near = difflib.get_close_matches(word, list(known), 1, cutoff=0.55)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _value(key: str, value: Any) -> Any:
+    field = _FIELDS[key]
+    if key == "method":
+        words = value.split(",") if isinstance(value, str) else value
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word.isalpha() for word in words):
+            raise ConfigError(f"method={value}: wanted names of methods, as GET,HEAD")
+        return tuple(word.upper() for word in words)
+    try:
+        return values.convert(field.type, value)
+    except ValueError as error:
+        raise ConfigError(f"{key}={value}: {error}") from None
+
+
+def _link(text: Any) -> str:
+    if not isinstance(text, str) or not text:
+        raise ConfigError('on: a fault is on a link or a hop, as on = "lb-a>proxy-2"')
+    on = _ARROW.sub(">", text.strip())
+    ends = on.split(">")
+    if len(ends) > 2 or not all(map(_END.fullmatch, ends)):
+        raise ConfigError(f"{text!r}: wanted a link as lb-a>proxy-2, edge-*>lb-a or client>edge-fra, or a hop as app-1")
+    for end in ends:
+        if _NOT_HTTP.fullmatch(end):
+            raise ConfigError(
+                f"{text!r}: faults are on HTTP links and hops; the database and DNS are not covered, "
+                "so put it on the hop that asks them, as proxy-1>app-1"
+            )
+    if ends[-1] == CLIENT:
+        raise ConfigError(f"{text!r}: a link goes from the asker to the asked, as {CLIENT}>edge-fra")
+    return on
+
+
+def _default_name(on: str, given: Mapping[str, Any]) -> str:
+    """`lb-a>proxy-2 latency=..` is `lb-a-proxy-2-latency`."""
+    kinds = [kind for kind in KINDS if given.get(kind) not in (None, False)]
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([on.replace("*", "any"), *kinds])).strip("-.")
+    return plain[:64].strip("-.") or "fault"
+
+
+def _check(fault: Fault) -> None:
+    if not _NAME.fullmatch(fault.name):
+        raise ConfigError(f"name {fault.name!r}: wanted up to 64 letters, digits, dots and dashes, as slow-proxy")
+    if not fault.kinds:
+        raise ConfigError(f"it does nothing; give a kind: {', '.join(KINDS)}, as {EXAMPLE}")
+    if fault.jitter is not None and fault.latency is None:
+        raise ConfigError("jitter goes with a latency, as latency=200ms jitter=50ms")
+    answers = [kind for kind in fault.kinds if kind in _ANSWERS]
+    if len(answers) > 1:
+        raise ConfigError(f"{' and '.join(answers)} exclude each other; give two faults with a share each")
+    if fault.path and (not fault.path.startswith(("/", "*")) or re.search(r"[\s;]", fault.path)):
+        raise ConfigError(f"path={fault.path}: it begins with a slash and has no blanks, as /api/*")
+
+
+def _unknown(key: str) -> str:
+    return f"a fault has no such key; {nearest(key, _KEYS) or 'there are ' + ', '.join(_KEYS)}"

@@ -12,7 +12,7 @@ from stack.config.base import HopOptions
 from stack.config.listen import Listen, address
 from stack.errors import ConfigError, Problem
 from stack.plan.document import Document
-from stack.plan.layout import SECTIONS, Path, Section
+from stack.plan.layout import SECTIONS, Section
 from stack.plan.ports import LOCAL, Places
 from stack.plan.reading import Values
 from stack.plan.sources import Said, Source, derived
@@ -85,6 +85,12 @@ class Draft:
         return LOCAL if _unspecified(self.listen.host) else self.listen.host
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs on another machine than the rest: in a container, as its `host` says."""
+        said = self.more.get("host")
+        return said is not None and not (is_ip(said.value) and ipaddress.ip_address(said.value).is_loopback)
+
+    @property
     def url(self) -> str:
         """As another hop is told of it; empty when it cannot be reached."""
         item = self.listen
@@ -125,6 +131,10 @@ class Stack:
         said = self.site.get(name)
         return default if said is None else said.value
 
+    def faults(self) -> int:
+        """How many were found, without warnings."""
+        return sum(not problem.warning for problem in self.problems)
+
     def fault(self, source: Source, text: str, *, value: Any = None, warning: bool = False) -> None:
         self.problems.append(source.problem(text, value=value, warning=warning))
 
@@ -160,7 +170,3 @@ def is_ip(text: str) -> bool:
 
 def _unspecified(host: str) -> bool:
     return is_ip(host) and ipaddress.ip_address(host).is_unspecified
-
-
-def path_text(path: Path) -> str:
-    return ".".join(path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from stack.config.upstream import parse_upstream
 from stack.errors import ConfigError
@@ -11,10 +12,13 @@ from stack.plan.draft import Draft, Stack
 from stack.plan.layout import SECTIONS
 from stack.plan.sources import Said, Source, derived
 
-EXAMPLE = "http://127.0.0.1:3000"
+EXAMPLE: Final = "http://127.0.0.1:3000"
+
+Pools = Mapping[str, tuple[Source, Said | None]]
+"""Where each pool stands, and its members."""
 
 
-def link(stack: Stack, pools: dict[str, tuple[Source, Said | None]]) -> None:
+def link(stack: Stack, pools: Pools) -> None:
     """Origins of edges, backends of balancers, upstreams of proxies."""
     for edge in stack.of("edges"):
         _origin(stack, edge)
@@ -22,6 +26,10 @@ def link(stack: Stack, pools: dict[str, tuple[Source, Said | None]]) -> None:
         _backends(stack, balancer, pools)
     for number, proxy in enumerate(stack.of("proxies")):
         _upstream(stack, proxy, number)
+    used = [pool_of(balancer, pools) for balancer in stack.of("balancers")]
+    for name, (source, members) in pools.items():
+        if name not in used:
+            _unused(stack, source, members)
 
 
 def believe(stack: Stack) -> None:
@@ -55,10 +63,10 @@ def _origin(stack: Stack, edge: Draft) -> None:
             )
             return
         said = Said(inner.name, derived(f"{inner.name} listens there"))
-    edge.said[("origin",)] = Said(_target(stack, edge, said, said.value, named=False), said.source)
+    edge.said[("origin",)] = Said(_target(stack, edge, said, said.value, named=True), said.source)
 
 
-def _backends(stack: Stack, balancer: Draft, pools: dict[str, tuple[Source, Said | None]]) -> None:
+def _backends(stack: Stack, balancer: Draft, pools: Pools) -> None:
     said = balancer.said.get(("backend",))
     if said is None:
         said = _members(stack, balancer, pools)
@@ -78,6 +86,25 @@ def _backends(stack: Stack, balancer: Draft, pools: dict[str, tuple[Source, Said
     _weights(stack, balancer, names)
 
 
+def _unused(stack: Stack, source: Source, members: Said | None) -> None:
+    """A pool that no balancer has: its name may be a slip, and so may those of its members."""
+    stack.fault(source, "no balancer has this pool", warning=True)
+    names = [item.name for item in stack.of("balancers", "proxies", "apps")]
+    for text in members.value if members is not None else ():
+        if members is not None and "://" not in text and text not in names:
+            stack.fault(members.source, f"no hop is called {text!r}{_nearest(text, names)}")
+
+
+def pool_of(balancer: Draft, pools: Collection[str]) -> str:
+    """The name of its pool; empty when it has backends of its own, or it must say which."""
+    said = balancer.more.get("pool")
+    if said is not None:
+        return str(said.value)
+    if ("backend",) in balancer.said and balancer.said["backend",].source.kind != "derived":
+        return ""
+    return "hosts" if "hosts" in pools or not pools else next(iter(pools)) if len(pools) == 1 else ""
+
+
 def _weights(stack: Stack, balancer: Draft, names: set[str]) -> None:
     said = balancer.said.get(("weight",))
     for text in said.value if said is not None else ():
@@ -86,26 +113,24 @@ def _weights(stack: Stack, balancer: Draft, names: set[str]) -> None:
             stack.fault(said.source, f"no backend is called {name!r}{_nearest(name, names)}")
 
 
-def _members(stack: Stack, balancer: Draft, pools: dict[str, tuple[Source, Said | None]]) -> Said | None:
+def _members(stack: Stack, balancer: Draft, pools: Pools) -> Said | None:
+    name = pool_of(balancer, pools)
     chosen = balancer.more.get("pool")
-    if chosen is None and pools and "hosts" not in pools and len(pools) > 1:
-        stack.fault(balancer.source, f'which pool? say pool = "{next(iter(pools))}", or one of {", ".join(pools)}')
+    if not name:
+        what = f'which pool? say pool = "{next(iter(pools))}": there is {", ".join(pools)}'
+        stack.fault(balancer.source, what)
         return None
-    name = chosen.value if chosen is not None else "hosts" if "hosts" in pools or not pools else next(iter(pools))
-    if name not in pools and name != "hosts":
-        assert chosen is not None
-        stack.fault(
-            chosen.source, f"no pool is called {name!r}{_nearest(name, pools) or '; write it as [pools.' + name + ']'}"
-        )
+    if chosen is not None and name not in pools and name != "hosts":
+        hint = _nearest(name, pools) or f"; write it as [pools.{name}]"
+        stack.fault(chosen.source, f"no pool is called {name!r}{hint}")
         return None
     members = pools[name][1] if name in pools else None
     if members is not None:
         return members
     proxies = stack.of("proxies") or stack.of("apps")
     if not proxies:
-        stack.fault(
-            balancer.source, 'a balancer needs backends, as backend = ["http://127.0.0.1:3000"]: no proxy is here'
-        )
+        what = 'a balancer needs backends, as backend = ["http://127.0.0.1:3000"]: no proxy is here'
+        stack.fault(balancer.source, what)
         return None
     return Said(tuple(item.name for item in proxies), derived(f"pool {name}: every proxy"))
 

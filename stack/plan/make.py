@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from stack.config import flags, values
 from stack.errors import ConfigError, ConfigErrors, Problem
-from stack.plan import links, zones
+from stack.plan import faults, links, zones
 from stack.plan.checks import check
 from stack.plan.document import Document
 from stack.plan.draft import Draft, Stack, bare, is_ip, listeners
@@ -61,16 +61,16 @@ def make_plan(
     _behind(stack, entries, state_dir)
     for draft in stack:
         entries.overrule(draft)
-    pools = entries.pool_members()
-    links.link(stack, pools)
+    links.link(stack, entries.pool_members())
     links.believe(stack)
     _certificates(stack)
-    zones.serve(stack, kinds, state_dir, entries.zones if entries.has("zones") else None)
+    zones.serve(stack, kinds, state_dir, entries.zones)
+    faults.inject(stack, reader)
     hops = tuple(hop for draft in stack if (hop := _hop(stack, draft)) is not None)
-    check(stack, kinds, {hop.name: hop for hop in hops})
-    faults = _in_order(problem for problem in problems if not problem.warning)
-    if faults:
-        raise ConfigErrors(faults)
+    check(stack, kinds, hops)
+    wrong = _in_order(problem for problem in problems if not problem.warning)
+    if wrong:
+        raise ConfigErrors(wrong)
     sources = {draft.name: {path: said.source for path, said in draft.said.items()} for draft in stack}
     return StackPlan(stack.names[0], hops, sources, tuple(_in_order(problems)))
 
@@ -99,14 +99,7 @@ def _populate(stack: Stack, entries: Entries) -> None:
         stack.drafts["apps"] = entries.drafts(SECTIONS["apps"], numbers)
         stack.drafts["proxies"] = entries.drafts(SECTIONS["proxies"], [app.key for app in stack.of("apps")])
     for balancer in stack.of("balancers"):
-        said = balancer.more.get("pool")
-        name = (
-            str(said.value)
-            if said is not None
-            else "hosts"
-            if "hosts" in entries.pools
-            else next(iter(entries.pools), "")
-        )
+        name = links.pool_of(balancer, entries.pools)
         balancer.said = {**entries.pool_values(name), **balancer.said}
     if "origin" in site and "app" in site:
         stack.fault(site["origin"].source, f"an app stands behind already ({site['app'].source.key}); give one of them")
@@ -132,20 +125,18 @@ def _app_of(proxy: Draft) -> str:
 
 
 def _names(stack: Stack, entries: Entries) -> tuple[str, ...]:
-    """Of the sites: the stack's own, and those of other zones that are to be generated."""
-    said = stack.site.get("name")
-    if said is not None and said.value:
-        name = said.value.rstrip(".").lower()
-    elif _is_demo(stack):
+    """Of the sites: the stack's own, and those of further zones."""
+    written = zones.site_names(entries.zones)
+    name = str(stack.top("name", "")).rstrip(".").lower()
+    if not name and written:
+        name = written[0]
+    elif not name and _is_demo(stack):
         name = NAME
-    else:
+    elif not name:
         folder = stack.document.directory or Path.cwd()
         label = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:63].strip("-")
         name = f"{label or 'app'}.test"
-    others = [key.rstrip(".").lower() for key in entries.zones if "." in key.rstrip(".") and key.rstrip(".")]
-    if said is None and others and name not in others and _is_demo(stack):
-        return tuple(dict.fromkeys(others))
-    return tuple(dict.fromkeys((name, *others)))
+    return tuple(dict.fromkeys((name, *written)))
 
 
 def _is_demo(stack: Stack) -> bool:
@@ -310,7 +301,7 @@ def _hop(stack: Stack, draft: Draft) -> HopPlan | None:
     try:
         config = flags.make(draft.type, found)
     except ConfigError as error:
-        if not stack.problems:  # else it is the consequence of one that is known
+        if not stack.faults():  # else it is the consequence of one that is known
             stack.fault(draft.source, bare(error))
         return None
     return HopPlan(draft.kind, config, draft.env, draft.files)

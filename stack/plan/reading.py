@@ -118,18 +118,14 @@ class Reader:
 def near(key: str, names: Iterable[str], records: Iterable[type[msgspec.Struct]] = ()) -> str:
     """`; did you mean size?`, for the nearest of the names, or of the options deeper in the records."""
     wanted = key.replace("-", "_").lower()
-    names = list(names)
-    if found := difflib.get_close_matches(wanted, names, 1):
-        return f"; did you mean {found[0]}?"
-    deeper = {
+    known = {
         option.path[-1]: ".".join(option.path)
         for record in records
         for option in flags.options(record)
         if len(option.path) > 1
-    }
-    if found := difflib.get_close_matches(wanted, deeper, 1, cutoff=0.8):
-        return f"; did you mean {deeper[found[0]]}?"
-    return ""
+    } | {name: name for name in names}
+    found = difflib.get_close_matches(wanted, known, 1, cutoff=0.65)
+    return f"; did you mean {known[found[0]]}?" if found else ""
 
 
 def fields(records: Iterable[type[msgspec.Struct]], without: Collection[str] = ()) -> dict[str, Any]:

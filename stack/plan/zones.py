@@ -3,211 +3,228 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from stack.config.listen import address
 from stack.errors import ConfigError
 from stack.plan.draft import Draft, Stack, bare, is_ip
 from stack.plan.model import Kinds
 from stack.plan.ports import LOCAL
-from stack.plan.sources import DEFAULT, Said, Source, derived
+from stack.plan.sources import DEFAULT, Said, Source
 
-ROLES = ("root", "tld", "shop")
+ROLES: Final = ("root", "tld", "shop")
+"""Of zones by their depth, and the usual server's key of each."""
+
+Given = Mapping[str, tuple[Source, Mapping[str, Said]]]
 
 
 @dataclass
 class Zone:
     """A zone to be served."""
 
-    name: str
-    """Absolute but for the site's own, as default: `.`, `test.`, `shop.test`."""
-    source: Source
+    key: str
+    """Without the last dot; the root is `.`."""
     role: str
+    source: Source
     said: Mapping[str, Said]
-    server: Draft | None = None
+    servers: tuple[Draft, ...] = ()
+    """The first is named by the delegation."""
+
+    @property
+    def name(self) -> str:
+        return "." if self.key == "." else self.key if self.role == "shop" else f"{self.key}."
 
     @property
     def file(self) -> str:
         return str(self.said["file"].value) if "file" in self.said else ""
 
-    @property
-    def key(self) -> str:
-        return self.name.rstrip(".") or "."
 
-
-def serve(
-    stack: Stack, kinds: Kinds, state_dir: Path, zones: Mapping[str, tuple[Source, Mapping[str, Said]]] | None
-) -> None:
+def serve(stack: Stack, kinds: Kinds, state_dir: Path, given: Given) -> None:
     """Give each authoritative server its zones, with their text; the resolver its root."""
     authorities = [draft for draft in stack.of("dns") if not draft.is_resolver]
-    resolvers = [draft for draft in stack.of("dns") if draft.is_resolver]
-    if authorities and not all(("zone",) in draft.said for draft in authorities):
-        served = _zones(stack, zones)
-        for zone in served:
-            zone.server = _server(stack, zone, authorities)
-        _listed(stack, served, authorities)
-        _write(stack, kinds, state_dir, [zone for zone in served if zone.server is not None], authorities)
-    for resolver in resolvers:
-        _root(stack, resolver, authorities)
+    unset = [draft for draft in authorities if ("zone",) not in draft.said]
+    before = stack.faults()
+    if unset:
+        zones = _zones(stack, kinds, given)
+        _listed(stack, zones, authorities)
+        for zone in zones:
+            zone.servers = _servers(stack, zone, authorities)
+        if stack.faults() == before:
+            _write(stack, kinds, state_dir, zones, unset)
+    if stack.faults() == before:  # else what follows would only be the consequence
+        for resolver in stack.of("dns"):
+            if resolver.is_resolver:
+                _root(stack, resolver, authorities)
 
 
-def _zones(stack: Stack, given: Mapping[str, tuple[Source, Mapping[str, Said]]] | None) -> list[Zone]:
-    site = stack.names[0]
-    tld = site.rpartition(".")[2] + "."
-    if given is None:
-        return [Zone(name, DEFAULT, role, {}) for role, name in zip(ROLES, (".", tld, site), strict=True)]
-    found: list[Zone] = []
+def site_names(given: Given) -> list[str]:
+    """Of the zones in the file, those that a site has: not the root, and no top-level domain."""
+    return [key for name in given if "." in (key := _key(name)).strip(".")]
+
+
+def _key(name: str) -> str:
+    return name.rstrip(".").lower() or "."
+
+
+def _zones(stack: Stack, kinds: Kinds, given: Given) -> list[Zone]:
+    """Those of the file, and the sites and their parents down from the root, whether written or not."""
+    there: dict[str, tuple[Source, Mapping[str, Said]]] = {}
     for name, (source, said) in given.items():
-        plain = name.rstrip(".")
-        role = "root" if not plain else "tld" if "." not in plain else "shop"
-        found.append(Zone(name if plain == site else f"{plain}.", source, role, said))
+        if _key(name) in there:
+            stack.fault(source, f"this zone is there twice: {there[_key(name)][0].key}")
+        there[_key(name)] = (source, said)
+    tops = dict.fromkeys(name.rpartition(".")[2] for name in stack.names)
+    names = kinds.part("dns_server", "rules.names")
+    found: list[Zone] = []
+    for key in dict.fromkeys((".", *tops, *stack.names, *there)):
+        source, said = there.get(key, (DEFAULT, {}))
+        role = ROLES[0 if key == "." else 2 if "." in key else 1]
+        try:
+            names.from_text(key)
+        except names.NameFault as fault:
+            stack.fault(_site_source(stack, key, source), f"{key!r} is no name of a zone: {fault}")
+        found.append(Zone(key, role, source, said))
     return found
 
 
-def _server(stack: Stack, zone: Zone, authorities: list[Draft]) -> Draft | None:
-    said = zone.said.get("server")
-    by_key = {draft.key: draft for draft in authorities}
-    by_name = {draft.name: draft for draft in authorities}
-    if said is None:
-        listed = [
-            d
-            for d in authorities
-            if any(item.rstrip(".") == zone.name.rstrip(".") for item in d.more.get("zones", Said((), DEFAULT)).value)
-        ]
-        return listed[0] if listed else by_key.get(zone.role, authorities[0])
-    found = by_key.get(said.value) or by_name.get(said.value)
-    if found is None:
-        near = difflib.get_close_matches(said.value, [*by_key, *by_name], 1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(by_key)}"
-        stack.fault(said.source, f"no authoritative DNS server is called {said.value!r}; {hint}")
-    return found
+def _site_source(stack: Stack, name: str, source: Source) -> Source:
+    said = stack.site.get("name")
+    return said.source if said is not None and source is DEFAULT and _key(str(said.value)) == name else source
 
 
-def _listed(stack: Stack, zones: list[Zone], authorities: list[Draft]) -> None:
-    names = {zone.key for zone in zones}
+def _listed(stack: Stack, zones: Sequence[Zone], authorities: Sequence[Draft]) -> None:
+    names = [zone.key for zone in zones]
     for draft in authorities:
-        said = draft.more.get("zones")
-        for name in said.value if said is not None else ():
-            if said is not None and (name.rstrip(".") or ".") not in names:
-                near = difflib.get_close_matches(name, names, 1)
+        for number, name in enumerate(_own_list(draft)):
+            if _key(name) not in names:
+                near = difflib.get_close_matches(_key(name), names, 1)
                 hint = f"did you mean {near[0]}?" if near else f'write it as [zones."{name}"]'
-                stack.fault(said.source, f"no zone is called {name!r}; {hint}")
+                stack.fault(
+                    draft.more["zones"].source, f"no zone is called {name!r}; {hint}", value=_own_list(draft)[number]
+                )
 
 
-def _write(stack: Stack, kinds: Kinds, state_dir: Path, zones: list[Zone], authorities: list[Draft]) -> None:
-    texts = _texts(stack, kinds, zones, authorities)
-    flags: dict[str, list[str]] = {draft.name: [] for draft in authorities}
-    files: dict[str, dict[str, str]] = {draft.name: {} for draft in authorities}
-    for zone in zones:
-        assert zone.server is not None
-        text = texts.get(zone.key)
-        listed = [
-            d
-            for d in authorities
-            if zone.key in [item.rstrip(".") or "." for item in d.more.get("zones", Said((), DEFAULT)).value]
-        ]
-        # a referral carries no port: with one address, the server that the resolver can reach answers for all
-        everywhere = [] if stack.places.many else [authorities[0]]
-        for server in dict.fromkeys(draft.name for draft in (zone.server, *listed, *everywhere)):
-            if text is None:
-                flags[server].append(f"{zone.name}={zone.file}")
+def _own_list(draft: Draft) -> tuple[str, ...]:
+    said = draft.more.get("zones")
+    return said.value if said is not None else ()
+
+
+def _servers(stack: Stack, zone: Zone, authorities: Sequence[Draft]) -> tuple[Draft, ...]:
+    by_name = {draft.name: draft for draft in authorities} | {draft.key: draft for draft in authorities}
+    found = [draft for draft in authorities if zone.key in map(_key, _own_list(draft))]
+    said = zone.said.get("server")
+    if said is not None:
+        server = by_name.get(said.value)
+        if server is None:
+            near = difflib.get_close_matches(said.value, by_name, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(draft.key for draft in authorities)}"
+            stack.fault(said.source, f"no authoritative DNS server is called {said.value!r}; {hint}")
+            return ()
+        found.insert(0, server)
+    elif not found:
+        found.append(by_name.get(zone.role, authorities[0]))
+    if not stack.places.many:
+        found.append(authorities[0])  # a referral carries no port: the one that the resolver can reach answers for all
+    return tuple({draft.name: draft for draft in found}.values())
+
+
+def _write(stack: Stack, kinds: Kinds, state_dir: Path, zones: Sequence[Zone], servers: Sequence[Draft]) -> None:
+    texts = _texts(stack, kinds, zones)
+    for draft in servers:
+        specs: list[str] = []
+        for zone in zones:
+            if draft not in zone.servers:
+                continue
+            if zone.key in texts:
+                name = f"zones/{_file_name(stack, zone)}.zone"
+                specs.append(f"{zone.name}={state_dir / name}")
+                draft.files[name] = texts[zone.key]
             else:
-                name = f"zones/{_file_name(zone, zones)}.zone"
-                flags[server].append(f"{zone.name}={state_dir / name}")
-                files[server][name] = text
-    for draft in authorities:
-        if ("zone",) in draft.said:
-            continue
-        if not flags[draft.name]:
+                specs.append(f"{zone.name}={zone.file}")
+        if not specs:
             stack.fault(draft.source, f'it serves no zone; say zones = ["{stack.names[0]}"], or resolver = true')
-        draft.derive("zone", tuple(flags[draft.name]), "the zones that it serves")
-        draft.files = files[draft.name]
+        draft.derive("zone", tuple(specs), "the zones that it serves")
 
 
-def _file_name(zone: Zone, zones: list[Zone]) -> str:
-    alone = sum(other.role == zone.role for other in zones) == 1
-    return zone.role if alone else zone.key
+def _file_name(stack: Stack, zone: Zone) -> str:
+    site = stack.names[0]
+    return zone.role if zone.key in (".", site.rpartition(".")[2], site) else zone.key
 
 
-def _texts(stack: Stack, kinds: Kinds, zones: list[Zone], authorities: list[Draft]) -> dict[str, str]:
+def _texts(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
     """By zone, of those that are generated or have further records."""
+    texts = _generated(stack, kinds, zones) if any(not zone.file for zone in zones) else {}
     found: dict[str, str] = {}
-    generated = _generated(stack, kinds, zones, authorities)
     for zone in zones:
-        text = generated.get(zone.key) if not zone.file else None
+        text = texts.get(zone.key, "") if not zone.file else None
         records = zone.said.get("records")
-        if zone.file and records is not None:
+        if zone.file and not Path(zone.file).is_file():
+            stack.fault(zone.said["file"].source, "there is no such file", value=zone.file, warning=records is None)
+        elif zone.file and records is not None:
             try:
                 text = Path(zone.file).read_text()
             except (OSError, UnicodeDecodeError) as error:
                 stack.fault(zone.said["file"].source, f"cannot be read: {error}")
-                continue
-        elif zone.file and not Path(zone.file).is_file():
-            stack.fault(zone.said["file"].source, "there is no such file", value=zone.file)
         if text is not None:
-            found[zone.key] = text + "".join(f"{line}\n" for line in (records.value if records is not None else ()))
+            further = "".join(f"{line}\n" for line in records.value) if records is not None else ""
+            found[zone.key] = text + ("" if text.endswith("\n") or not text else "\n") + further
     return found
 
 
-def _generated(stack: Stack, kinds: Kinds, zones: list[Zone], authorities: list[Draft]) -> dict[str, str]:
-    """The text of every zone that no file gives, by its name without the last dot."""
+def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
+    """The text of every zone but those of files, by its key."""
     make = kinds.part("dns_server", "zones").default_zones
-    hosts = {zone.key: zone.server.host for zone in zones if zone.server is not None}
-    edges = {edge.name: edge.host for edge in stack.of("edges")}
-    https = next((item.port for edge in stack.of("edges") for item in edge.listens if item.scheme == "https"), 443)
-    found: dict[str, str] = {}
-    wanted = [zone for zone in zones if not zone.file]
-    if not wanted:
-        return found
-    for draft in (*authorities, *stack.of("edges")):
+    for draft in (*(zone.servers[0] for zone in zones), *stack.of("edges")):
         if not is_ip(draft.host):
             what = 'DNS answers with an address, not a name; give one, as host = "172.30.0.11"'
             stack.fault(draft.more["host"].source if "host" in draft.more else draft.source, what, value=draft.host)
-            return found
+    if stack.faults():
+        return {}
+    hosts = {zone.key: zone.servers[0].host for zone in zones}
+    edges = {edge.name: edge.host for edge in stack.of("edges")}
+    https = next((item.port for edge in stack.of("edges") for item in edge.listens if item.scheme == "https"), 443)
+    found: dict[str, str] = {}
     for name in stack.names:
         top = name.rpartition(".")[2]
-        servers = {
-            "root": hosts.get(".", LOCAL), "tld": hosts.get(top, LOCAL), "shop": hosts.get(name, LOCAL)
-        }  # fmt: skip
+        servers = {"root": hosts["."], "tld": hosts[top], "shop": hosts.get(name, LOCAL)}
         try:
             texts = make(name, edges=edges, servers=servers, https_port=https)
         except ConfigError as error:
-            stack.fault(_site_source(stack, name, zones), bare(error))
-            return found
-        for zone, text in texts.items():
-            known = found.get(zone.rstrip(".") or ".")
-            found[zone.rstrip(".") or "."] = text if known is None else _joined(known, text)
+            stack.fault(_site_source(stack, name, DEFAULT), bare(error))
+            continue
+        root, parent, own = (texts[zone] for zone in (".", f"{top}.", f"{name}."))
+        found["."] = _joined(found.get("."), root)
+        # a name below another site's is delegated by that, else by the top-level domain
+        above = max((other for other in stack.names if name.endswith(f".{other}")), key=len, default=top)
+        delegation = "".join(f"{line}\n" for line in parent.splitlines() if f"{name}. IN" in line)
+        found[above] = _joined(found.get(above), parent if above == top else delegation)
+        found[name] = own + found.get(name, "")
     return found
 
 
-def _joined(known: str, text: str) -> str:
-    """Two texts of one parent zone: the delegations of both."""
+def _joined(known: str | None, text: str) -> str:
+    """Two texts of one zone: the delegations of both."""
+    if known is None:
+        return text
     have = set(known.splitlines())
     return known + "".join(f"{line}\n" for line in text.splitlines() if line and line not in have)
 
 
-def _site_source(stack: Stack, name: str, zones: list[Zone]) -> Source:
-    if (said := stack.site.get("name")) is not None and said.value == name:
-        return said.source
-    return next((zone.source for zone in zones if zone.key == name), derived("the site's name"))
-
-
-def _root(stack: Stack, resolver: Draft, authorities: list[Draft]) -> None:
+def _root(stack: Stack, resolver: Draft, authorities: Sequence[Draft]) -> None:
     if ("root",) in resolver.said:
         return
-    roots = [draft for draft in authorities if any(text.startswith(".=") for text in draft.get("zone", default=()))]
-    if not roots:
-        stack.fault(
-            resolver.source,
-            'no server here has the zone "."; say where a root server is, as root = ["127.0.53.1:5053"]',
-        )
+    places = [
+        (draft, draft.listen)
+        for draft in authorities
+        if draft.listen is not None and any(text.startswith(".=") for text in draft.get("zone", default=()))
+    ]
+    if not places:
+        what = 'no server here has the zone "."; say where a root server is, as root = ["127.0.53.1:5053"]'
+        stack.fault(resolver.source, what)
         return
-    places = [(draft, draft.listen) for draft in roots if draft.listen is not None]
-    port = next((item.port for _, item in places), 53)
-    port = resolver.get("port", default=port)
-    resolver.derive(
-        "root", tuple(address(draft.host, item.port) for draft, item in places), f"{roots[0].name} listens there"
-    )
-    resolver.derive("port", port, f"that of {roots[0].name}: a referral carries none")
+    first, item = places[0]
+    resolver.derive("root", tuple(address(draft.host, at.port) for draft, at in places), f"{first.name} listens there")
+    resolver.derive("port", item.port, f"that of {first.name}: a referral names none")

@@ -55,7 +55,7 @@ def test_every_flag_is_an_option_of_its_hop(plan: StackPlan) -> None:
 
 
 def test_each_hop_is_told_of_the_next(plan: StackPlan) -> None:
-    balancer = str(plan.hop("lb-a").listen[0])
+    balancer = f"lb-a={plan.hop('lb-a').listen[0]}"
     for edge in ("edge-fra", "edge-nrt"):
         assert plan.hop(edge).config.origin == balancer
     for number in (1, 2, 3):

@@ -94,6 +94,7 @@ def verdicts(text: str, validator: jsonschema.Draft202012Validator, tmp_path: Pa
     """By the schema, by the reader."""
     file = tmp_path / "stack.toml"
     file.write_text(text)
+    (tmp_path / "public").mkdir()
     by_schema = validator.is_valid(tomllib.loads(text))
     try:
         make_plan(Document.read(file), kinds=registry, state_dir=tmp_path, environ={}, many_addresses=True)

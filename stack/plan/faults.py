@@ -1,0 +1,67 @@
+"""[faults.NAME]: each becomes one text in the option `fault` of every HTTP hop; a hop passes over those of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from stack.errors import ConfigError
+from stack.faults import spec
+from stack.plan.draft import Draft, Stack
+from stack.plan.reading import Reader, near
+from stack.plan.sources import Said
+
+
+def inject(stack: Stack, reader: Reader) -> None:
+    """Values are read and checked by `stack.faults`; here each link must be one of this stack."""
+    table = reader.table(reader.document.values.get("faults", {}), ("faults",), "[faults.slow-proxy]")
+    texts: list[str] = []
+    names = _names(stack)
+    for name, value in table.items():
+        at = ("faults", name)
+        entry = reader.table(value, at, f"[faults.{name}]")
+        try:
+            fault = spec.from_table(name, entry)
+        except ConfigError as error:
+            key, mark, rest = str(error).partition(": ")
+            word = key.partition("=")[0]
+            if mark and word in entry:
+                reader.fault((*at, word), rest, value=entry[word] if "=" in key else None)
+            else:
+                reader.fault((*at, "on") if mark and "on" in entry else at, str(error))
+            continue
+        ends = [end for end in (fault.source, fault.target) if end]
+        missing = [end for end in ends if not any(fnmatchcase(known, end) for known in names)]
+        for end in missing:
+            hint = near(end, names) or f"; there is {', '.join(names)}"
+            reader.fault((*at, "on"), f"no hop is called {end!r}{hint}", value=entry.get("on"))
+        if not missing:
+            texts.append(spec.show(fault))
+    if texts:
+        source = reader.source(("faults",))
+        for draft in stack.of("edges", "balancers", "proxies", "apps"):
+            _add(draft, Said(tuple(texts), source))
+
+
+def _add(draft: Draft, said: Said) -> None:
+    if draft.has("fault"):
+        own = draft.said.get(("fault",))
+        draft.said[("fault",)] = said if own is None else Said((*own.value, *said.value), own.source)
+
+
+def _names(stack: Stack) -> list[str]:
+    """Of hops, and of next hops that are none of this stack."""
+    return list(
+        dict.fromkeys((spec.CLIENT, *(draft.name for draft in stack if draft.kind != "dns_server"), *_others(stack)))
+    )
+
+
+def _others(stack: Stack) -> Iterable[str]:
+    for draft in stack:
+        for text in (
+            *draft.get("backend", default=()),
+            draft.get("upstream", default=""),
+            draft.get("origin", default=""),
+        ):
+            name, mark, url = text.partition("=")
+            yield name if mark and "://" not in name else (url or text).partition("://")[2]

@@ -1,0 +1,143 @@
+"""What single options of a hop must be like beyond their type. The hop itself would refuse them when it starts."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from stack.config import listen
+from stack.config.upstream import check_authority, check_host
+from stack.errors import ConfigError
+from stack.http.trust import Trust
+from stack.plan.draft import Draft, Stack, bare
+from stack.plan.layout import WORDS
+from stack.plan.model import Kinds
+
+Check = Callable[[Any, Kinds], None]
+_APP = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*(?::[^\W\d]\w*(?:\.[^\W\d]\w*)*)?")
+
+
+def check_options(stack: Stack, kinds: Kinds) -> None:
+    """A fault for each, at the place where it was said."""
+    for draft in stack:
+        for path, said in draft.said.items():
+            test = CHECKS.get(path[0])
+            if test is None or len(path) > 1 or not said.value or said.source.kind == "derived":
+                continue
+            try:
+                test(said.value, kinds)
+            except ConfigError as error:
+                stack.fault(said.source, bare(error), value=said.value)
+        _pair(stack, draft)
+        if not draft.is_elsewhere:
+            _files(stack, draft)
+
+
+def _pair(stack: Stack, draft: Draft) -> None:
+    for one, other in (("cert", "key"), ("key", "cert")):
+        if draft.get(one) and not draft.get(other):
+            stack.fault(draft.place(one), f"a certificate and its key go together; give {other} too")
+
+
+def _files(stack: Stack, draft: Draft) -> None:
+    """What is named must be there, unless the hop runs in a container, where it may be."""
+    for option in ("cert", "key", "origin_ca", "backend_ca", "upstream_ca"):
+        file = draft.get(option)
+        if file and file not in WORDS and not Path(file).is_file():
+            stack.fault(draft.place(option), "there is no such file", value=file)
+    for text in as_tuple(draft.get("static")):
+        folder = text.partition("=")[2] if text.startswith("/") and "=" in text else text
+        if not Path(folder).is_dir():
+            stack.fault(draft.place("static"), "there is no such directory", value=folder)
+
+
+def as_tuple(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) and value else tuple(value or ())
+
+
+def _trusted(value: tuple[str, ...], kinds: Kinds) -> None:
+    for text in value:
+        Trust((text,))
+    if everyone := covers_everyone(value):
+        raise ConfigError(
+            f"--trusted: {everyone} is everyone, and any client could then say who it is (Forwarded, X-Forwarded-For); "
+            "give the addresses of the proxies before this hop"
+        )
+
+
+def covers_everyone(networks: tuple[str, ...]) -> str:
+    """`0.0.0.0/0` or `::/0` if these networks, one or together, are all addresses; else nothing."""
+    for version in (4, 6):
+        found = [ipaddress.ip_network(text) for text in networks]
+        same: list[Any] = [network for network in found if network.version == version]
+        for network in ipaddress.collapse_addresses(same):
+            if network.prefixlen == 0:
+                return str(network)
+    return ""
+
+
+def _allow(value: tuple[str, ...], kinds: Kinds) -> None:
+    try:
+        Trust(value)
+    except ConfigError as error:
+        raise ConfigError(bare(error)) from None
+
+
+def _admin(value: str, kinds: Kinds) -> None:
+    item = listen.parse(value, option="--admin", schemes=("http",))
+    if item.scheme != "http":
+        raise ConfigError("wanted http://127.0.0.1:PORT")
+    if item.fd is None and not ipaddress.ip_address(item.host).is_loopback:
+        raise ConfigError("the admin endpoint is for loopback only, as http://127.0.0.1:0")
+
+
+def _source(value: str, kinds: Kinds) -> None:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ConfigError("wanted an IP address of this machine, such as 127.0.0.1") from None
+
+
+def _path(value: str, kinds: Kinds) -> None:
+    if not re.fullmatch(r"/[\x21-\x7e]*", value) or "#" in value:
+        raise ConfigError("wanted a path, as /health")
+
+
+def _prefix(value: str, kinds: Kinds) -> None:
+    if not (value.startswith("/") and value.endswith("/")):
+        raise ConfigError("it begins and ends with a slash, as /static/")
+
+
+def _static(value: str | tuple[str, ...], kinds: Kinds) -> None:
+    for text in as_tuple(value):
+        prefix, mark, _ = text.partition("=")
+        if mark and prefix.startswith("/"):
+            _prefix(prefix, kinds)
+
+
+def _app(value: str, kinds: Kinds) -> None:
+    if _APP.fullmatch(value) is None:
+        raise ConfigError("write it as package.module:attribute, such as shop.main:app")
+
+
+def _check(value: str, kinds: Kinds) -> None:
+    kinds.part("loadbalancer", "config").parse_check(value)
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "trusted": _trusted,
+    "allow": _allow,
+    "admin": _admin,
+    "source": _source,
+    "health": _path,
+    "root_path": _path,
+    "static_prefix": _prefix,
+    "static": _static,
+    "app": _app,
+    "check": _check,
+    "check_host": lambda value, kinds: check_authority(value, "--check-host"),
+    "origin_server_name": lambda value, kinds: check_host(value, "--origin-server-name"),
+}

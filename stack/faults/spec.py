@@ -92,7 +92,7 @@ class Fault(Options, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        return tuple(kind for kind in KINDS if getattr(self, kind) not in (None, False))
+        return tuple(kind for kind in KINDS if _said(getattr(self, kind)))
 
     @property
     def meets_checks(self) -> bool:
@@ -107,6 +107,10 @@ class Fault(Options, frozen=True, kw_only=True):
 
     def is_hop(self, name: str) -> bool:
         return not self.source and fnmatchcase(name, self.target)
+
+
+def _said(value: Any) -> bool:
+    return value is not None and value is not False  # 0 is an offset
 
 
 _FIELDS: Final = {field.encode_name: field for field in msgspec.structs.fields(Fault)}
@@ -214,7 +218,7 @@ def _link(text: Any) -> str:
 
 def _default_name(on: str, given: Mapping[str, Any]) -> str:
     """`lb-a>proxy-2 latency=..` is `lb-a-proxy-2-latency`."""
-    kinds = [kind for kind in KINDS if given.get(kind) not in (None, False)]
+    kinds = [kind for kind in KINDS if _said(given.get(kind))]
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([on.replace("*", "any"), *kinds])).strip("-.")
     return plain[:64].strip("-.") or "fault"
 
@@ -222,10 +226,10 @@ def _default_name(on: str, given: Mapping[str, Any]) -> str:
 def _check(fault: Fault) -> None:
     if not _NAME.fullmatch(fault.name):
         raise ConfigError(f"name {fault.name!r}: wanted up to 64 letters, digits, dots and dashes, as slow-proxy")
-    if not fault.kinds:
-        raise ConfigError(f"it does nothing; give a kind: {', '.join(KINDS)}, as {EXAMPLE}")
     if fault.jitter is not None and fault.latency is None:
         raise ConfigError("jitter goes with a latency, as latency=200ms jitter=50ms")
+    if not fault.kinds:
+        raise ConfigError(f"it does nothing; give a kind: {', '.join(KINDS)}, as {EXAMPLE}")
     answers = [kind for kind in fault.kinds if kind in _ANSWERS]
     if len(answers) > 1:
         raise ConfigError(f"{' and '.join(answers)} exclude each other; give two faults with a share each")

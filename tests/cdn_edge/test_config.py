@@ -46,13 +46,20 @@ def test_origins(text: str, port: int) -> None:
     assert parse_origin(text).port == port
 
 
+@pytest.mark.parametrize(("text", "name"), [("lb-a=http://a:81", "lb-a"), ("http://a:81", "http://a:81")])
+def test_an_origin_is_called_by_its_name_or_address(text: str, name: str) -> None:
+    made = upstream(config("--origin", text))
+    assert (made.name, made.host, made.port) == (name, "a", 81)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "needs an origin; give it as --origin http://HOST:PORT"),
         ("http://a:0", "--origin 'http://a:0': nobody can be reached at port 0"),
         ("http://hä", "--origin 'http://hä': 'hä' is not ASCII"),
-        ("x=http://a", "--origin 'x=http://a': wanted http://HOST:PORT, https or h2c"),
+        ("-x=http://a", "--origin '-x=http://a': a name is letters"),
+        ("x=ftp://a", r"--origin 'x=ftp://a': wanted \[NAME=\]http://HOST:PORT, https or h2c"),
         ("127.0.0.1:8000", "http://HOST:PORT"),
         ("ftp://a", "http://HOST:PORT"),
         ("http://", "http://HOST:PORT"),

@@ -1,0 +1,164 @@
+"""One fault as text, as a table and back; what is wrong is said with its remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stack.errors import ConfigError
+from stack.faults.spec import Fault, as_table, from_table, parse, show
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("lb-a>proxy-2 latency=200ms", {"latency": 0.2}),
+        ("lb-a>proxy-2 latency=1 jitter=50ms share=0.2", {"latency": 1.0, "jitter": 0.05, "share": 0.2}),
+        ("lb-a -> proxy-2  refused", {"refused": True}),
+        ("lb-a → proxy-2 refused=yes first=3", {"refused": True, "first": 3}),
+        ("lb-a>proxy-2;reset=64K;for=1m", {"reset": 65536, "lasts": 60.0}),
+        ("lb-a>proxy-2 truncate=0", {"truncate": 0}),
+        ("lb-a>proxy-2 slow-close=2s", {"slow_close": 2.0}),
+        ("lb-a>proxy-2 slow_close=2s", {"slow_close": 2.0}),
+        ("lb-a>proxy-2 status=503 path=/api/* method=get,POST", {"method": ("GET", "POST"), "path": "/api/*"}),
+        ("lb-a>proxy-2 bandwidth=64K up=1K", {"bandwidth": 65536, "up": 1024}),
+        ("lb-a>proxy-2 blackhole checks=no seed=7 count=2", {"checks": False, "seed": 7, "count": 2}),
+        ("lb-a>proxy-2 corrupt=10 name=bad-byte", {"corrupt": 10, "name": "bad-byte"}),
+    ],
+)
+def test_text(text: str, want: dict[str, Any]) -> None:
+    fault = parse(text)
+    assert fault.on == "lb-a>proxy-2"
+    assert {key: getattr(fault, key) for key in want} == want
+    assert parse(show(fault)) == fault
+
+
+@pytest.mark.parametrize(
+    ("on", "name"),
+    [
+        ("lb-a>proxy-2", "lb-a-proxy-2-refused"),
+        ("edge-*>lb-a", "edge-any-lb-a-refused"),
+        ("app-1", "app-1-refused"),
+        ("lb>http://127.0.0.1:80", "lb-http-127.0.0.1-80-refused"),
+    ],
+)
+def test_the_name_says_link_and_kinds_unless_given(on: str, name: str) -> None:
+    fault = parse(f"{on} refused")
+    assert fault.name == name
+    assert "name=" not in show(fault)
+    assert parse(f"{on} refused", name="mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "a fault begins with the link or hop it is on, as lb-a>proxy-2 latency=200ms"),
+        ("latency=200ms", "a fault begins with the link or hop"),
+        ("a>b", "it does nothing; give a kind: latency, bandwidth"),
+        ("a>b share=0.5", "it does nothing"),
+        ("a>b latncy=1", "latncy: a fault has no such key; did you mean latency?"),
+        ("a>b latncy", "'latncy': a fault has no such key; did you mean latency?"),
+        ("a>b zzz=1", "zzz: a fault has no such key; there are latency, jitter"),
+        ("a>b latency", "'latency': wanted latency=VALUE"),
+        ("a>b latency=fast", "latency=fast: wanted a duration in seconds above 0, as 500ms"),
+        ("a>b latency=-1", "latency=-1: wanted a duration"),
+        ("a>b latency=nan", "latency=nan: wanted a duration"),
+        ("a>b latency=1 latency=2", "latency is given twice"),
+        ("a>b jitter=1", "jitter goes with a latency"),
+        ("a>b status=200", "status=200: wanted a whole number from 400 up to 599"),
+        ("a>b status=503 refused", "refused and status exclude each other"),
+        ("a>b refused share=0", "share=0: wanted a number above 0 up to 1"),
+        ("a>b refused share=2", "share=2: wanted"),
+        ("a>b refused first=0", "first=0: wanted a whole number from 1"),
+        ("a>b refused path=api", "path=api: it begins with a slash"),
+        ("a>b refused method=G3T", "method=G3T: wanted names of methods"),
+        ("a>b refused=maybe", "refused=maybe: wanted yes or no"),
+        ("a>b bandwidth=0", "bandwidth=0: wanted a size in bytes above 0"),
+        ("a>b refused name=/x", "name '/x': wanted up to 64 letters"),
+        ("a>b>c refused", "'a>b>c': wanted a link as lb-a>proxy-2"),
+        (">b refused", "'>b': wanted a link"),
+        ("a>client refused", "'a>client': a link goes from the asker to the asked"),
+        ("app-1>db latency=1", "'app-1>db': faults are on HTTP links and hops; the database and DNS are not covered"),
+        ("resolver>dns-root latency=1", "the database and DNS are not covered"),
+    ],
+)
+def test_what_is_wrong(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse(text)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_table_has_plain_values_too() -> None:
+    table = {"on": "lb-a>proxy-2", "latency": 0.2, "share": 1, "reset": 100, "method": ["GET"], "for": "30s"}
+    fault = from_table("slow", table)
+    assert (fault.name, fault.latency, fault.reset, fault.method, fault.lasts) == ("slow", 0.2, 100, ("GET",), 30.0)
+    assert from_table("slow", as_table(fault)) == fault
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"latency": 1}, 'on: a fault is on a link or a hop, as on = "lb-a>proxy-2"'),
+        ({"on": 3, "latency": 1}, "on=3: wanted text"),
+        ({"on": "a>b", "refused": 1}, "refused=1: wanted yes or no"),
+        ({"on": "a>b", "latency": {}}, "latency={}: wanted a duration"),
+        ({"on": "a>b", "latency": True}, "latency=True: wanted a duration"),
+        ({"on": "a>b", "reset": 1.5}, "reset=1.5: wanted a size"),
+        ({"on": "a>b", "refused": True, "method": [1]}, "method=[1]: wanted names of methods"),
+    ],
+)
+def test_what_is_wrong_in_a_table(table: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        from_table("x", table)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("on", "source", "target", "fits"),
+    [
+        ("lb-a>proxy-2", "lb-a", "proxy-2", True),
+        ("lb-a>proxy-2", "lb-a", "proxy-1", False),
+        ("edge-*>lb-a", "edge-fra", "lb-a", True),
+        ("edge-*>lb-a", "lb-a", "lb-a", False),
+        ("*>*", "x", "y", True),
+        ("proxy-[12]>app-*", "proxy-2", "app-9", True),
+        ("proxy-2", "lb-a", "proxy-2", False),
+    ],
+)
+def test_links(on: str, source: str, target: str, fits: bool) -> None:
+    fault = parse(f"{on} refused")
+    assert fault.is_link(source, target) is fits
+
+
+@pytest.mark.parametrize(
+    ("text", "meets"),
+    [
+        ("a>b refused", True),
+        ("a>b blackhole", True),
+        ("a>b refused share=0.5", False),
+        ("a>b refused first=1", False),
+        ("a>b refused path=/x", False),
+        ("a>b latency=1s", False),
+        ("a>b status=503", False),
+        ("a>b status=503 checks=yes", True),
+        ("a>b refused checks=no", False),
+    ],
+)
+def test_whom_a_check_meets(text: str, meets: bool) -> None:
+    assert parse(text).meets_checks is meets
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="ab>=*-.;lr 0159%K\u00e9\n", max_size=40) | st.text(max_size=20))
+def test_any_text_is_a_fault_or_an_error_in_one_line(text: str) -> None:
+    try:
+        fault = parse(text)
+    except ConfigError as error:
+        assert str(error)
+    else:
+        assert isinstance(fault, Fault)
+        assert parse(show(fault)) == fault

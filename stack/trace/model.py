@@ -38,7 +38,8 @@ class Span:
     error: bool = False
     """The decision is a failure."""
     injected: bool = False
-    """Some of its own time, or its failure, was ordered as a fault."""
+    """A fault that was ordered took effect here; `faults` are the parts of `busy` that it took."""
+    faults: tuple[Interval, ...] = ()
     depth: int = 0
     """1 for a part of the span above: an attempt of a load balancer, an app's database."""
 

@@ -59,7 +59,7 @@ def render(trace: Trace, *, width: int = 80, color: bool = False, unicode: bool 
         _heading(trace, width, paint, marks),
         _waterfall(trace, width, paint, marks),
         _explained(trace, width, paint, marks),
-        _budget(trace.budget, paint) if trace.status else [],
+        _budget(trace.budget, width, paint) if trace.status else [],
     ]
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
 
@@ -100,7 +100,8 @@ def _waterfall(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
     rest = width - name_width - 7 - 3
     text_width = min(max(max(map(len, texts)), len("what happened")), max(24, rest * 11 // 20))
     bar_width = min(rest - text_width, 100)
-    scale = _Scale(max(trace.total_ms, max(span.end_ms for span in trace.spans), 0.001), bar_width)
+    ends = (span.end_ms for span in trace.spans if span.kind != "said")
+    scale = _Scale(max(trace.total_ms, *ends, 0.001), bar_width)
     end = f"{_ms(trace.total_ms)} ms"
     axis = "0" + end.rjust(bar_width - 1)
     lines = [paint(f"{'':{name_width}} {'what happened':{text_width}} {'own ms':>7} {axis}", DIM)]
@@ -110,7 +111,7 @@ def _waterfall(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
         bar = _painted(scale.bar(span, marks), span, paint, marks)
         lines.append(
             f"{_cut(name, name_width, marks):{name_width}} {paint(f'{wrapped[0]:{text_width}}', tone)} "
-            f"{_ms(span.own_ms):>7} {bar}"
+            f"{'-' if span.kind == 'said' and not span.own_ms else _ms(span.own_ms):>7} {bar}"
         )
         lines += [f"{'':{name_width}} {paint(more, tone)}" for more in wrapped[1:]]
     return lines
@@ -126,16 +127,18 @@ class _Scale:
         if span.kind == "said":
             return ""  # how long it took is known, not when
         cell = self.total / self.width
-        full, half = (marks.injected, marks.injected) if span.injected else (marks.full, marks.half)
         last = min(self.width, max(int(span.start_ms / cell) + 1, _ceil(span.end_ms / cell)))
         cells = []
         for index in range(last):
             left, right = index * cell, (index + 1) * cell
             share = sum(_overlap(interval, left, right) for interval in span.busy) / cell
-            if share >= 0.7:
-                cells.append(full)
+            ordered = sum(_overlap(interval, left, right) for interval in span.faults) / cell
+            if ordered > 0 and ordered >= share / 2:
+                cells.append(marks.injected)
+            elif share >= 0.7:
+                cells.append(marks.full)
             elif share >= 0.3:
-                cells.append(half)
+                cells.append(marks.half)
             elif share > 0.001:
                 cells.append(marks.least)
             elif right > span.start_ms and span.total_ms > 0:
@@ -190,13 +193,14 @@ def _labelled(label: str, text: str, width: int, paint: Paint, tone: str = "") -
     return [f"{paint(f'{label:{LABEL}}', DIM)}{paint(first, tone)}", *(" " * LABEL + paint(one, tone) for one in more)]
 
 
-def _budget(rows: Sequence[BudgetRow], paint: Paint) -> list[str]:
+def _budget(rows: Sequence[BudgetRow], width: int, paint: Paint) -> list[str]:
     lines = [paint(f"{'budget':16}{'this request':>14}   typical on the internet", DIM)]
+    notes = width >= 78
     for row in rows:
         figure = "-" if row.ms is None else f"{_ms(row.ms)} ms"
         low, high = row.typical
         typical = f"{low:g} to {high:g} ms"
-        lines.append(f"{row.name:16}{figure:>14}   {typical:16} {paint(row.note, DIM)}")
+        lines.append(f"{row.name:16}{figure:>14}   {typical:16} {paint(row.note if notes else '', DIM)}")
     return lines
 
 

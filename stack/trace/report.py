@@ -81,6 +81,7 @@ def _span(span: Span) -> dict[str, Any]:
         "decision": span.decision,
         "error": span.error,
         "injected": span.injected,
+        "faults_ms": [[_ms(start), _ms(length)] for start, length in span.faults],
         "depth": span.depth,
     }
 

@@ -146,6 +146,7 @@ class _Placing:
         apart = hop.kind == "loadbalancer" and len(waits) > 1
         busy: list[Interval] = []
         database: list[Interval] = []
+        faults: list[Interval] = []
         attempts: list[Span] = []
         inner: list[Span] = []
         at = start
@@ -161,6 +162,8 @@ class _Placing:
                 database.append((at, step.ms))
             else:
                 busy.append((at, step.ms))
+                if step.name == FAULT:
+                    faults.append((at, step.ms))
             at += step.ms
         span = Span(
             hop.name,
@@ -172,6 +175,7 @@ class _Placing:
             busy=_joined(busy),
             error=_failed(hop),
             injected=any(step.name == FAULT for step in hop.steps),
+            faults=_joined(faults),
         )
         spans = [span, *attempts, *inner]
         if database:

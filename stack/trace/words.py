@@ -87,18 +87,18 @@ ATTEMPT: Final[Mapping[str, str]] = {
     "refused": "connection refused",
     "timeout": "no answer in time",
     "failed": "failed",
-    "bad-status": "answered 502, 503 or 504",
+    "bad-status": "answered 5xx",
 }
 """What an attempt of the load balancer came to."""
 
 CODING: Final[Mapping[str, str]] = {
-    "identity": "not compressed, none is accepted",
-    "small": "not compressed, too small",
-    "type": "not compressed, by type",
-    "encoded": "compressed already",
-    "no-transform": "not compressed, no-transform",
-    "status": "not compressed, by status",
-    "range": "not compressed, a part",
+    "identity": "identity",
+    "small": "identity (small)",
+    "type": "identity (type)",
+    "encoded": "coded already",
+    "no-transform": "identity (no-transform)",
+    "status": "identity (status)",
+    "range": "identity (range)",
     "head": "no content",
 }
-"""Words of the proxy's step `compress` that are no coding."""
+"""The content coding that the proxy chose, and why none: its step `compress` where the word is no coding."""

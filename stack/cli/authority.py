@@ -8,22 +8,24 @@ from pathlib import Path
 import click
 
 from stack.net import ca
-from stack.plan.default import NAME
 from stack.supervisor.state import StateDir
 
 
 def ensure() -> Path:
     """The CA certificate's path; made when there is none yet."""
-    return ca.ensure(StateDir.chosen().path, [NAME])
+    return ca.ensure(StateDir.chosen().path)
 
 
 def explain() -> None:
     plain = ensure()
+    names = ", ".join(
+        name if "." in name or name == "localhost" else f"*.{name}" for name in ca.permitted(StateDir.chosen().path)
+    )
     path = shlex.quote(str(plain))
     click.echo(
         f"""The certificate authority of this stack: {plain}
-It can vouch for {NAME}, names below it, localhost and loopback addresses only;
-its key stays beside it, readable by you alone.
+It can vouch for {names} and names below them, and for
+loopback addresses, only; its key stays beside it, readable by you alone.
 
 For one command     curl --cacert {path} ...
 For one shell       export SSL_CERT_FILE={path} CURL_CA_BUNDLE={path}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
 from stack.cli.table import table
-from stack.clock import SystemClock
 from stack.supervisor.state import StateDir
+
+if TYPE_CHECKING:
+    from stack.clock import Clock
 
 PATIENCE: Final = 60.0
 """Seconds that a stack has to stop before it is killed: more than the supervisor allows its hops together."""
@@ -44,11 +45,14 @@ def stop() -> int:
     if not state.locked():
         click.echo(f"No stack runs in {state.path}.", err=True)
         return 0
-    return asyncio.run(_stop(state))
+    import asyncio
+
+    from stack.clock import SystemClock
+
+    return asyncio.run(_stop(state, SystemClock()))
 
 
-async def _stop(state: StateDir) -> int:
-    clock = SystemClock()
+async def _stop(state: StateDir, clock: Clock) -> int:
     deadline = clock.now() + WORD
     while (pid := state.holder()) is None:
         if not state.locked():

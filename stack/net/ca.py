@@ -1,4 +1,4 @@
-"""The local CA: made on first start, able to vouch only for the stack's names and loopback, and for nothing else.
+"""The local CA: made on first start, able to vouch only for names under .test and loopback, and for nothing else.
 
 Even if its key leaks, a browser that trusts it believes it for these names alone (RFC 5280 §4.2.1.10).
 """
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
-NAMES: Final = ("shop.test", "localhost")
-"""Permitted with all their subdomains, besides the names that the CA is made with."""
+NAMES: Final = ("test", "localhost")
+"""Permitted with all their subdomains, besides the names that the CA is made with. Nothing public is ever called .test
+(RFC 6761 §6.2), so one CA that is trusted once does for every app."""
 NETWORKS: Final = ("127.0.0.0/8", "::1/128")
 CA_DAYS: Final = 730
 LEAF_DAYS: Final = 90
@@ -57,18 +58,34 @@ def ensure(state_dir: Path, names: Iterable[str] = (), *, now: float | None = No
     return ca_path(state_dir)
 
 
+def permitted(state_dir: Path) -> tuple[str, ...]:
+    """The names that the CA may vouch for, with all below them; empty when there is none."""
+    known = _read(state_dir / "ca.json")
+    return tuple(known.names) if known is not None else ()
+
+
 def issue(
-    state_dir: Path, name: str, dns_names: Sequence[str], ips: Sequence[str] = (), *, now: float | None = None
+    state_dir: Path,
+    name: str,
+    dns_names: Sequence[str],
+    ips: Sequence[str] = (),
+    *,
+    folder: Path | None = None,
+    now: float | None = None,
 ) -> tuple[Path, Path]:
     """Certificate and key of one hop, made anew when names or CA changed or less than RENEW_DAYS are left.
 
+    With `folder` they are cert.pem and key.pem in it, for one that may see nothing else of the state directory.
     ConfigError for a name that the CA is not allowed to vouch for.
     """
     moment = time.time() if now is None else now
     wanted = list(dict.fromkeys(host.lower().rstrip(".") for host in dns_names))
     addresses = list(dict.fromkeys(str(ipaddress.ip_address(ip)) for ip in ips))
-    folder = state_dir / "certs"
-    cert, key, facts = folder / f"{name}.pem", folder / f"{name}-key.pem", folder / f"{name}.json"
+    if folder is None:
+        folder = state_dir / "certs"
+        cert, key, facts = folder / f"{name}.pem", folder / f"{name}-key.pem", folder / f"{name}.json"
+    else:
+        cert, key, facts = folder / "cert.pem", folder / "key.pem", folder / "cert.json"
     with _locked(state_dir):
         _ensure(state_dir, wanted, moment)
         folder.mkdir(mode=0o700, exist_ok=True)

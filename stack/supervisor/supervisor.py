@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SILENCE: Final = 1.0
 """Seconds of stopping after which a person wants to know why; idle hops stop in less."""
+PROGRESS: Final = 5.0
+"""Seconds after which whoever asked for a reload is told that it goes on."""
 LOOK: Final = 5.0
 """Seconds between two looks at the state directory."""
 BROKEN: Final = frozenset({State.CRASH_LOOP, State.FAILED})
@@ -94,6 +96,7 @@ class Supervisor:
         self._reload_error = ""
         self._watch = self._watcher() if watch else None
         self._stop = asyncio.Event()
+        self._all_at_once = False
         self._phase = "starting"
         self._reason = ""
         self.late: list[str] = []
@@ -138,8 +141,9 @@ class Supervisor:
             await server.close()
             await self._tasks.close()
 
-    def stop(self) -> None:
-        """`run` returns when every hop has stopped."""
+    def stop(self, *, all_at_once: bool = False) -> None:
+        """`run` returns when every hop has stopped: outermost first; or together, where no request is in flight."""
+        self._all_at_once = all_at_once
         self._stop.set()
 
     def status(self) -> dict[str, Any]:
@@ -267,7 +271,7 @@ class Supervisor:
         if question.get("do") != "reload":
             return _plain(Outcome("refused", problems=(f"nothing is called {question.get('do')!r}",)))
         patience = self._clock.call_later(
-            2 * SILENCE, lambda: say(f"Working; old processes have up to {DRAIN:g} s for requests in flight.")
+            PROGRESS, lambda: say(f"Working; old processes have up to {DRAIN:g} s for requests in flight.")
         )
         try:
             outcome = await self._begin_reload()
@@ -377,7 +381,8 @@ class Supervisor:
             ),
         )
         try:
-            await self._master.stop(by_kind(self.plan), timeout=STOP, within=STOP_ALL)
+            order = [] if self._all_at_once else by_kind(self.plan)
+            await self._master.stop(order, timeout=STOP, within=STOP_ALL)
         finally:
             patience.cancel()
 

@@ -41,9 +41,12 @@ def free_base() -> int:
 class Stack:
     """A stack that was started with `hopstack up --detach`."""
 
-    def __init__(self, home: Path, base: int) -> None:
+    def __init__(self, home: Path, base: int, *, cwd: Path | None = None, name: str = "shop.test") -> None:
         self.home = home
         self.base = base
+        self.cwd = cwd
+        """Where commands are run: the tests' own directory has no stack.toml."""
+        self.name = name
         self.env = {**os.environ, "HOPSTACK_HOME": str(home)}
         self.env.pop("DATABASE_URL", None)
 
@@ -51,14 +54,15 @@ class Stack:
         return subprocess.run(
             [sys.executable, "-m", "stack", *argv],
             env=self.env,
+            cwd=self.cwd,
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
 
-    def up(self) -> None:
-        done = self.hopstack("up", "--detach", "--port-base", str(self.base))
+    def up(self, *argv: str) -> None:
+        done = self.hopstack("up", "--detach", "--port-base", str(self.base), *argv)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def down(self) -> None:
@@ -91,7 +95,7 @@ class Stack:
         return self.base + 443
 
     def url(self, path: str) -> str:
-        return f"https://shop.test:{self.https}{path}"
+        return f"https://{self.name}:{self.https}{path}"
 
     def session(self, edge: str = "127.0.1.1") -> aiohttp.ClientSession:
         """A client that finds shop.test at one edge and trusts the stack's CA."""
@@ -100,7 +104,7 @@ class Stack:
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     def curl(self, path: str, *argv: str, edge: str = "127.0.1.1") -> str:
-        resolve = f"shop.test:{self.https}:{edge}"
+        resolve = f"{self.name}:{self.https}:{edge}"
         done = subprocess.run(
             ["curl", "-sS", "--max-time", "20", "--cacert", str(self.ca), "--resolve", resolve, *argv, self.url(path)],
             capture_output=True,

@@ -17,7 +17,7 @@ from stack.errors import ConfigError
 from stack.faults.net import FaultyNet
 from stack.hop.collector import exporter
 from stack.hop.hop import AdminHandler, Bound, Readiness
-from stack.http.trust import Trust
+from stack.http.trust import peers
 from stack.net import Net, ca
 from stack.net.context import Context
 from stack.net.server import Server
@@ -69,7 +69,7 @@ class HttpHop:
             tasks=net.tasks,
             limits=config.limits,
             timeouts=config.timeouts,
-            trust=Trust(config.trusted),
+            trust=peers(config.trusted),
             finished=[self.access_log, *finished] if self.access_log.lines.enabled else finished,
             sample=Sampler(config.otlp_sample) if self.exporter is not None else None,
         )

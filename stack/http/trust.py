@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+)
+from typing import Any, Final
 
 from stack.errors import ConfigError
 from stack.http.fields import split_list, split_params
@@ -12,6 +20,20 @@ from stack.http.message import Field
 
 _REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
+
+
+def peers(networks: Sequence[str]) -> Trust:
+    """The trust in a hop's peers. ConfigError when that is everyone: any client could then say who it is."""
+    trust = Trust(networks)
+    for version in (IPv4Network, IPv6Network):
+        same: list[Any] = [network for network in map(ip_network, networks) if isinstance(network, version)]
+        for network in collapse_addresses(same):
+            if network.prefixlen == 0:
+                raise ConfigError(
+                    f"--trusted {' '.join(networks)}: {network} is everyone, and any client could then say who it is "
+                    "(Forwarded, X-Forwarded-For); give the addresses of the proxies before this hop"
+                )
+    return trust
 
 
 class Trust:

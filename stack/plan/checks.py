@@ -93,7 +93,11 @@ def _alone(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:
                 stack, draft, ("check_timeout",), ("check_interval",),
                 "a check that takes its whole time delays the next one",
             )  # fmt: skip
-    elif draft.kind == "cdn_edge" and config.cache.max_object > config.cache.size:
+    elif (
+        draft.kind == "cdn_edge"
+        and ("cache", "max_object") in draft.said
+        and config.cache.max_object > config.cache.size
+    ):
         _warn(stack, draft, ("cache", "max_object"), ("cache", "size"), "nothing larger than the whole cache is stored")
     elif draft.kind == "dns_server" and bool(config.zone) == config.resolver:
         what = "a DNS server is authoritative or a resolver: give zones, or resolver = true"

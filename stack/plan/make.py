@@ -72,7 +72,8 @@ def make_plan(
     if wrong:
         raise ConfigErrors(wrong)
     sources = {draft.name: {path: said.source for path, said in draft.said.items()} for draft in stack}
-    return StackPlan(stack.names[0], hops, sources, tuple(_in_order(problems)))
+    flagged = {key: value for key, value in (given or {}).items() if value is not None and key != "database_url"}
+    return StackPlan(stack.names[0], hops, sources, tuple(_in_order(problems)), flagged)
 
 
 def _in_order(problems: Any) -> list[Problem]:
@@ -153,7 +154,7 @@ def _place(stack: Stack) -> None:
     places = stack.places
     for draft in stack.of("dns"):
         if draft.name == "resolver":
-            draft.derive("resolver", True, "its name")
+            draft.derive("resolver", True, "by its name")
     counts = {True: 0, False: 0}
     others = dict.fromkeys(SECTIONS, 0)
     for title, drafts in stack.drafts.items():
@@ -163,11 +164,11 @@ def _place(stack: Stack) -> None:
                 counts[draft.is_resolver] += 1
             draft.position = position
             spread = ("listen",) not in draft.said
-            draft.derive("listen", tuple(map(str, _usual(draft, places))), "its position")
+            draft.derive("listen", tuple(map(str, _usual(draft, places))), "by its position")
             listeners(stack, draft)
             admin = places.admin(title, draft.name, others[title])
             others[title] += not places.has_own_admin(draft.name)
-            draft.derive("admin", str(admin), "its position")
+            draft.derive("admin", str(admin), "by its position")
             _source(draft, places, spread=spread)
 
 
@@ -183,7 +184,7 @@ def _source(draft: Draft, places: Places, *, spread: bool) -> None:
     local = draft.host.startswith("127.") and is_ip(draft.host)
     source = places.source(draft.section.title, draft.position, draft.host)
     if source and (spread or (local and all(item.host.startswith("127.") for item in draft.listens))):
-        draft.derive("source", source, "its position")
+        draft.derive("source", source, "by its position")
 
 
 # What stands behind.

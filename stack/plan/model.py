@@ -70,6 +70,8 @@ class StackPlan:
     """By hop and option's path: who said a value. One that is not here is the option's default."""
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     """What works, and will surprise."""
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Top-level keys that flags said, but for the database's, which may hold a password."""
 
     def hop(self, name: str) -> HopPlan:
         return next(hop for hop in self.hops if hop.name == name)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from stack.config import listen
 from stack.config.upstream import check_authority, check_host
 from stack.errors import ConfigError
-from stack.http.trust import Trust
+from stack.http.trust import Trust, peers
 from stack.plan.draft import Draft, Stack, bare
 from stack.plan.layout import WORDS
 from stack.plan.model import Kinds
@@ -59,31 +59,11 @@ def as_tuple(value: Any) -> tuple[str, ...]:
 
 
 def _trusted(value: tuple[str, ...], kinds: Kinds) -> None:
-    for text in value:
-        Trust((text,))
-    if everyone := covers_everyone(value):
-        raise ConfigError(
-            f"--trusted: {everyone} is everyone, and any client could then say who it is (Forwarded, X-Forwarded-For); "
-            "give the addresses of the proxies before this hop"
-        )
-
-
-def covers_everyone(networks: tuple[str, ...]) -> str:
-    """`0.0.0.0/0` or `::/0` if these networks, one or together, are all addresses; else nothing."""
-    for version in (4, 6):
-        found = [ipaddress.ip_network(text) for text in networks]
-        same: list[Any] = [network for network in found if network.version == version]
-        for network in ipaddress.collapse_addresses(same):
-            if network.prefixlen == 0:
-                return str(network)
-    return ""
+    peers(value)
 
 
 def _allow(value: tuple[str, ...], kinds: Kinds) -> None:
-    try:
-        Trust(value)
-    except ConfigError as error:
-        raise ConfigError(bare(error)) from None
+    Trust(value)
 
 
 def _admin(value: str, kinds: Kinds) -> None:

@@ -121,8 +121,11 @@ class StateDir:
         """The whole configuration of each hop that runs, without secrets."""
         from stack.config import flags
 
-        hops = [{"name": hop.name, "kind": hop.kind, "config": flags.effective(hop.config)} for hop in plan.hops]
-        _write(self.plan_path, {"name": plan.name, "pid": os.getpid(), "hops": hops})
+        hops = [
+            {"name": hop.name, "kind": hop.kind, "config": flags.effective(hop.config), "files": dict(hop.files)}
+            for hop in plan.hops
+        ]
+        _write(self.plan_path, {"name": plan.name, "pid": os.getpid(), "given": dict(plan.given), "hops": hops})
 
     def plan(self) -> dict[str, Any]:
         """Of the stack that runs here; empty when none does."""

@@ -54,11 +54,11 @@ class Option:
 @functools.cache
 def options(config_type: type[msgspec.Struct]) -> tuple[Option, ...]:
     """Every field of a record, those of nested records behind their own name."""
-    return tuple(_options(config_type, ()))  # kept: reading the annotations of a record costs half a millisecond
+    return tuple(_options(config_type, ()))
 
 
 def _options(config_type: type[msgspec.Struct], path: tuple[str, ...]) -> Iterator[Option]:
-    for field in msgspec.structs.fields(config_type):
+    for field in values.fields(config_type):
         bare = values.split(field.type)[0]
         here = (*path, field.name)
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
@@ -117,7 +117,7 @@ def changed(config: T, found: Mapping[tuple[str, ...], Any]) -> T:
 def effective(config: msgspec.Struct) -> dict[str, Any]:
     """The whole configuration as plain values for `/-/config`, without secrets: those fields and passwords in URLs."""
     shown: dict[str, Any] = {}
-    for field in msgspec.structs.fields(config):
+    for field in values.fields(type(config)):
         value = getattr(config, field.name)
         if isinstance(value, msgspec.Struct):
             shown[field.name] = effective(value)
@@ -144,7 +144,7 @@ def _without_passwords(value: Any) -> Any:
 def _made(config_type: type[T], found: Mapping[tuple[str, ...], Any], path: tuple[str, ...]) -> T:
     """The record, its nested records changed only where something was given, so that their defaults hold."""
     fields: dict[str, Any] = {}
-    for field in msgspec.structs.fields(config_type):
+    for field in values.fields(config_type):
         here = (*path, field.name)
         bare = values.split(field.type)[0]
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
@@ -168,7 +168,7 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 def _merged(default: msgspec.Struct, found: Mapping[tuple[str, ...], Any], path: tuple[str, ...]) -> msgspec.Struct:
     changed: dict[str, Any] = {}
-    for field in msgspec.structs.fields(default):
+    for field in values.fields(type(default)):
         here = (*path, field.name)
         value = getattr(default, field.name)
         if here in found:

@@ -132,14 +132,14 @@ def fields(records: Iterable[type[msgspec.Struct]], without: Collection[str] = (
     """The types of first-level fields by name; of several records that have one, the first's."""
     found: dict[str, Any] = {}
     for record in records:
-        for field in msgspec.structs.fields(record):
+        for field in values.fields(record):
             if field.name not in without:
                 found.setdefault(field.name, field.type)
     return found
 
 
 def _nested(record: type[msgspec.Struct], name: str) -> type[msgspec.Struct] | None:
-    for field in msgspec.structs.fields(record):
+    for field in values.fields(record):
         bare = values.split(field.type)[0]
         if field.name == name and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
             return bare

@@ -64,6 +64,12 @@ def permitted(state_dir: Path) -> tuple[str, ...]:
     return tuple(known.names) if known is not None else ()
 
 
+def expires(state_dir: Path) -> float | None:
+    """Unix time at which the CA ends; None when there is none."""
+    known = _read(state_dir / "ca.json")
+    return known.not_after if known is not None and ca_path(state_dir).exists() else None
+
+
 def issue(
     state_dir: Path,
     name: str,

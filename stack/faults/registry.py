@@ -186,9 +186,7 @@ class Faults:
     # Within.
 
     def _on_link(self, fault: Fault, target: str) -> bool:
-        return fault.is_link(self.name, target) or (
-            self.kind in _BEYOND and (fault.is_hop(target) or fault.is_link(CLIENT, target))
-        )
+        return fault.is_link(self.name, target) or (self.kind in _BEYOND and fault.is_hop(target))
 
     def _drop(self, name: str) -> bool:
         for future in self._swallowed.pop(name, ()):

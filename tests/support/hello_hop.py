@@ -30,7 +30,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
 
     greeting: Annotated[str, Meta(description="What it says.")] = "hello"
     password: Annotated[str, Meta(description="A secret.")] = ""
-    fault: Annotated[str, Meta(description="How it fails to start: config, crash, build, slow.")] = ""
+    failing: Annotated[str, Meta(description="How it fails to start: config, crash, build, slow.")] = ""
     unready: Annotated[bool, Meta(description="Never becomes ready.")] = False
 
 
@@ -64,11 +64,11 @@ class HelloHop(HttpHop):
         self.service = service
 
     async def start(self, sockets: Sequence[Bound]) -> None:
-        if self.config.fault == "config":
-            raise ConfigError("--fault config: choose another one")
-        if self.config.fault == "crash":
+        if self.config.failing == "config":
+            raise ConfigError("--failing config: choose another one")
+        if self.config.failing == "crash":
             raise RuntimeError("no such luck")
-        if self.config.fault == "slow":
+        if self.config.failing == "slow":
             sys.stderr.write("starting slowly\n")
             await asyncio.sleep(60)
         await super().start(sockets)
@@ -85,8 +85,8 @@ class HelloHop(HttpHop):
 
 
 def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> HelloHop:
-    if config.fault == "build":
-        raise ConfigError("--fault build: choose another one")
+    if config.failing == "build":
+        raise ConfigError("--failing build: choose another one")
     parts = {"clock": clock, "random": random, "net": net, "metrics": metrics, "state_dir": state_dir}
     return HelloHop(config.name or "hello", config, Hello(config), **parts)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.errors import ConfigError
-from stack.faults.spec import Fault, as_table, from_table, parse, show
+from stack.faults.spec import as_table, from_table, parse, show
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,6 @@ def test_whom_a_check_meets(text: str, meets: bool) -> None:
 def test_any_text_is_a_fault_or_an_error_in_one_line(text: str) -> None:
     try:
         fault = parse(text)
-    except ConfigError as error:
-        assert str(error)
-    else:
-        assert isinstance(fault, Fault)
-        assert parse(show(fault)) == fault
+    except ConfigError:
+        return
+    assert parse(show(fault)) == fault

@@ -141,7 +141,7 @@ async def test_a_child_that_dies_is_started_again(stage: Stage) -> None:
 
 
 async def test_a_crash_loop_comes_to_rest(stage: Stage) -> None:
-    await stage.master.start(stage.hello("a", "--fault", "crash"))
+    await stage.master.start(stage.hello("a", "--failing", "crash"))
     await stage.becomes("a", State.CRASH_LOOP)
     assert stage.heard("a").count(State.STARTING) == 4
     assert stage.master.statistics()["a"].reason == "5 exits in a row: RuntimeError: no such luck"
@@ -171,8 +171,8 @@ async def test_the_way_out_of_a_crash_loop(stage: Stage) -> None:
 
 async def test_a_fault_of_configuration_is_not_tried_again(stage: Stage) -> None:
     await stage.master.start(stage.hello("good"))
-    await stage.master.start(stage.hello("a", "--fault", "config"))
-    with pytest.raises(ConfigError, match=r"^a failed: --fault config: choose another one$"):
+    await stage.master.start(stage.hello("a", "--failing", "config"))
+    with pytest.raises(ConfigError, match=r"^a failed: --failing config: choose another one$"):
         await stage.master.wait_ready(timeout=WAIT)
     assert stage.heard("a") == [State.FAILED]
 
@@ -316,8 +316,8 @@ async def test_a_new_generation_that_fails_leaves_the_old_one(stage: Stage) -> N
     await stage.master.start(stage.hello("a", "--greeting", "old"))
     await stage.master.wait_ready(timeout=WAIT)
     pid = stage.pid("a")
-    with pytest.raises(ConfigError, match="a failed: --fault config"):
-        await stage.master.replace(stage.hello("a", "--fault", "config"), timeout=WAIT)
+    with pytest.raises(ConfigError, match="a failed: --failing config"):
+        await stage.master.replace(stage.hello("a", "--failing", "config"), timeout=WAIT)
     assert stage.pid("a") == pid
     assert await stage.get() == b"old"
     assert stage.state("a") is State.READY

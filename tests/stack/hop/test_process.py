@@ -219,8 +219,8 @@ def test_a_passed_socket_keeps_its_connections_over_a_restart(state: Any) -> Non
         ),
         ([*ANY, "--admin", "https://127.0.0.1:0"], {}, "wanted http://127.0.0.1:PORT"),
         ([*ANY, "--trusted", "nobody"], {}, "nobody"),
-        ([*ANY, "--fault", "config"], {}, "--fault config: choose another one"),
-        ([*ANY, "--fault", "build"], {}, "--fault build: choose another one"),
+        ([*ANY, "--failing", "config"], {}, "--failing config: choose another one"),
+        ([*ANY, "--failing", "build"], {}, "--failing build: choose another one"),
         ([*ANY, "--access-log", "/proc/nope/log"], {}, "--access-log /proc/nope/log"),
         (["--listen", "https://127.0.0.1:0", "--cert", "c.pem"], {}, "--key is missing"),
         (ANY, {"HOPSTACK_TIMEOUTS_HEAD": "soon"}, "HOPSTACK_TIMEOUTS_HEAD 'soon': wanted a duration"),
@@ -254,13 +254,13 @@ def test_a_taken_admin_port(state: Any) -> None:
 
 
 def test_any_other_failure_is_one_line_and_status_1(state: Any) -> None:
-    status, _, err = state(*ANY, "--fault", "crash").end()
+    status, _, err = state(*ANY, "--failing", "crash").end()
     assert (status, err) == (1, "hopstack: hello: RuntimeError: no such luck\n")
-    assert "Traceback" in state(*ANY, "--fault", "crash", HOPSTACK_LOG="debug").end()[2]
+    assert "Traceback" in state(*ANY, "--failing", "crash", HOPSTACK_LOG="debug").end()[2]
 
 
 def test_a_start_that_takes_long_is_broken_off(state: Any) -> None:
-    hop = state(*ANY, "--fault", "slow")
+    hop = state(*ANY, "--failing", "slow")
     hop.wait_for("starting slowly")
     hop.signal(signal.SIGTERM)
     assert hop.end()[0] == 0
@@ -302,10 +302,10 @@ def test_the_master_is_told(state: Any) -> None:
         assert hop.end()[0] == 0
 
 
-@pytest.mark.parametrize(("fault", "reason"), [("config", "--fault config"), ("crash", "RuntimeError: no such luck")])
+@pytest.mark.parametrize(("fault", "reason"), [("config", "--failing config"), ("crash", "RuntimeError: no such luck")])
 def test_the_master_is_told_why_it_failed(state: Any, fault: str, reason: str) -> None:
     with master_end() as (ours, theirs):
-        hop = state(*ANY, "--fault", fault, fds=(theirs.fileno(),), **{VARIABLE: str(theirs.fileno())})
+        hop = state(*ANY, "--failing", fault, fds=(theirs.fileno(),), **{VARIABLE: str(theirs.fileno())})
         theirs.close()
         assert messages(ours, "failed")[-1]["reason"].startswith(reason)
         hop.end()

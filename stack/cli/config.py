@@ -34,7 +34,7 @@ def check(file: str | None, also: str | None) -> int:
     return check_file(file or also or "")
 
 
-@config.command()
+@config.command(short_help="Print the whole configuration, each value with its source.")
 @click.argument("hop", required=False)
 @click.option("--all", "-a", "every", is_flag=True, help="Defaults too. With HOP they are always shown.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: every option of every hop, and its source.")
@@ -47,14 +47,14 @@ def show(hop: str | None, every: bool, as_json: bool, **values: Any) -> int:
     line of the file, an environment variable, a flag, what it follows from, or
     the default. Secrets are hidden.
 
-    Exit status: 0, or 2 for a file that is not fine.
+    Exit status: 0 printed, 2 the file is not fine or has no such hop.
     """
     from stack.cli.configuration import show_plan
 
     return show_plan(values, hop=hop or "", every=every, as_json=as_json)
 
 
-@config.command()
+@config.command(short_help="Say what a reload would change in the running stack.")
 @click.argument("file", required=False)
 @stack_options
 def diff(file: str | None, **values: Any) -> int:
@@ -76,6 +76,8 @@ def schema() -> None:
 
     Even Better TOML and taplo take it: save it as stack.schema.json and begin
     the file with the line #:schema stack.schema.json
+
+    Exit status: 0 printed.
     """
     from stack.cli.configuration import show_schema
 

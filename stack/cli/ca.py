@@ -8,7 +8,10 @@ import click
 @click.group(invoke_without_command=True)
 @click.pass_context
 def ca(context: click.Context) -> None:
-    """Say how to trust the certificate authority of this stack."""
+    """Say how to trust the certificate authority of this stack.
+
+    Exit status: 0 said, 2 there is none and none can be made.
+    """
     if context.invoked_subcommand is None:
         from stack.cli.authority import explain
 
@@ -17,7 +20,27 @@ def ca(context: click.Context) -> None:
 
 @ca.command("path")
 def ca_path() -> None:
-    """Print the path of the CA certificate, and nothing else."""
+    """Print the path of the CA certificate, and nothing else.
+
+    Exit status: 0 printed, 2 there is none and none can be made.
+    """
     from stack.cli.authority import ensure
 
     click.echo(ensure())
+
+
+@ca.command("issue")
+@click.option("--config", default="stack.toml", show_default=True, help="The file of the stack.")
+@click.option("--into", required=True, metavar="DIR", help="Directory of the hops' directories.")
+def ca_issue(config: str, into: str) -> None:
+    """Issue a certificate for every hop of a file.
+
+    Each hop gets a directory of its name, with cert.pem, key.pem and the
+    authority's ca.pem: all that a container of that hop needs to see. What is
+    there and still good is kept.
+
+    Exit status: 0 all are there, 2 one could not be issued.
+    """
+    from stack.cli.issue import issue_all
+
+    click.echo(issue_all(config, into))

@@ -59,6 +59,8 @@ class VirtualClock:
         self._wall = time - self._now
         self._timers: list[tuple[float, int, _Timer]] = []
         self._order = itertools.count()
+        self.guarded: set[object] = set()
+        """Bodies of `timeout` that are under way: whoever moves time may want to let them end first."""
 
     def now(self) -> float:
         return self._now
@@ -99,6 +101,24 @@ class VirtualClock:
         self._now = target
         await settle()
 
+    def due(self) -> float | None:
+        """When the next timer fires; None: nothing is waited for."""
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def leap(self, until: float) -> None:
+        """Move time to `until` (as of `now`) and fire what is due by then, in order and each once, without settling.
+
+        A timer that fires late because of it finds the time it is, as after a machine's sleep.
+        """
+        self._now = max(self._now, until)
+        due = []
+        while self._timers and self._timers[0][0] <= until:
+            due.append(heapq.heappop(self._timers)[2])
+        for timer in due:
+            timer.fire()
+
 
 class _Timer:
     __slots__ = ("callback",)
@@ -125,6 +145,7 @@ class _VirtualTimeout:
         entered = await self._inner.__aenter__()
         if self._seconds is not None:
             self._handle = self._clock.call_later(self._seconds, self._expire)
+            self._clock.guarded.add(self)
         return entered
 
     def _expire(self) -> None:
@@ -135,6 +156,7 @@ class _VirtualTimeout:
     ) -> bool | None:
         if self._handle is not None:
             self._handle.cancel()
+            self._clock.guarded.discard(self)
         await self._inner.__aexit__(kind, error, trace)  # raises TimeoutError itself
         return None
 

@@ -1,0 +1,373 @@
+"""A client of the stack: real sockets, names by the stack's resolver, TLS by its CA, cookies, redirects."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from stack.clock import SystemClock
+from stack.config.base import PoolLimits, UpstreamTimeouts
+from stack.config.listen import address
+from stack.errors import ConnectRefused, HopError
+from stack.http.message import Request
+from stack.net.pool import Pool, Upstream, UpstreamConnection
+from stack.net.tls import client_context
+from stack.telemetry.exchange import Exchange
+from stack.testing.cookies import CookieJar
+from stack.testing.fields import Fields
+from stack.testing.lookup import Lookup
+from stack.testing.response import Response, Timing
+from stack.trace.model import Span
+
+if TYPE_CHECKING:
+    from stack.testing.webstack import WebStack
+
+REDIRECTS: Final = 10
+_FOREVER: Final = 3600.0
+_PATH: Final = "/%:@!$&'()*+,;=~-._"
+_ALPN: Final = {"h2": ("h2", "http/1.1"), "h1": ("http/1.1",)}
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+class NoResponse(ConnectionError):
+    """The connection failed before a response came, or within it: then `partial` has what came."""
+
+    partial: Response | None = None
+
+
+class Late(TimeoutError):
+    """The call took longer than its time; the message says what was waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL, taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    authority: str
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+
+class Client:
+    """One user agent: its own cookies, its own memory of names, its own connections. Made by `web.client()`.
+
+    `edge`: the edge that it is near to (`fra`); None: the first address that DNS gives. `http`: h2 or h1.
+    """
+
+    def __init__(
+        self, web: WebStack, *, edge: str | None = None, http: str = "h2", headers: Headers = (), cookies: bool = True
+    ) -> None:
+        self._web = web
+        self._edge, self._http = edge, http
+        _alpn(http)
+        self._headers = list(_pairs(headers))
+        self._machine = SystemClock()
+        self._lookup = Lookup(web.dns_address, web.clock, web.random)
+        self._pools: dict[tuple[str, int, str, str, str], _TimedPool] = {}
+        self._keeps_cookies = cookies
+        self.cookies = CookieJar(web.clock, self._machine)
+
+    async def get(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("GET", url, **how)
+
+    async def head(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("HEAD", url, **how)
+
+    async def post(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("POST", url, **how)
+
+    async def put(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("PUT", url, **how)
+
+    async def patch(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("PATCH", url, **how)
+
+    async def delete(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("DELETE", url, **how)
+
+    async def options(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("OPTIONS", url, **how)
+
+    async def request(
+        self,
+        method: str,
+        url: str = "/",
+        *,
+        headers: Headers = (),
+        params: Mapping[str, Any] | None = None,
+        data: bytes | str | Mapping[str, Any] | None = None,
+        json: Any = None,
+        cookies: Mapping[str, str] | None = None,
+        edge: str | None = None,
+        http: str | None = None,
+        follow: bool = False,
+        within: float | None = None,
+    ) -> Response:
+        """One request over real sockets, and its response as a whole.
+
+        `url`: a path of the site or a whole URL. `data`: bytes, text, or a mapping for a form. `edge`: the edge to go
+        to, whatever DNS says. `within`: seconds of the machine's time, by default the stack's `deadline`.
+        Raises NoResponse, NoSuchHost, and Late at the end of `within`.
+        """
+        if params:
+            url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
+        fields, body = _content(list(_pairs(headers)), data, json)
+        return await self._web.watched(
+            lambda: self._follow(
+                method.upper(), url, fields, body, cookies or {}, edge or self._edge, http or self._http, follow
+            ),
+            what=f"{method.upper()} {url}",
+            within=within,
+        )
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+        self._pools.clear()
+
+    # One request.
+
+    async def _follow(
+        self,
+        method: str,
+        url: str,
+        fields: list[tuple[str, str]],
+        body: bytes,
+        cookies: Mapping[str, str],
+        edge: str | None,
+        http: str,
+        follow: bool,
+    ) -> Response:
+        history: list[Response] = []
+        while True:
+            target = self._target(url, edge)
+            response = await self._once(method, target, fields, body, cookies, edge, http, history)
+            location = response.headers.get("location")
+            if not follow or location is None or response.status not in (301, 302, 303, 307, 308):
+                return response
+            if len(history) == REDIRECTS:
+                raise NoResponse(f"{method} {url}: more than {REDIRECTS} redirects")
+            history.append(response)
+            url = urljoin(response.url, location)
+            if response.status == 303 or (response.status in (301, 302) and method == "POST"):
+                method, body = ("HEAD" if method == "HEAD" else "GET"), b""
+                fields = [field for field in fields if field[0] not in ("content-type", "content-length")]
+
+    async def _once(
+        self,
+        method: str,
+        target: Target,
+        fields: list[tuple[str, str]],
+        body: bytes,
+        cookies: Mapping[str, str],
+        edge: str | None,
+        http: str,
+        history: list[Response],
+    ) -> Response:
+        began = self._moment()
+        addresses, spans = await self._addresses(target, edge)
+        given = {name for name, _ in fields}
+        own = [field for field in self._headers if field[0] not in given]
+        wire = _wire([*own, *fields], self._cookie(target, cookies))
+        url = f"{target.scheme}://{target.authority}{target.target}"
+        last_error: HopError | None = None
+        for host in addresses:
+            pool = self._pool(target, host, http)
+            request = Request(
+                method.encode("ascii"), target.target.encode("ascii"), wire, authority=target.authority.encode("ascii"),
+                scheme=target.scheme.encode("ascii"), body=body,
+            )  # fmt: skip
+            opened, asked = pool.statistics().opened, self._ms(began)
+            try:
+                got = await pool.send(request, Exchange("client", self._machine.now, request))
+            except ConnectRefused as error:
+                last_error = error  # the name may have another address, as browsers try it
+                continue
+            except HopError as error:
+                raise NoResponse(f"{method} {url}: {_said(error)}") from None
+            spans += self._connected(pool, opened, asked)
+            first = self._ms(began)
+            content, broken = await _read(got.body)
+            timing = Timing(
+                tuple(spans), sum(span.total_ms for span in spans), first, self._ms(began),
+                address(host, pool.upstream.port), pool.statistics().opened == opened,
+            )  # fmt: skip
+            response = Response(
+                method=method, url=url, status=got.status, headers=Fields(got.fields), raw=content,
+                version="HTTP/2" if got.version == b"2" else f"HTTP/{got.version.decode()}",
+                timing=timing, logs=self._web.logs, kinds=self._web.kinds, sent=Fields(wire), history=history,
+            )  # fmt: skip
+            if self._keeps_cookies:
+                for line in response.headers.all("set-cookie"):
+                    self.cookies.store(line, host=target.host, path=target.path)
+            self._web.answered(response)
+            if broken is not None:
+                error_ = NoResponse(
+                    f"{method} {url}: {response.status}, broken off after {len(content)} bytes: {_said(broken)}"
+                )
+                error_.partial = response
+                raise error_
+            return response
+        said = _said(last_error) if last_error is not None else "no address"
+        raise NoResponse(f"{method} {url}: {said}")
+
+    # Where to.
+
+    def _target(self, url: str, edge: str | None) -> Target:
+        if not urlsplit(url).scheme:
+            if not url.startswith("/"):
+                raise ValueError(f"{url!r}: wanted a path, as /products, or a whole URL, as {self._web.url('/')}")
+            url = self._web.url(url, edge=edge)
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r}: wanted an http or https URL")
+        host = parts.hostname.lower()
+        port = parts.port or self._web.port(parts.scheme, host)
+        path = quote(parts.path or "/", safe=_PATH)
+        query = "?" + quote(parts.query, safe=_PATH + "?") if parts.query else ""
+        return Target(parts.scheme, host, port, path + query, parts.netloc.rpartition("@")[2].lower())
+
+    async def _addresses(self, target: Target, edge: str | None) -> tuple[list[str], list[Span]]:
+        """Addresses by DNS, and the line of the waterfall for it. `edge` is looked up by its own name."""
+        if _is_address(target.host):
+            return [target.host], []
+        found = await self._lookup.addresses(self._web.edge_name(edge) if edge else target.host)
+        if found.cached:
+            return list(found.addresses), []
+        span = Span(
+            "dns", "dns", 0.0, found.ms, found.ms, f"resolver: {', '.join(found.addresses)}", busy=((0.0, found.ms),)
+        )
+        return list(found.addresses), [span]
+
+    def _pool(self, target: Target, host: str, http: str) -> _TimedPool:
+        _alpn(http)
+        port = self._web.port_of(target, host)
+        key = (target.scheme, port, host, target.host, http)
+        if key not in self._pools:
+            https = target.scheme == "https"
+            self._pools[key] = _TimedPool(
+                Upstream(
+                    self._web.name_of(host, port),
+                    host,
+                    port,
+                    tls=client_context(self._web.ca_path, alpn=_ALPN[http]) if https else None,
+                    server_name=target.host,
+                ),
+                limits=PoolLimits(connections=1000, idle=100),
+                timeouts=_PATIENT,
+                clock=self._machine,
+                tasks=self._web.tasks,
+            )
+        return self._pools[key]
+
+    def _cookie(self, target: Target, cookies: Mapping[str, str]) -> str:
+        own = self.cookies.header(host=target.host, path=target.path, secure=target.scheme == "https")
+        given = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        return "; ".join(filter(None, (own, given)))
+
+    def _connected(self, pool: _TimedPool, opened: int, start: float) -> list[Span]:
+        """The line of the waterfall for a new connection; `start` in milliseconds since the call began."""
+        if pool.statistics().opened == opened:
+            return []
+        took = pool.connect_ms
+        name = "tls" if pool.upstream.tls is not None else "tcp"
+        what = "TCP and TLS handshake" if name == "tls" else "TCP handshake"
+        return [Span(name, name, start, took, took, what, busy=((start, took),))]
+
+    def _ms(self, began: float) -> float:
+        return (self._moment() - began) * 1000
+
+    def _moment(self) -> float:
+        """Seconds of the machine's time and, on top, of the stack's, which passes for injected waits only."""
+        return self._machine.now() + self._web.clock.now()
+
+
+class _TimedPool(Pool):
+    """Knows how long its last connection took to open."""
+
+    connect_ms = 0.0
+
+    async def _open_one(self, upstream: Upstream) -> UpstreamConnection:
+        began = self._clock.now()
+        try:
+            return await super()._open_one(upstream)
+        finally:
+            self.connect_ms = (self._clock.now() - began) * 1000
+
+
+# The call as a whole has a deadline; no phase of it has one of its own.
+_PATIENT: Final = UpstreamTimeouts(
+    connect=_FOREVER, send=_FOREVER, head=_FOREVER, body=_FOREVER, idle=_FOREVER, acquire=_FOREVER
+)
+
+
+async def _read(body: Any) -> tuple[bytes, HopError | None]:
+    """The content, and what broke it off."""
+    if isinstance(body, bytes):
+        return body, None
+    content = bytearray()
+    try:
+        async for piece in body:
+            content += piece
+    except HopError as error:
+        return bytes(content), error
+    finally:
+        await body.aclose()
+    return bytes(content), None
+
+
+def _said(error: HopError) -> str:
+    return error.private or error.detail or type(error).__name__
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[str, str]]:
+    given = headers.items() if isinstance(headers, Mapping) else headers
+    return [(name.lower(), str(value)) for name, value in given]
+
+
+def _wire(fields: Iterable[tuple[str, str]], cookie: str) -> list[tuple[bytes, bytes]]:
+    wire = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    names = [name for name, _ in wire]
+    if b"user-agent" not in names:
+        wire.append((b"user-agent", b"webstack"))
+    if b"accept" not in names:
+        wire.append((b"accept", b"*/*"))
+    if cookie:
+        wire.append((b"cookie", cookie.encode("latin-1")))
+    return wire
+
+
+def _content(
+    fields: list[tuple[str, str]], data: bytes | str | Mapping[str, Any] | None, json: Any
+) -> tuple[list[tuple[str, str]], bytes]:
+    if json is not None and data is not None:
+        raise TypeError("data and json are both given; a request has one content")
+    if json is not None:
+        kind, body = "application/json", json_module.dumps(json).encode()
+    elif isinstance(data, Mapping):
+        kind, body = "application/x-www-form-urlencoded", urlencode(data, doseq=True).encode()
+    else:
+        kind, body = "", data.encode() if isinstance(data, str) else data or b""
+    if kind and not any(name == "content-type" for name, _ in fields):
+        fields.append(("content-type", kind))
+    return fields, body
+
+
+def _alpn(http: str) -> tuple[str, ...]:
+    if http not in _ALPN:
+        raise ValueError(f"http={http!r}: wanted h1 or h2")
+    return _ALPN[http]
+
+
+def _is_address(host: str) -> bool:
+    return host.replace(".", "").isdigit() or ":" in host

@@ -1,0 +1,109 @@
+"""The client's resolver library: asks the stack's own resolver over UDP, and remembers by TTL (RFC 1035 §7)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from random import Random
+
+from stack.clock import Clock, SystemClock
+from stack.net.dns_client import Address, ask_tcp, ask_udp
+
+_A = 1
+_WITHIN = 5.0
+"""Seconds of the machine's time for one question."""
+_RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+
+
+class NoSuchHost(ConnectionError):
+    """The name has no address, or nobody could say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    addresses: tuple[str, ...]
+    cached: bool
+    ms: float
+
+
+class Lookup:
+    """One client's cache of names: `clock` ages it."""
+
+    def __init__(self, resolver: Address, clock: Clock, random: Random) -> None:
+        self._resolver = resolver
+        self._clock, self._random = clock, random
+        self._machine = SystemClock()
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+
+    async def addresses(self, name: str) -> Found:
+        """NoSuchHost when there are none."""
+        known = self._known.get(name)
+        if known is not None and self._clock.now() < known[0]:
+            return Found(known[1], True, 0.0)
+        began = self._machine.now()
+        ttl, addresses = await self._ask(name)
+        self._known[name] = (self._clock.now() + ttl, addresses)
+        return Found(addresses, False, (self._machine.now() - began) * 1000)
+
+    def forget(self) -> None:
+        self._known.clear()
+
+    async def _ask(self, name: str) -> tuple[float, tuple[str, ...]]:
+        mark = self._random.randrange(1 << 16)
+        question = _question(mark, name)
+
+        def ours(message: bytes) -> bool:
+            return len(message) >= 12 and message[:2] == question[:2] and bool(message[2] & 0x80)
+
+        place = f"{self._resolver[0]}:{self._resolver[1]}"
+        try:
+            answer = await ask_udp(self._resolver, question, accept=ours, clock=self._machine, timeout=_WITHIN)
+            if answer[2] & 0x02:  # TC: more than fits a datagram
+                answer = await ask_tcp(self._resolver, question, accept=ours, clock=self._machine, timeout=_WITHIN)
+        except (OSError, EOFError) as error:
+            raise NoSuchHost(f"{name}: the resolver at {place} does not answer: {error or 'time-out'}") from None
+        try:
+            rcode, found = _answers(answer)
+        except (IndexError, struct.error):
+            raise NoSuchHost(f"{name}: the resolver at {place} answered what is no DNS message") from None
+        if rcode or not found:
+            said = _RCODES.get(rcode, str(rcode)) if rcode else "no address"
+            raise NoSuchHost(f"{name}: the resolver at {place} says {said}")
+        return min(ttl for ttl, _ in found), tuple(address for _, address in found)
+
+
+def _question(mark: int, name: str) -> bytes:
+    """RFC 1035 §4.1: one question for A, recursion desired. NoSuchHost for what is no name."""
+    try:
+        labels = [label.encode("ascii" if label.isascii() else "idna") for label in name.rstrip(".").split(".")]
+    except UnicodeError:
+        labels = [b""]
+    if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > 254:
+        raise NoSuchHost(f"{name!r} is no host name")
+    wire = b"".join(bytes([len(label)]) + label for label in labels)
+    return struct.pack("!HHHHHH", mark, 0x0100, 1, 0, 0, 0) + wire + b"\0" + struct.pack("!HH", _A, 1)
+
+
+def _answers(message: bytes) -> tuple[int, list[tuple[int, str]]]:
+    """The rcode, and (TTL, address) of every A record, CNAMEs passed over."""
+    _, flags, questions, answers = struct.unpack_from("!HHHH", message)
+    at = 12
+    for _ in range(questions):
+        at = _past_name(message, at) + 4
+    found = []
+    for _ in range(answers):
+        at = _past_name(message, at)
+        kind, _, ttl, size = struct.unpack_from("!HHIH", message, at)
+        at += 10
+        if kind == _A and size == 4:
+            found.append((ttl, ".".join(map(str, message[at : at + 4]))))
+        at += size
+    return flags & 0x0F, found
+
+
+def _past_name(message: bytes, at: int) -> int:
+    while (size := message[at]) != 0:
+        if size & 0xC0:
+            return at + 2
+        at += size + 1
+    return at + 1

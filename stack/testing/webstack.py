@@ -1,0 +1,473 @@
+"""`WebStack`: the whole path in the loop of a test, on free ports and a clock that the test moves."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import ssl
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from stack.clock import SystemClock
+from stack.config.listen import Listen, address
+from stack.errors import ConfigError
+from stack.hop import registry
+from stack.net.tasks import Tasks
+from stack.plan.document import Document
+from stack.plan.layout import SECTIONS
+from stack.plan.make import make_plan
+from stack.plan.model import StackPlan
+from stack.testing import apps, faults
+from stack.testing.backends import Backends, purged, samples
+from stack.testing.certificates import Authority
+from stack.testing.client import Client, Late, Target
+from stack.testing.clock import Begun, StackClock
+from stack.testing.journal import Logs
+from stack.testing.members import Member, Members, zone_files
+from stack.testing.response import Response
+from stack.testing.sockets import Sockets, has_many_addresses
+from stack.trace.model import Trace
+
+if TYPE_CHECKING:
+    from stack.testing.sync import SyncWebStack
+
+T = TypeVar("T")
+
+NAME: Final = "app.test"
+"""The site's name for an app of one's own."""
+DEADLINE: Final = 10.0
+START: Final = 30.0
+"""Seconds of the machine's time until all hops are ready; the app's own start is among it."""
+STEP: Final = 0.05
+"""Seconds of the stack's time between two looks at whether it is ready."""
+WARM: Final = 120.0
+"""Seconds of the stack's time that it may take to be ready: a stack in which a check never passes is an error."""
+PUMP: Final = 0.002
+KEPT: Final = 100
+"""Responses that are kept for what a failing test prints."""
+
+
+class WebStack:
+    """`async with WebStack(app, replicas=3, edges=["fra", "nrt"]) as web: r = await web.get("/x")`.
+
+    `app`: an ASGI or WSGI callable, an aiohttp Application, a factory of one (called for each replica),
+    "package.module:attribute", the URL of a server that runs, a list of such, or None for the demo shop.
+    `config`: a stack.toml; `sections` are its tables and top-level keys, and win over it: `cache={"size": "1M"}`,
+    `balancers={"a": {"retries": 0}}`, `health="/up"`.
+    `deadline`: seconds of the machine's time for each call. `time`: Unix time at which the stack's clock begins.
+    `seed`: of everything that is drawn by lot.
+    """
+
+    def __init__(
+        self,
+        app: Any = None,
+        *,
+        replicas: int | None = None,
+        edges: Sequence[str] | Mapping[str, Any] | None = None,
+        name: str | None = None,
+        config: str | Path | None = None,
+        deadline: float = DEADLINE,
+        time: float | None = None,
+        seed: int = 0,
+        **sections: Any,
+    ) -> None:
+        self._app = app
+        self._given: dict[str, Any] = {"replicas": replicas, "name": name}
+        self._edges = edges
+        self._config, self._sections = config, sections
+        self._deadline = deadline
+        self._time = time
+        self._machine = SystemClock()
+        self.random = Random(seed)  # noqa: S311 - repeatable, that is the point
+        self.tasks = Tasks()
+        self.started = False
+        self._begun: list[Begun] = []
+        self._calls = 0
+        self._clients: list[Client] = []
+        self.responses: list[Response] = []
+        """The last ones, oldest first."""
+
+    def sync(self) -> SyncWebStack:
+        """The same for tests that do not await: `with WebStack(app).sync() as web: web.get("/")`."""
+        from stack.testing.sync import SyncWebStack
+
+        return SyncWebStack(self)
+
+    # Start and end.
+
+    async def __aenter__(self) -> WebStack:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Returns when every hop is ready. ConfigError for what cannot be built, with everything released again."""
+        if self.started:
+            raise RuntimeError("this stack runs already; make another WebStack")
+        self.started = True
+        self.clock = StackClock(time=self._time)
+        self.logs = Logs()
+        self._state_dir = Path(tempfile.mkdtemp(prefix="webstack-"))
+        self._sockets = Sockets()
+        self._members = Members([])
+        try:
+            async with self._machine.timeout(START):
+                await self._start()
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, TimeoutError):
+                raise Late(f"the stack was not ready within {START:g} s: {self._unready()}") from None
+            raise
+
+    async def _start(self) -> None:
+        app = apps.given(self._app)
+        plan = self._planned(app)
+        self.plan = plan
+        self.name = plan.name
+        self.kinds = {hop.name: hop.kind for hop in plan.hops}
+        self.logs.expect(self.kinds)
+        self._authority = authority = Authority(plan.name)
+        authority.lend(self._state_dir)
+        zone_files(plan, self._state_dir)
+        self._members = Members(
+            [
+                Member(
+                    hop,
+                    app=apps.of(hop, app, self.clock),
+                    clock=self.clock,
+                    random=Random(self.random.random()),  # noqa: S311
+                    state_dir=self._state_dir,
+                    authority=authority,
+                    sockets=self._sockets,
+                    logs=self.logs,
+                )
+                for hop in plan.hops
+            ]
+        )
+        self.backends = Backends(self._members, self._begin)
+        self.clock.load = lambda: sum(member.in_flight for member in self._members)
+        await self._members.start()
+        await self._ready()
+        self.client_ = self.client()
+
+    def _planned(self, app: apps.Given) -> StackPlan:
+        """Once to know the hops, and once with the addresses that they got."""
+        given = {**self._given, **app.keys}
+        if given["name"] is None and self._config is None and app.keys:
+            given["name"] = NAME
+        document = Document({}) if self._config is None else Document.read(self._config)
+        values = _merged(document.values, self._sections)
+        if self._edges is not None:
+            known = values.get("edges", {})
+            own = self._edges if isinstance(self._edges, Mapping) else {}
+            values["edges"] = {edge: _merged(known.get(edge, {}), own.get(edge, {})) for edge in self._edges}
+        document = Document(values, document.name, document.directory, document.lines)
+        many = has_many_addresses()
+
+        def plan(document: Document) -> StackPlan:
+            return make_plan(
+                document, kinds=registry, state_dir=self._state_dir, environ={}, many_addresses=many, given=given
+            )
+
+        first = plan(document)
+        self._sockets.bind(first)
+        listens = _listens(first, self._sockets)
+        return plan(Document(_merged(values, listens), document.name, document.directory, document.lines))
+
+    async def _ready(self) -> None:
+        """Nothing is asked before every hop can answer: the first checks take some of the stack's time."""
+        began = self.clock.now()
+        while not all(member.readiness().ready for member in self._members):
+            if self.clock.now() - began > WARM:
+                raise ConfigError(f"the stack does not become ready: {self._unready()}")
+            await self.clock.advance(STEP)
+        # on a whole second again: what is fresh for a minute has 60 s left, and not 59
+        await self.clock.advance_to(float(math.ceil(self.clock.now() - 1e-6)))
+
+    def _unready(self) -> str:
+        states = {member.name: member.readiness() for member in self._members}
+        found = [f"{name}: {state.reason}" for name, state in states.items() if not state.ready]
+        return "; ".join(found) or "all hops are"
+
+    async def stop(self) -> None:
+        """Everything is released: tasks, sockets, files. Safe to call again."""
+        try:
+            for client in self._clients:
+                await client.close()
+            await self.tasks.close()
+            await self.clock.close()
+            async with self._machine.timeout(START):
+                await self._members.stop()
+        except TimeoutError:
+            raise Late(f"the stack did not stop within {START:g} s: does the app's shutdown wait?") from None
+        finally:
+            self._sockets.close()
+            shutil.rmtree(self._state_dir, ignore_errors=True)
+
+    # Requests.
+
+    async def request(self, method: str, url: str = "/", **how: Any) -> Response:
+        """As `Client.request`, by a client of the stack's own."""
+        return await self._own().request(method, url, **how)
+
+    async def get(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("GET", url, **how)
+
+    async def head(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("HEAD", url, **how)
+
+    async def post(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("POST", url, **how)
+
+    async def put(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("PUT", url, **how)
+
+    async def patch(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("PATCH", url, **how)
+
+    async def delete(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("DELETE", url, **how)
+
+    async def options(self, url: str = "/", **how: Any) -> Response:
+        return await self.request("OPTIONS", url, **how)
+
+    def client(self, **how: Any) -> Client:
+        """Another user: cookies, memory of names and connections of its own. Takes edge, http, headers, cookies."""
+        self._running()
+        client = Client(self, **how)
+        self._clients.append(client)
+        return client
+
+    # What is ordered.
+
+    def fault(self, on: str, **kinds: Any) -> faults.Ordered:
+        """Inject a fault: `web.fault("lb-a>proxy-2", latency=0.2, share=0.5)`. In a `with` it ends with the block."""
+        self._running()
+        return faults.order(self._members, on, kinds)
+
+    def clear_faults(self) -> None:
+        for member in self._members:
+            if member.net is not None:
+                member.net.faults.clear()
+
+    async def purge(self, url: str) -> int:
+        """Throw away what the edges have stored under a URL or path, all its variants; how many there were."""
+        await self._caught_up()
+        whole = url if "://" in url else self.url(url)
+        quoted = whole.replace("%", "%25").replace("&", "%26").replace("+", "%2B").replace("#", "%23")
+        count = 0
+        for member in self._members.of("cdn_edge"):
+            if member.running:
+                # a key has the port in it, and without many addresses every edge has one of its own
+                mine = quoted if "://" in url else quoted.replace(self.url(""), self._base("https", member.name))
+                count += purged((await member.ask(b"POST", f"/-/purge?url={mine}")).body)
+        return count
+
+    def kill(self, hop: str) -> Begun:
+        """Any hop, as `backends[...].kill()`: an edge, a balancer, the resolver."""
+        return self._begin(self._members[hop].kill(), f"{hop}.kill")
+
+    def revive(self, hop: str) -> Begun:
+        """After `kill`."""
+        return self._begin(self._members[hop].start(), f"{hop}.start")
+
+    # What may be looked at.
+
+    @property
+    def trace(self) -> Trace:
+        """Of the last response."""
+        if not self.responses:
+            raise LookupError("nothing was asked yet")
+        return self.responses[-1].trace
+
+    def metrics(self, hop: str) -> dict[str, float]:
+        """By sample: `hopstack_requests_total{hop="app-1",method="GET",status="2xx"}`."""
+        return samples(self._members[hop])
+
+    def stats(self, hop: str) -> dict[str, Any]:
+        """What its `/-/stats` has."""
+        member = self._members[hop]
+        return member.hop.stats() if member.hop is not None else {}
+
+    def config(self, hop: str) -> dict[str, Any]:
+        """Every option of a hop with its value, secrets hidden."""
+        return self._members[hop].effective()
+
+    # For other clients: requests, httpx, curl.
+
+    def url(self, path: str = "/", *, scheme: str = "https", edge: str | None = None) -> str:
+        """`https://app.test:40001/x`. The name is known to the stack's DNS alone."""
+        return self._base(scheme, f"edge-{edge.removeprefix('edge-')}" if edge else "") + path
+
+    @property
+    def ca_path(self) -> str:
+        """The authority (PEM) that the edges' certificates are by."""
+        return str(self._authority.path)
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Verifies against the stack's authority."""
+        return ssl.create_default_context(cafile=self.ca_path)
+
+    @property
+    def dns_address(self) -> tuple[str, int]:
+        """Of the resolver, UDP and TCP."""
+        place = self._place("resolver", "dns")
+        return place.host, place.port
+
+    @property
+    def doh_url(self) -> str:
+        """DNS over HTTPS (RFC 8484), by the same authority."""
+        return f"https://localhost:{self._place('resolver', 'https').port}/dns-query"
+
+    def address(self, hop: str, scheme: str | None = None) -> tuple[str, int]:
+        """Where a hop listens: `web.address("edge-fra", "https")`."""
+        self._members[hop]
+        place = self._place(hop, scheme)
+        return place.host, place.port
+
+    # What its client asks.
+
+    def port(self, scheme: str, host: str) -> int:
+        """Of a URL without one: that of the edges for the stack's names, else the scheme's own."""
+        if host == self.name or host.endswith(f".{self.name}"):
+            return self._place(self._first_edge(), scheme).port
+        return 443 if scheme == "https" else 80
+
+    def port_of(self, target: Target, host: str) -> int:
+        return target.port
+
+    def edge_name(self, edge: str) -> str:
+        name = f"edge-{edge.removeprefix('edge-')}"
+        if name not in self.kinds:
+            known = ", ".join(hop.removeprefix("edge-") for hop in self.kinds if self.kinds[hop] == "cdn_edge")
+            raise ValueError(f"edge={edge!r}: there is no such edge; there is {known}")
+        return f"{name}.{self.name}"
+
+    def name_of(self, host: str, port: int) -> str:
+        for name, places in self._sockets.addresses.items():
+            if any((place.host, place.port) == (host, port) for place in places):
+                return name
+        return address(host, port)
+
+    def answered(self, response: Response) -> None:
+        self.responses.append(response)
+        del self.responses[:-KEPT]
+
+    async def watched(self, call: Callable[[], Awaitable[T]], *, what: str, within: float | None) -> T:
+        """A call with its deadline by the machine's clock. While it waits for an injected fault, time passes."""
+        seconds = self._deadline if within is None else within
+        self._running()
+        pump = None
+        try:
+            async with self._machine.timeout(seconds):
+                await self._caught_up()
+                self._calls += 1
+                try:
+                    if any(member.net is not None and len(member.net.faults) for member in self._members):
+                        pump = self.tasks.spawn(self._pass_time(), name="faults")
+                    return await call()
+                finally:
+                    self._calls -= 1
+                    if pump is not None:
+                        pump.cancel()
+                    if not self._calls:
+                        await self.clock.quiet()
+        except TimeoutError as error:
+            if isinstance(error, Late):
+                raise
+            raise Late(f"{what}: no whole response within {seconds:g} s: {self._waiting()}") from None
+
+    async def _pass_time(self) -> None:
+        """On to the end of the next injected wait, as often as there is one."""
+        while True:
+            waits = [
+                at for member in self._members
+                if member.net is not None and (at := member.net.faults.waiting()) is not None
+            ]  # fmt: skip
+            if waits:
+                await self.clock.advance_to(min(waits))
+            await self._machine.sleep(PUMP)
+
+    # Within.
+
+    def _begin(self, work: Awaitable[Any], name: str) -> Begun:
+        self._running()
+
+        async def done() -> None:
+            await work
+
+        begun = Begun(self.tasks.spawn(done(), name=name))
+        self._begun.append(begun)
+        return begun
+
+    async def _caught_up(self) -> None:
+        """What was begun without waiting for it has ended before anything else is asked."""
+        begun, self._begun = self._begun, []
+        for one in begun:
+            await one
+        await self.clock.caught_up()
+
+    def _running(self) -> None:
+        if not self.started or not hasattr(self, "_members"):
+            raise RuntimeError("the stack does not run: use it in `async with WebStack(app) as web:`")
+
+    def _own(self) -> Client:
+        self._running()
+        return self.client_
+
+    def _waiting(self) -> str:
+        busy = [f"{member.name} answers {member.in_flight}" for member in self._members if member.in_flight]
+        ordered = {
+            fault for member in self._members if member.net is not None
+            for fault in (one["text"] for one in member.net.faults.described()["faults"])
+        }  # fmt: skip
+        said = ", ".join(busy) or "no hop has a request"
+        if ordered:
+            said += f"; faults: {', '.join(sorted(ordered))}"
+        return said + "; the stack's clock stands still unless web.clock.advance() moves it"
+
+    def _first_edge(self) -> str:
+        edges = self._members.of("cdn_edge")
+        if not edges:
+            raise LookupError("this stack has no edge")
+        return edges[0].name
+
+    def _base(self, scheme: str, edge: str) -> str:
+        return f"{scheme}://{self.name}:{self._place(edge or self._first_edge(), scheme).port}"
+
+    def _place(self, hop: str, scheme: str | None) -> Listen:
+        places = self._sockets.addresses.get(hop, ())
+        for place in places:
+            if scheme in (None, place.scheme):
+                return place
+        raise LookupError(f"{hop} does not listen for {scheme}; it does for {', '.join(map(str, places)) or 'nothing'}")
+
+
+def _listens(plan: StackPlan, sockets: Sockets) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """The addresses, as tables of a document."""
+    tables: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for title, section in SECTIONS.items():
+        for hop in plan.of(section.kind):
+            key = hop.name.removeprefix(section.prefix)
+            tables.setdefault(title, {})[key] = {"listen": [str(place) for place in sockets.addresses[hop.name]]}
+    return tables
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are merged, everything else gives way."""
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        if isinstance(value, Mapping):
+            merged[key] = _merged(known if isinstance(known, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged

@@ -22,6 +22,8 @@ MOST: Final = 24
 """Queries of one walk."""
 DEPTH: Final = 4
 """Names of servers that must themselves be looked up, one for another."""
+OPT: Final = 11
+"""Bytes of the OPT record at the end of a query (RFC 6891 §6.1.2)."""
 PAYLOAD: Final = 1232
 """Bytes of a UDP response (DNS flag day 2020)."""
 
@@ -142,8 +144,13 @@ class Walk:
         """One query, one span. Without a usable reply: what to say if no other server has one."""
         message = _query(name, kind, self._random.getrandbits(16)).pack()
 
+        asked = message[12:-OPT]
+
         def accept(data: bytes) -> bool:
-            return data[:2] == message[:2] and len(data) > 12 and bool(data[2] & 0x80)
+            """RFC 5452 §4: a response to this question; a refusal may leave the question out."""
+            if len(data) < 12 or data[:2] != message[:2] or not data[2] & 0x80:
+                return False
+            return data[4:6] == b"\0\0" or data[12 : 12 + len(asked)].lower() == asked.lower()
 
         called = self._names.get(server, server[0])
         start = self._clock.now()

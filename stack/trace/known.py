@@ -74,8 +74,9 @@ class KnownStack:
                 if place is None:
                     raise ConfigError(f"--edge {name}: {known} does not listen for {scheme}")
                 return known, place
-        near = difflib.get_close_matches(f"edge-{name.removeprefix('edge-')}", self.edges, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(self.edges) or 'none'}"
+        short = {one.removeprefix("edge-"): one for one in self.edges}
+        near = difflib.get_close_matches(name.removeprefix("edge-"), short, 1)
+        hint = f"did you mean {short[near[0]]}?" if near else f"there is {', '.join(self.edges) or 'none'}"
         raise ConfigError(f"--edge {name}: the running stack has no such edge; {hint}")
 
     def usual(self, scheme: str) -> Place | None:

@@ -36,10 +36,28 @@ def environment(status: Mapping[str, Any], home: Path, environ: Mapping[str, str
         # besides what Node trusts
         "NODE_EXTRA_CA_CERTS": str(ca),
     }
+    if hosts := _hosts(status):
+        told["HOPSTACK_HOSTS"] = hosts
+        told["PYTHONPATH"] = os.pathsep.join(
+            item for item in (str(Path(__file__).parent / "resolve"), environ.get("PYTHONPATH", "")) if item
+        )
     if found is not None:
         told |= {"HOPSTACK_URL": found.url, "HOPSTACK_EDGE": found.edge_url, "HOPSTACK_RESOLVE": found.resolve}
         told |= {"HOPSTACK_DNS": found.dns, "HOPSTACK_DOH": found.doh}
     return {**environ, **{name: value for name, value in told.items() if value}}
+
+
+def _hosts(status: Mapping[str, Any]) -> str:
+    """The names that the zone has for clients, for Python's own look-up (`resolve/sitecustomize.py`)."""
+    name = status["name"]
+    hosts: dict[str, str] = {}
+    for hop in status["hops"]:
+        place = hop["listen"].get("https") or hop["listen"].get("http")
+        if hop["kind"] == "cdn_edge" and place:
+            address = place.rpartition(":")[0].strip("[]")
+            hosts |= {f"{hop['name']}.{name}": address}
+            hosts = {name: address, f"www.{name}": address, **hosts}
+    return " ".join(f"{host}={address}" for host, address in hosts.items())
 
 
 def write_bundle(home: Path, ca: Path, environ: Mapping[str, str]) -> Path:

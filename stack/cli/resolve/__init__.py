@@ -1,0 +1,1 @@
+"""A directory that `hopstack exec` puts on PYTHONPATH."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stack.clock import Clock
 from stack.errors import ConfigError, HopError
 from stack.faults.active import Active
 from stack.faults.link import Link
+from stack.faults.places import PASSIVE, Standing
 from stack.faults.serving import Hindrance
-from stack.faults.spec import CLIENT, Fault, parse, show
+from stack.faults.spec import Fault, parse, show
 from stack.http.message import Request
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Counter, Metrics
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from stack.net.pool import Pool
 
 E = TypeVar("E", bound=HopError)
-
-_BEYOND: Final = frozenset({"proxy"})
-"""Kinds whose next hop is an app, any program: a fault on that hop acts here, on the link to it."""
-_PASSIVE: Final = frozenset({"appserver", "app"})
-"""Kinds that inject nothing themselves: the hop before does it for them."""
 
 
 class Faults:
@@ -54,7 +50,7 @@ class Faults:
     ) -> None:
         """The hop itself, once its context is there. `configured` is the option `fault`; ConfigError names it."""
         self.name, self.kind = name, kind
-        self._serving = None if kind in _PASSIVE else Hindrance(self, context)
+        self._serving = None if kind in PASSIVE else Hindrance(self, context)
         self._injected = metrics.counter(
             "hopstack_faults_injected_total", "Requests that met an injected fault, by what it did.", ("fault", "kind")
         )
@@ -101,15 +97,13 @@ class Faults:
         self._apply()
         return len(names)
 
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.name, self.kind, self.links)
+
     def places(self, fault: Fault) -> list[str]:
         """Where it acts in this process: `lb-a>proxy-2`, `client>edge-fra`, `proxy-2`."""
-        places = [f"{self.name}>{target}" for target in self.links if self._on_link(fault, target)]
-        if self._serving is not None:
-            if fault.is_link(CLIENT, self.name):
-                places.append(f"{CLIENT}>{self.name}")
-            elif fault.is_hop(self.name):
-                places.append(self.name)
-        return places
+        return self.standing.places(fault)
 
     def described(self) -> dict[str, Any]:
         """For `/-/faults`: this hop, its next hops, and each fault with its counts."""
@@ -119,7 +113,6 @@ class Faults:
             "name": self.name,
             "kind": self.kind,
             "links": list(self.links),
-            "serves": self._serving is not None,
             "faults": [
                 {**active.described(now), "here": self.places(active.fault)} for active in self._active.values()
             ],
@@ -185,9 +178,6 @@ class Faults:
 
     # Within.
 
-    def _on_link(self, fault: Fault, target: str) -> bool:
-        return fault.is_link(self.name, target) or (self.kind in _BEYOND and fault.is_hop(target))
-
     def _drop(self, name: str) -> bool:
         for future in self._swallowed.pop(name, ()):
             if not future.done():
@@ -203,12 +193,15 @@ class Faults:
 
     def _apply(self) -> None:
         """Hand each place its faults; one without gets its plain way back."""
-        actives = list(self._active.values())
+        actives, standing = list(self._active.values()), self.standing
         for link in self._links:
-            link.use([active for active in actives if self._on_link(active.fault, link.target)])
+            link.use([active for active in actives if standing.on_link(active.fault, link.target)])
         if self._serving is not None:
-            from_client = [active for active in actives if active.fault.is_link(CLIENT, self.name)]
-            self._serving.use([active for active in actives if active.fault.is_hop(self.name)], from_client)
+            self._serving.use(
+                [active for active in actives if standing.serving(active.fault)],
+                [active for active in actives if standing.from_client(active.fault)],
+            )
 
     def on_link_named(self, target: str) -> list[Active]:
-        return [active for active in self._active.values() if self._on_link(active.fault, target)]
+        standing = self.standing
+        return [active for active in self._active.values() if standing.on_link(active.fault, target)]

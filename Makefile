@@ -1,8 +1,9 @@
-# up: the default stack in the foreground · test: all checks and tests · check: the checks alone · bench: CPU per request
+# up: the default stack in the foreground · test: all checks and tests · check: the checks alone
+# docs: docs/reference anew · bench: CPU per request
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test check test-only bench clean
+.PHONY: up test check test-only docs bench clean
 
 up: .venv/run
 	@$(BIN)/hopstack up
@@ -17,6 +18,9 @@ check: .venv/dev
 
 test-only: .venv/dev
 	$(BIN)/python -m pytest
+
+docs: .venv/dev
+	$(BIN)/python -m stack.cli.pages
 
 bench: .venv/dev
 	$(BIN)/python -m tests.bench $(BENCH)

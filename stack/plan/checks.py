@@ -11,6 +11,7 @@ from stack.config.listen import Listen
 from stack.config.listen import parse as parse_listen
 from stack.errors import ConfigError
 from stack.plan.draft import Draft, Stack, bare
+from stack.plan.links import next_name
 from stack.plan.model import HopPlan, Kinds
 from stack.plan.options import check_options
 from stack.plan.sources import Said
@@ -84,10 +85,7 @@ def _address(item: Listen) -> str:
 
 def _alone(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:
     if draft.kind == "loadbalancer":
-        try:
-            kinds.part("loadbalancer", "config").parse_backends(config.backend, config.weight)
-        except ConfigError as error:
-            stack.fault(draft.place("weight"), bare(error))
+        _weights(stack, kinds, draft, config)
         if config.check_timeout > config.check_interval:
             _warn(
                 stack, draft, ("check_timeout",), ("check_interval",),
@@ -99,11 +97,20 @@ def _alone(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:
         and config.cache.max_object > config.cache.size
     ):
         _warn(stack, draft, ("cache", "max_object"), ("cache", "size"), "nothing larger than the whole cache is stored")
-    elif draft.kind == "dns_server" and bool(config.zone) == config.resolver:
-        what = "a DNS server is authoritative or a resolver: give zones, or resolver = true"
-        stack.fault(draft.place("resolver"), what)
+    elif draft.kind == "dns_server" and config.zone and config.resolver:
+        stack.fault(draft.place("resolver"), "a DNS server has zones or resolves, not both; make it two")
     elif draft.kind == "appserver" and not config.app:
         stack.fault(draft.place("app"), "name the application, as package.module:attribute")
+
+
+def _weights(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:
+    names = set(map(next_name, config.backend))
+    if not names or any(text.rpartition("=")[0] not in names for text in config.weight):
+        return  # told elsewhere
+    try:
+        kinds.part("loadbalancer", "config").parse_backends(config.backend, config.weight)
+    except ConfigError as error:
+        stack.fault(draft.place("weight"), bare(error))
 
 
 def _warn(stack: Stack, draft: Draft, one: tuple[str, ...], other: tuple[str, ...], why: str) -> None:

@@ -121,4 +121,6 @@ def _syntax(text: str, name: str, said: str) -> Problem:
         line, column = len(text.splitlines()) or 1, 0
     if what.startswith("Cannot declare"):
         what = "this table stands here a second time; write it once" if "twice" in what else what
+    elif re.fullmatch(r"Expected ['\"]+|Found invalid character '\\\\n'", what):
+        what = "the text is not closed: a quote is missing"
     return Problem("", f"not TOML: {_PLAIN_WORDS.get(what, what[:1].lower() + what[1:])}", name, line, column)

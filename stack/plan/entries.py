@@ -16,6 +16,7 @@ from stack.plan.layout import (
     KEY,
     MOST,
     NAMED,
+    NOT_OF_ENVIRONMENT,
     NOT_OF_POOLS,
     OWN,
     SECTIONS,
@@ -167,7 +168,7 @@ class Entries:
     def overrule(self, draft: Draft) -> None:
         """What the environment says to every hop that has the option."""
         for option in flags.options(draft.type):
-            if option.path[0] in SINGLE or option.variable not in self._environ:
+            if option.path[0] in NOT_OF_ENVIRONMENT or option.variable not in self._environ:
                 continue
             source = Source("environment", option.variable)
             try:

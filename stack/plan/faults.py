@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from stack.errors import ConfigError
 from stack.faults import spec
 from stack.plan.draft import Draft, Stack
+from stack.plan.links import next_name
 from stack.plan.reading import Reader, near
 from stack.plan.sources import Said
 
@@ -27,8 +28,10 @@ def inject(stack: Stack, reader: Reader) -> None:
             word = key.partition("=")[0]
             if mark and word in entry:
                 reader.fault((*at, word), rest, value=entry[word] if "=" in key else None)
+            elif mark and key == repr(entry.get("on")):
+                reader.fault((*at, "on"), rest, value=entry["on"])
             else:
-                reader.fault((*at, "on") if mark and "on" in entry else at, str(error))
+                reader.fault(at, str(error))
             continue
         ends = [end for end in (fault.source, fault.target) if end]
         missing = [end for end in ends if not any(fnmatchcase(known, end) for known in names)]
@@ -58,10 +61,5 @@ def _names(stack: Stack) -> list[str]:
 
 def _others(stack: Stack) -> Iterable[str]:
     for draft in stack:
-        for text in (
-            *draft.get("backend", default=()),
-            draft.get("upstream", default=""),
-            draft.get("origin", default=""),
-        ):
-            name, mark, url = text.partition("=")
-            yield name if mark and "://" not in name else (url or text).partition("://")[2]
+        onward = (draft.get("upstream", default=""), draft.get("origin", default=""))
+        yield from map(next_name, filter(None, (*draft.get("backend", default=()), *onward)))

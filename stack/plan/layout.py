@@ -177,11 +177,13 @@ OWN: Final = frozenset({"config", "name"})
 """Options that no file gives: the entry's key is the name."""
 LINKS: Final = frozenset({"origin", "upstream", "backend", "weight", "zone", "resolver", "root", "port"})
 """Options that say who is next."""
-SINGLE: Final = OWN | LINKS | {"listen", "admin", "source", "app", "static", "health"}
+SINGLE: Final = OWN | LINKS | {"listen", "source", "app", "static", "health"}
 """Options that make no sense for all hops at once: neither in [defaults] nor in the environment of a stack.
 
 `app`, `static` and `health` are top-level keys.
 """
+NOT_OF_ENVIRONMENT: Final = SINGLE | {"admin"}
+"""In containers every hop may have the same admin endpoint; the environment of one process says it for that alone."""
 NOT_OF_POOLS: Final = frozenset(HttpOptions.__struct_fields__) | {"backend", "source"}
 """Options of a balancer that a pool does not take: those of every hop, and what the pool says otherwise."""
 

@@ -76,7 +76,7 @@ def _backends(stack: Stack, balancer: Draft, pools: Pools) -> None:
     names: set[str] = set()
     for text in said.value:
         target = _target(stack, balancer, said, text, named=True)
-        name = target.partition("=")[0]
+        name = next_name(target)
         if target and name in names:
             stack.fault(said.source, f"{name} stands here twice", value=text)
         elif target:
@@ -171,7 +171,7 @@ def _target(stack: Stack, draft: Draft, said: Said, text: str, *, named: bool) -
     found = stack.named(text)
     inner = [item for item in stack.of("balancers", "proxies", "apps") if item is not draft]
     if found is None or found not in inner:
-        names = [item.name for item in inner]
+        names = [item.name for item in (reversed(inner) if draft.kind == "proxy" else inner)]
         what = "it stands before that hop" if found is not None else f"no hop is called {text!r}"
         hint = _nearest(text, names) or (f"; there is {', '.join(names[:6])}" if names else "")
         stack.fault(said.source, f"{what}{hint or '; give a URL, as ' + EXAMPLE}")
@@ -183,6 +183,12 @@ def _target(stack: Stack, draft: Draft, said: Said, text: str, *, named: bool) -
     if draft not in found.before:
         found.before.append(draft)
     return f"{found.name}={found.url}" if named else found.url
+
+
+def next_name(text: str) -> str:
+    """What a next hop written as `[NAME=]URL` is called by: its host and port, unless it has a name."""
+    name, mark, _ = text.partition("=")
+    return name if mark and "://" not in name else text.partition("://")[2]
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

@@ -117,12 +117,12 @@ def _hosts(stack: Stack, entries: Entries) -> int:
 
 
 def _app_of(proxy: Draft) -> str:
-    """The key of the app behind a proxy, which need not be written down."""
-    upstream = proxy.get("upstream")
-    if upstream is None:
-        return proxy.key
+    """The key of the app behind a proxy, which need not be written down. None behind one that names a server."""
+    upstream = proxy.get("upstream", default="")
     prefix = SECTIONS["apps"].prefix
-    return upstream.removeprefix(prefix) if upstream.startswith(prefix) and "://" not in upstream else ""
+    if "://" in upstream:
+        return ""
+    return upstream.removeprefix(prefix) if upstream.startswith(prefix) else proxy.key
 
 
 def _names(stack: Stack, entries: Entries) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from stack.config.listen import address
-from stack.errors import ConfigError
-from stack.plan.draft import Draft, Stack, bare, is_ip
+from stack.plan.draft import Draft, Stack, is_ip
 from stack.plan.model import Kinds
 from stack.plan.ports import LOCAL
 from stack.plan.sources import DEFAULT, Said, Source
@@ -46,15 +45,15 @@ def serve(stack: Stack, kinds: Kinds, state_dir: Path, given: Given) -> None:
     """Give each authoritative server its zones, with their text; the resolver its root."""
     authorities = [draft for draft in stack.of("dns") if not draft.is_resolver]
     unset = [draft for draft in authorities if ("zone",) not in draft.said]
-    before = stack.faults()
-    if unset:
-        zones = _zones(stack, kinds, given)
-        _listed(stack, zones, authorities)
-        for zone in zones:
-            zone.servers = _servers(stack, zone, authorities)
-        if stack.faults() == before:
-            _write(stack, kinds, state_dir, zones, unset)
-    if stack.faults() == before:  # else what follows would only be the consequence
+    zones = _zones(stack, kinds, given) if unset else []
+    _listed(stack, zones, unset)
+    for zone in zones:
+        zone.servers = _servers(stack, zone, authorities)
+    _addressable(stack, zones)
+    if stack.faults():
+        return  # what follows would only be the consequence
+    _write(stack, kinds, state_dir, zones, unset)
+    if not stack.faults():
         for resolver in stack.of("dns"):
             if resolver.is_resolver:
                 _root(stack, resolver, authorities)
@@ -82,6 +81,9 @@ def _zones(stack: Stack, kinds: Kinds, given: Given) -> list[Zone]:
     for key in dict.fromkeys((".", *tops, *stack.names, *there)):
         source, said = there.get(key, (DEFAULT, {}))
         role = ROLES[0 if key == "." else 2 if "." in key else 1]
+        if key in stack.names and "." not in key:
+            what = f"{key!r} is a top-level domain, and the site needs a name below one, such as shop.test"
+            stack.fault(_site_source(stack, key, source), what)
         try:
             names.from_text(key)
         except names.NameFault as fault:
@@ -131,6 +133,15 @@ def _servers(stack: Stack, zone: Zone, authorities: Sequence[Draft]) -> tuple[Dr
     return tuple({draft.name: draft for draft in found}.values())
 
 
+def _addressable(stack: Stack, zones: Sequence[Zone]) -> None:
+    """Who is to be named in a generated zone has an address."""
+    named = [zone.servers[0] for zone in zones if zone.servers] if any(not zone.file for zone in zones) else []
+    for draft in {draft.name: draft for draft in (*named, *(stack.of("edges") if named else ()))}.values():
+        if not is_ip(draft.host):
+            what = 'DNS answers with an address, not a name; give one, as host = "172.30.0.11"'
+            stack.fault(draft.more["host"].source, what, value=draft.host)
+
+
 def _write(stack: Stack, kinds: Kinds, state_dir: Path, zones: Sequence[Zone], servers: Sequence[Draft]) -> None:
     texts = _texts(stack, kinds, zones)
     for draft in servers:
@@ -177,12 +188,6 @@ def _texts(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
 def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
     """The text of every zone but those of files, by its key."""
     make = kinds.part("dns_server", "zones").default_zones
-    for draft in (*(zone.servers[0] for zone in zones), *stack.of("edges")):
-        if not is_ip(draft.host):
-            what = 'DNS answers with an address, not a name; give one, as host = "172.30.0.11"'
-            stack.fault(draft.more["host"].source if "host" in draft.more else draft.source, what, value=draft.host)
-    if stack.faults():
-        return {}
     hosts = {zone.key: zone.servers[0].host for zone in zones}
     edges = {edge.name: edge.host for edge in stack.of("edges")}
     https = next((item.port for edge in stack.of("edges") for item in edge.listens if item.scheme == "https"), 443)
@@ -190,11 +195,7 @@ def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, s
     for name in stack.names:
         top = name.rpartition(".")[2]
         servers = {"root": hosts["."], "tld": hosts[top], "shop": hosts.get(name, LOCAL)}
-        try:
-            texts = make(name, edges=edges, servers=servers, https_port=https)
-        except ConfigError as error:
-            stack.fault(_site_source(stack, name, DEFAULT), bare(error))
-            continue
+        texts = make(name, edges=edges, servers=servers, https_port=https)
         root, parent, own = (texts[zone] for zone in (".", f"{top}.", f"{name}."))
         found["."] = _joined(found.get("."), root)
         # a name below another site's is delegated by that, else by the top-level domain

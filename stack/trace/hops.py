@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stack.http.message import Fields, combined
@@ -21,6 +21,8 @@ _KINDS: Final[Mapping[str, str]] = {
 _PREFIXES: Final[Mapping[str, str]] = {"edge": "cdn_edge", "lb": "loadbalancer", "proxy": "proxy", "app": "appserver"}
 FAULT: Final = "fault"
 """The step of an injected fault, on any hop."""
+_AFTER: Final = frozenset({"bandwidth", "corrupt", "reset", "slow-close", "truncate"})
+"""Faults that are marked when the next hop's answer is there: the time until then was spent waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,31 @@ def read(fields: Fields) -> tuple[list[Hop], list[Said]]:
         hops[-1].steps.append(Step(step, ms, description, item.params.get("to", "")))
     for hop in hops:
         hop.kind = _kind(hop.name, (step.name for step in hop.steps))
+        hop.steps = _settled(hop.steps, WAITS.get(hop.kind, ""))
     hops.reverse()
     return hops, said
+
+
+def _settled(steps: list[Step], waits: str) -> list[Step]:
+    """Faults of an answer's content give their time to the step that waited for it."""
+    out: list[Step] = []
+    owed = 0.0
+    for step in steps:
+        if step.name == FAULT and step.word in _AFTER:
+            owed += step.ms
+            out.append(replace(step, ms=0.0))
+            continue
+        if (
+            owed and step.name != waits and step.name != FAULT
+        ):  # they were met while this hop served, not while it asked
+            out[-1] = replace(out[-1], ms=owed)
+            owed = 0.0
+        elif step.name == waits:
+            step, owed = replace(step, ms=step.ms + owed), 0.0
+        out.append(step)
+    if owed:
+        out[-1] = replace(out[-1], ms=owed)
+    return out
 
 
 def _kind(name: str, steps: Iterable[str]) -> str:

@@ -144,38 +144,47 @@ class _Placing:
         waits = hop.waits
         carrier = _carrier(waits, behind)
         apart = hop.kind == "loadbalancer" and len(waits) > 1
-        busy: list[Interval] = []
+        own = _Share()
         database: list[Interval] = []
-        faults: list[Interval] = []
         attempts: list[Span] = []
         inner: list[Span] = []
+        met: list[tuple[float, Step]] = []
+        """Faults since the last other step: those of the attempt that follows."""
         at = start
         for step in hop.steps:
-            if step in waits:
-                own, within = self._wait(hop, step, at, index, behind if step is carrier else None)
+            if step.name == FAULT:
+                met.append((at, step))
+            elif step in waits:
+                answered_here = any(fault.word == "status" for _, fault in met)
+                link, within = self._wait(hop, step, at, index, behind if step is carrier else None, answered_here)
+                share = _Share() if apart else own
+                share.add_faults(met)
+                share.busy += link
                 if apart:
-                    attempts += [_attempt(step, at, own, len(attempts)), *within]
+                    attempts += [_attempt(step, share, at + step.ms, len(attempts), at), *within]
                 else:
-                    busy += own
                     inner += within
-            elif step.name == "db":
-                database.append((at, step.ms))
+                met = []
             else:
-                busy.append((at, step.ms))
-                if step.name == FAULT:
-                    faults.append((at, step.ms))
+                own.add_faults(met)
+                met = []
+                if step.name == "db":
+                    database.append((at, step.ms))
+                else:
+                    own.busy.append((at, step.ms))
             at += step.ms
+        own.add_faults(met)
         span = Span(
             hop.name,
             hop.kind,
             start,
             at - start,
-            _sum(busy),
-            self._decision(hop, behind),
-            busy=_joined(busy),
+            _sum(own.busy),
+            "; ".join(filter(None, (own.named, self._decision(hop, behind)))),
+            busy=_joined(own.busy),
             error=_failed(hop),
-            injected=any(step.name == FAULT for step in hop.steps),
-            faults=_joined(faults),
+            injected=bool(own.names),
+            faults=_joined(own.faults),
         )
         spans = [span, *attempts, *inner]
         if database:
@@ -186,23 +195,40 @@ class _Placing:
         return spans
 
     def _wait(
-        self, hop: Hop, step: Step, at: float, index: int, behind: Hop | None
+        self, hop: Hop, step: Step, at: float, index: int, behind: Hop | None, answered_here: bool
     ) -> tuple[list[Interval], list[Span]]:
         """The hop's own part of a step that waits, and what lies within."""
         if behind is not None:
             inside = min(behind.total, step.ms)
             link = (step.ms - inside) / 2
             return [(at, link), (at + link + inside, link)], self.place(index + 1, at + link)
-        if step.word not in ANSWERED or hop.waits[-1] is not step:
+        if step.word not in ANSWERED or hop.waits[-1] is not step or answered_here:
             return [(at, step.ms)], []
         # the next one says nothing of itself: all that is known is how long it took with the way there and back
         name = "origin" if not step.to or len(hop.waits) > 1 else step.to
         return [], [Span(name, "origin", at, step.ms, step.ms, "no times given", busy=((at, step.ms),))]
 
     def _decision(self, hop: Hop, behind: Hop | None) -> str:
-        faults = ", ".join(f"fault: {step.word}" for step in hop.steps if step.name == FAULT)
-        decided = _DECISIONS.get(hop.kind, _nothing)(hop, self.cache.get(hop.name), behind)
-        return "; ".join(part for part in (faults, decided) if part)
+        return _DECISIONS.get(hop.kind, _nothing)(hop, self.cache.get(hop.name), behind)
+
+
+class _Share:
+    """A span's own time, and what of it faults took."""
+
+    def __init__(self) -> None:
+        self.busy: list[Interval] = []
+        self.faults: list[Interval] = []
+        self.names: list[str] = []
+
+    def add_faults(self, met: Sequence[tuple[float, Step]]) -> None:
+        for at, step in met:
+            self.busy.append((at, step.ms))
+            self.faults.append((at, step.ms))
+            self.names.append(step.word)
+
+    @property
+    def named(self) -> str:
+        return f"fault: {', '.join(dict.fromkeys(self.names))}" if self.names else ""
 
 
 def _carrier(waits: Sequence[Step], behind: Hop | None) -> Step | None:
@@ -212,16 +238,20 @@ def _carrier(waits: Sequence[Step], behind: Hop | None) -> Step | None:
     return next((step for step in waits if step.to == behind.name), waits[-1])
 
 
-def _attempt(step: Step, at: float, own: Sequence[Interval], before: int) -> Span:
+def _attempt(step: Step, share: _Share, end: float, before: int, at: float) -> Span:
+    start = min([at, *(begin for begin, _ in share.faults)])
+    came = f"attempt {before + 1}: {words.ATTEMPT.get(step.word, step.word)}"
     return Span(
         step.to or f"attempt {before + 1}",
         "attempt",
-        at,
-        step.ms,
-        _sum(own),
-        f"attempt {before + 1}: {words.ATTEMPT.get(step.word, step.word)}",
-        busy=_joined(own),
+        start,
+        end - start,
+        _sum(share.busy),
+        "; ".join(filter(None, (came, share.named))),
+        busy=_joined(share.busy),
         error=step.word != "answered",
+        injected=bool(share.names),
+        faults=_joined(share.faults),
         depth=1,
     )
 

@@ -220,3 +220,52 @@ def test_ids_and_the_rest_of_the_head() -> None:
     assert made("x-request-id: mine").trace_id == ""
     assert made("location: /x", status=303).location == "/x"
     assert made("location: /x").location == ""
+
+
+def test_a_fault_of_one_attempt_is_named_there() -> None:
+    text = """
+    server-timing: app-2.app;dur=1.0;desc="answered"
+    server-timing: lb-a.choose;dur=0.1;desc="chosen", lb-a.fault;dur=2.0;desc="latency", lb-a.fault;dur=0.0;desc="refused", lb-a.attempt;dur=0.1;desc="refused";to="app-1", lb-a.attempt;dur=3.0;desc="answered";to="app-2"
+    """
+    trace = made(text)
+    first, second = (span for span in trace.spans if span.kind == "attempt")
+    assert first.decision == "attempt 1: connection refused; fault: latency, refused"
+    assert (first.injected, second.injected) == (True, False)
+    assert close(first.own_ms, 2.1)
+    assert close(first.total_ms, 2.1)
+    lb = trace.span("lb-a")
+    assert lb is not None
+    assert (lb.decision, lb.injected) == ("to app-2, attempt 2", False)
+    assert close(sum(span.own_ms for span in trace.spans), trace.total_ms)
+
+
+@pytest.mark.parametrize("word", ["corrupt", "truncate", "bandwidth", "slow-close"])
+def test_a_fault_of_the_content_is_marked_when_the_answer_is_there_and_took_none_of_the_waiting(word: str) -> None:
+    text = f"""
+    server-timing: app-1.app;dur=3.0;desc="answered"
+    server-timing: lb-a.choose;dur=0.1;desc="chosen", lb-a.fault;dur=5.0;desc="{word}", lb-a.attempt;dur=0.1;desc="answered";to="app-1"
+    """
+    trace = made(text)
+    lb, app = trace.span("lb-a"), trace.span("app-1")
+    assert lb is not None
+    assert app is not None
+    assert lb.decision == f"fault: {word}; to app-1"
+    assert close(lb.own_ms, 0.1 + 5.1 - 3.0)
+    assert close(app.start_ms, lb.start_ms + 0.1 + (5.1 - 3.0) / 2)
+    assert lb.faults == ()
+
+
+def test_an_answer_that_a_fault_gave_is_nobody_elses() -> None:
+    text = """
+    server-timing: lb-a.choose;dur=0.1;desc="chosen", lb-a.fault;dur=0.0;desc="status", lb-a.attempt;dur=0.2;desc="bad-status";to="app-1"
+    """
+    trace = made(text, status=503)
+    assert [span.kind for span in trace.spans[len(BEFORE) :]] == ["http", "loadbalancer"]
+    assert trace.spans[-1].decision == "fault: status; app-1: answered 5xx"
+
+
+def test_a_fault_met_while_serving_keeps_its_time() -> None:
+    trace = made('server-timing: edge-fra.lookup;dur=0.1;desc="hit", edge-fra.fault;dur=3.0;desc="slow-close"')
+    edge = trace.span("edge-fra")
+    assert edge is not None
+    assert close(sum(took for _, took in edge.faults), 3.0)

@@ -11,6 +11,7 @@ import msgspec
 
 from stack.config import flags, values
 from stack.config.flags import Option
+from stack.faults.spec import Fault
 from stack.path import STEPS
 from stack.plan.layout import ALL, NAMED, NOT_OF_POOLS, OWN, SECTIONS, SHARED, SINGLE, Section, Site, Tls
 from stack.plan.model import Kinds
@@ -164,7 +165,8 @@ def _section(title: str, kinds: Kinds) -> Iterator[str]:
             yield f"These options of [loadbalancer](loadbalancer.md): {_listed(names)}; and:"
         yield from (_key(field) for field in msgspec.structs.fields(NAMED[title]))
     elif title == "faults":
-        yield '`on` and the kinds of a fault, as `on = "lb-a>proxy-2"`, `latency = "200ms"`, `share = 0.2`.'
+        yield 'As `on = "lb-a>proxy-2"`, `latency = "200ms"`, `share = 0.2`; the name of the entry is the fault\'s.'
+        yield from (_key(field) for field in msgspec.structs.fields(Fault) if field.name != "name")
     elif title in SHARED:
         yield _shared(title, kinds)
 
@@ -184,9 +186,9 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _key(field: msgspec.structs.FieldInfo) -> str:
-    option = next(Option((field.name,), field.type, _default(field)) for _ in (0,))
+    option = Option((field.encode_name,), field.type, _default(field))
     default = "needed" if option.default is msgspec.NODEFAULT else f"default `{_toml(option.type, option.default)}`"
-    return f"### {field.name}\n\n{option.doc}\n\n{_form(option.type)} · {default}"
+    return f"### {field.encode_name}\n\n{option.doc}\n\n{_form(option.type)} · {default}"
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

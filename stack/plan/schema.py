@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from stack.config import values
+from stack.faults.spec import KINDS, Fault
 from stack.plan.layout import (
     ALL,
     KEY,
@@ -137,10 +138,9 @@ def _names() -> str:
 
 
 def _fault() -> Schema:
-    """What a fault's kinds take is judged by their own parser."""
-    where = {"type": "string", "minLength": 1, "description": "Link or hop, as lb-a>proxy-2, edge-*>lb-a or app-1."}
-    value = {"type": ["string", "number", "boolean"]}
-    return {"type": "object", "properties": {"on": where}, "required": ["on"], "additionalProperties": value}
+    found = _record(Fault, without=("name",))
+    kinds = [{"required": [kind]} for kind in KINDS]
+    return {**found, "required": ["on"], "anyOf": kinds, "dependentRequired": {"jitter": ["latency"]}}
 
 
 def _record(record: type[msgspec.Struct], *, without: Collection[str] = ()) -> Schema:
@@ -151,7 +151,7 @@ def _record(record: type[msgspec.Struct], *, without: Collection[str] = ()) -> S
             continue
         inner = _struct(field.type)
         if inner is None:
-            properties[field.name] = _option(field, record)
+            properties[field.encode_name] = _option(field, record)
             if field.required and record in NAMED.values():
                 required.append(field.name)  # of a hop, it is derived
         else:
@@ -177,7 +177,7 @@ def _merged(*schemas: Schema) -> Schema:
 
 
 def _option(field: msgspec.structs.FieldInfo, record: type[msgspec.Struct]) -> Schema:
-    found: Schema = {"title": field.name, "description": _described(field.type)}
+    found: Schema = {"title": field.encode_name, "description": _described(field.type)}
     one = values.element(field.type)
     if one is None:
         found |= _value(field.type)

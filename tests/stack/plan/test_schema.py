@@ -122,11 +122,11 @@ VALID = [
     pytest.param("[balancers.a]\nweight = { proxy-1 = 3 }\n", id="weights as a table"),
     pytest.param('[balancers.a]\npool = "web"\n[pools.web]\nmembers = ["proxy-1"]\nretries = 1\n', id="a pool"),
     pytest.param('[defaults]\naccess_log = "off"\nlimits.streams = 10\n', id="defaults"),
-    pytest.param(
-        '[zones."."]\n[zones.test]\n[zones."shop.test"]\nrecords = ["api 60 IN A 127.0.1.1"]\n', id="records of a zone"
-    ),
+    pytest.param('[zones."shop.test"]\nrecords = ["api 60 IN A 127.0.1.1"]\n', id="records of a zone"),
     pytest.param('[edges.fra]\notlp = "http://127.0.0.1:4318"\notlp_sample = 0.1\n', id="a share"),
-    pytest.param('[routes.assets]\nprefix = "/assets/"\nstatic = "public"\n', id="a route"),
+    pytest.param('[routes.assets]\nprefix = "/assets/"\nstatic = "."\n', id="a route"),
+    pytest.param('[faults.slow]\non = "lb-a>proxy-2"\nlatency = "200ms"\nshare = 0.2\n', id="a fault"),
+    pytest.param('[faults.gone]\non = "app-1"\nrefused = true\nfor = "30s"\nmethod = ["GET"]\n', id="for a time"),
 ]
 INVALID = [
     pytest.param("nome = 1\n", id="an unknown key"),
@@ -153,6 +153,11 @@ INVALID = [
     pytest.param('[pools.web]\nlisten = ["http://127.0.0.1:1"]\n', id="an option that a pool has not"),
     pytest.param('[defaults]\nlisten = ["http://127.0.0.1:1"]\n', id="an option that is no default"),
     pytest.param('[edges.fra]\nname = "x"\n', id="a name besides the key"),
+    pytest.param('[faults.slow]\nlatency = "1s"\n', id="a fault that is nowhere"),
+    pytest.param('[faults.slow]\non = "app-1"\n', id="a fault that does nothing"),
+    pytest.param('[faults.slow]\non = "app-1"\nlatencey = "1s"\n', id="an unknown key of a fault"),
+    pytest.param('[faults.slow]\non = "app-1"\njitter = "1s"\nstatus = 503\n', id="jitter alone"),
+    pytest.param('[faults.slow]\non = "app-1"\nstatus = 200\n', id="no error"),
     pytest.param('[routes.assets]\nprefix = "/assets/"\n', id="a route without a directory"),
 ]
 

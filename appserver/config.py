@@ -10,7 +10,7 @@ from stack.config.base import TCHAR, HttpOptions, Seconds
 
 
 class Config(HttpOptions, frozen=True, kw_only=True):
-    """Serves one application, ASGI 3 or aiohttp, with a master and its workers."""
+    """Serves one application, ASGI 3, WSGI or aiohttp, with a master and its workers."""
 
     name: Annotated[
         str,
@@ -22,8 +22,12 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         ),
     ] = ""
     app: Annotated[
-        str, Meta(description="Application, as package.module:attribute: ASGI, aiohttp, or a factory of one.")
+        str, Meta(description="Application, as package.module:attribute: ASGI, WSGI, aiohttp, or a factory of one.")
     ] = ""
+    interface: Annotated[
+        Literal["auto", "asgi", "wsgi", "aiohttp"],
+        Meta(description="What the application speaks. `auto`: found out by its shape."),
+    ] = "auto"
     app_dir: Annotated[str, Meta(description="Directory that goes first on sys.path.")] = "."
     factory: Annotated[
         bool, Meta(description="The attribute is called to make the application. Default: found out by its shape.")
@@ -33,8 +37,12 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         Meta(ge=0, le=256, description="Worker processes; they share the sockets. 0: serve in this process."),
     ] = 1
     root_path: Annotated[
-        str, Meta(description="Where the app is mounted, if the hop before took that prefix off the path (ASGI).")
+        str, Meta(description="Where the app is mounted, if the hop before took that prefix off the path (ASGI, WSGI).")
     ] = ""
+    threads: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="Threads of one worker for a WSGI app: requests it answers at the same time."),
+    ] = 10
     lifespan: Annotated[
         Literal["auto", "on", "off"],
         Meta(description="ASGI lifespan: `auto` serves an app that does not know it, `on` refuses to, `off` skips it."),

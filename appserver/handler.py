@@ -10,7 +10,7 @@ from typing import Any, Final
 from appserver.asgi import AsgiService
 from appserver.config import Config
 from appserver.lifespan import Lifespan
-from appserver.loader import load
+from appserver.loader import load, made
 from appserver.rules.names import said
 from stack.clock import Clock
 from stack.hop.hop import AdminHandler, Bound, Readiness
@@ -36,9 +36,12 @@ class AppHop:
         net: Net,
         metrics: Metrics,
         state_dir: Path,
+        app: Any = None,
     ) -> None:
+        """`app`: the application or a factory of it; without one, what `config.app` names is loaded."""
         self.name, self.kind = name, "appserver"
         self._config = config
+        self._app = app
         self._parts: dict[str, Any] = {
             "clock": clock,
             "random": random,
@@ -50,11 +53,20 @@ class AppHop:
 
     async def start(self, sockets: Sequence[Bound]) -> None:
         config = self._config
-        loaded = await load(config.app, directory=config.app_dir, factory=config.factory)
+        if self._app is None:
+            loaded = await load(
+                config.app, directory=config.app_dir, factory=config.factory, interface=config.interface
+            )
+        else:
+            loaded = await made("the app", self._app, factory=config.factory, interface=config.interface)
         if loaded.kind == "aiohttp":
             from appserver.aiohttp_hop import AiohttpHop
 
             self._serving = AiohttpHop(self.name, config, loaded.app, **self._parts)
+        elif loaded.kind == "wsgi":
+            from appserver.wsgi_hop import WsgiHop
+
+            self._serving = WsgiHop(self.name, config, loaded.app, **self._parts)
         else:
             self._serving = AsgiHop(self.name, config, loaded.app, **self._parts)
         await self._serving.start(sockets)

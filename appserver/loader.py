@@ -24,27 +24,34 @@ USUAL: Final = ("app", "application", "create_app", "make_app")
 class Loaded:
     """An application and whose protocol it speaks."""
 
-    kind: Literal["asgi", "aiohttp"]
+    kind: Literal["asgi", "wsgi", "aiohttp"]
     app: Any
 
 
-async def load(spec: str, *, directory: str, factory: bool) -> Loaded:
+Interface = Literal["auto", "asgi", "wsgi", "aiohttp"]
+
+
+async def load(spec: str, *, directory: str, factory: bool = False, interface: Interface = "auto") -> Loaded:
     """Import and, where it is a factory, call. `directory` goes first on sys.path. ConfigError in one line."""
     path = _on_path(directory)
     module_name, _, attribute = spec.partition(":")
     if not module_name or module_name.endswith(".py") or "/" in module_name:
         raise ConfigError(f"--app {spec}: write it as package.module:attribute, such as shop.main:app")
     module = _import(spec, module_name, path)
-    target = _attribute(spec, module, attribute)
+    return await made(f"--app {spec}", _attribute(spec, module, attribute), factory=factory, interface=interface)
+
+
+async def made(place: str, target: Any, *, factory: bool = False, interface: Interface = "auto") -> Loaded:
+    """The application that `target` is or, as a factory, makes. `place` begins what a ConfigError says."""
     if factory:
         if not callable(target):
-            raise ConfigError(f"--app {spec} --factory: it is {_what(target)}, which cannot be called")
-        return _served(spec, await _call(spec, target))
-    if (loaded := recognised(target)) is not None:
+            raise ConfigError(f"{place} --factory: it is {_what(target)}, which cannot be called")
+        return _served(place, await _call(place, target), interface)
+    if (loaded := recognised(target, interface)) is not None:
         return loaded
     if is_factory(target):
-        return _served(spec, await _call(spec, target))
-    raise ConfigError(f"--app {spec}: {_unfit(target)}")
+        return _served(place, await _call(place, target), interface)
+    raise ConfigError(f"{place}{_forced(interface)}: {_unfit(target, interface)}")
 
 
 def _on_path(directory: str) -> str:
@@ -56,13 +63,19 @@ def _on_path(directory: str) -> str:
     return path
 
 
-def recognised(target: Any) -> Loaded | None:
+def recognised(target: Any, interface: Interface = "auto") -> Loaded | None:
     """The application itself, if it is one. aiohttp is not imported to find out."""
     web = sys.modules.get("aiohttp.web")
     if web is not None and isinstance(target, web.Application):
-        return Loaded("aiohttp", target)
-    if callable(target) and not inspect.isclass(target) and _asgi_shaped(target):
+        return Loaded("aiohttp", target) if interface in ("auto", "aiohttp") else None
+    if not callable(target):
+        return None
+    if interface in ("asgi", "wsgi"):  # said, not found out: what can be called that way is called that way
+        return Loaded(interface, target) if _takes(target, 3 if interface == "asgi" else 2) else None
+    if interface == "auto" and not inspect.isclass(target) and _asgi_shaped(target):
         return Loaded("asgi", target)
+    if interface == "auto" and _wsgi_shaped(target):
+        return Loaded("wsgi", target)
     return None
 
 
@@ -93,34 +106,54 @@ def _asgi_shaped(target: Any) -> bool:
     return inspect.iscoroutinefunction(inspect.unwrap(call)) and not _takes(target, 0)
 
 
-async def _call(spec: str, factory: Callable[..., Any]) -> Any:
+def _wsgi_shaped(target: Any) -> bool:
+    """Whether it takes (environ, start_response): exactly two arguments, and answers without being awaited.
+
+    A class may be an application too, its instances the responses (PEP 3333, "The Application/Framework Side").
+    """
+    if not _takes(target, 2) or _takes(target, 1):
+        return False
+    if inspect.isclass(target):
+        return hasattr(target, "__iter__")
+    call = target if inspect.isroutine(target) else type(target).__call__
+    return not inspect.iscoroutinefunction(inspect.unwrap(call))
+
+
+async def _call(place: str, factory: Callable[..., Any]) -> Any:
     try:
         made = factory()
         return await made if inspect.isawaitable(made) else made
     except Exception as error:
-        raise ConfigError(f"--app {spec}: calling it failed: {_blame(error)}") from error
+        raise ConfigError(f"{place}: calling it failed: {_blame(error)}") from error
 
 
-def _served(spec: str, made: Any) -> Loaded:
-    if (loaded := recognised(made)) is not None:
+def _served(place: str, made: Any, interface: Interface) -> Loaded:
+    if (loaded := recognised(made, interface)) is not None:
         return loaded
-    raise ConfigError(f"--app {spec}: called as a factory it made what cannot be served: {_unfit(made)}")
+    reason = _unfit(made, interface)
+    raise ConfigError(f"{place}{_forced(interface)}: called as a factory it made what cannot be served: {reason}")
 
 
-def _unfit(target: Any) -> str:
+def _forced(interface: Interface) -> str:
+    return "" if interface == "auto" else f" --interface {interface}"
+
+
+def _unfit(target: Any, interface: Interface) -> str:
     """Why this is no application, and what to do."""
+    if interface == "aiohttp":
+        return f"it is {_what(target)}, not an aiohttp.web.Application or a factory of one"
     if isinstance(target, ModuleType):
         return "it is a module; name what in it to serve, as package.module:attribute"
     if not callable(target):
-        return f"it is {_what(target)}; an ASGI callable, an aiohttp Application or a factory of one is served"
+        return f"it is {_what(target)}; an ASGI or WSGI callable, an aiohttp Application or a factory of one is served"
     if inspect.isclass(target):
         if _takes(target, 1) and not _takes(target, 0):
             remedy = "wrap it with asgiref.compatibility.guarantee_single_callable"
             return f"it is a class made from a scope, which was ASGI 2; {remedy}"
         return f"it is {_what(target)} that needs arguments; name an instance, or a factory without arguments"
-    if _takes(target, 2) and not inspect.iscoroutinefunction(target):
-        return "it takes two arguments, as a WSGI application does; wrap it with a2wsgi.WSGIMiddleware"
-    wanted = "an ASGI application takes (scope, receive, send), a factory nothing"
+    applications = {"asgi": "an ASGI application takes (scope, receive, send)"}
+    applications["wsgi"] = "a WSGI application takes (environ, start_response)"
+    wanted = f"{applications.get(interface) or ', '.join(applications.values())}, a factory nothing"
     return f"it is {_what(target)}{_signature(target)}; {wanted}"
 
 

@@ -42,3 +42,15 @@ def _bytes(part: Any) -> bytes:
     if isinstance(part, bytes | bytearray | memoryview):
         return bytes(part)
     raise ValueError(f"a header is of {type(part).__name__}, not bytes: {part!r}")
+
+
+def status_code(status: Any) -> int:
+    """Of WSGI's `"404 Not Found"`. The phrase goes nowhere: HTTP/2 has none, and clients ignore it (RFC 9112 §4)."""
+    if type(status) is not str:
+        raise ValueError(f"the status is {status!r}, not a str")
+    code = status[:3]
+    if not (len(code) == 3 and code.isascii() and code.isdigit() and status[3:4] in ("", " ")):
+        raise ValueError(f"the status is {status!r}; it begins with three digits")
+    if int(code) < 200:
+        raise ValueError(f"the status is {status!r}; an interim response is not the app's to send")
+    return int(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,25 @@ def create_badly():
     raise RuntimeError("no\\ndatabase")
 
 def wsgi(environ, start_response): ...
+
+class Flaskish:
+    def __call__(self, environ, start_response): ...
+
+class Pep3333:
+    def __init__(self, environ, start_response): ...
+    def __iter__(self): ...
+
+class Djangoish(Flaskish):
+    def __init__(self, *args, **kwargs): ...
+
+def get_wsgi_application():
+    return Djangoish()
+
+async def two(environ, start_response): ...
+
+def both(*arguments): ...
+
+flaskish = Flaskish()
 
 def one(scope): ...
 
@@ -89,6 +109,13 @@ def directory(tmp_path: Path) -> Iterator[str]:
         ("loadme:create_later", False, "aiohttp"),
         ("loadme:create_later", True, "aiohttp"),
         ("loadme:shop", False, "aiohttp"),
+        ("loadme:wsgi", False, "wsgi"),
+        ("loadme:flaskish", False, "wsgi"),
+        ("loadme:flaskish.__call__", False, "wsgi"),
+        ("loadme:Flaskish", False, "wsgi"),
+        ("loadme:Pep3333", False, "wsgi"),
+        ("loadme:Djangoish", False, "wsgi"),
+        ("loadme:get_wsgi_application", False, "wsgi"),
         ("loadmepkg.main:app", False, "asgi"),
         ("loadme", False, "asgi"),
         ("onlyfactory", False, "asgi"),
@@ -115,14 +142,14 @@ async def test_an_application_is_recognised(directory: str, spec: str, factory: 
         ("brokenimport:app", False, ["importing brokenimport failed", "nosuchlibrary", "brokenimport.py:2"]),
         ("brokensyntax:app", False, ["importing brokensyntax failed", "SyntaxError", "brokensyntax.py:2"]),
         ("brokenexit:app", False, ["importing brokenexit failed", "SystemExit: go away"]),
-        ("loadme:number", False, ["an instance of int", "an ASGI callable, an aiohttp Application or a factory"]),
+        ("loadme:number", False, ["an instance of int", "an ASGI or WSGI callable, an aiohttp Application"]),
         ("loadme:nothing", False, ["it is None"]),
         ("loadme:sys", False, ["has no 'sys'"]),
         ("loadme:web", False, ["it is a module"]),
-        ("loadme:wsgi", False, ["WSGI", "a2wsgi"]),
         ("loadme:one", False, ["the function one(scope)", "takes (scope, receive, send)"]),
         ("loadme:Old", False, ["ASGI 2", "asgiref"]),
         ("loadme:Needy", False, ["the class Needy that needs arguments"]),
+        ("loadme:two", False, ["the function two(environ, start_response)", "a WSGI application takes (environ,"]),
         ("loadme:create_nothing", False, ["called as a factory it made what cannot be served", "None"]),
         ("loadme:create_badly", True, ["calling it failed", "RuntimeError: no database", "loadme.py:32"]),
         ("loadme:number", True, ["--factory", "an instance of int, which cannot be called"]),
@@ -137,6 +164,38 @@ async def test_a_mistake_is_one_line(directory: str, spec: str, factory: bool, w
     assert line.startswith(f"--app {spec}")
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    ("spec", "interface", "kind"),
+    [
+        ("loadme:both", "wsgi", "wsgi"),
+        ("loadme:both", "asgi", "asgi"),
+        ("loadme:get_wsgi_application", "wsgi", "wsgi"),
+        ("loadme:create_app", "asgi", "asgi"),
+        ("loadme:create_later", "aiohttp", "aiohttp"),
+    ],
+)
+async def test_what_it_speaks_may_be_said(directory: str, spec: str, interface: Any, kind: str) -> None:
+    assert (await load(spec, directory=directory, interface=interface)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("spec", "interface", "words"),
+    [
+        ("loadme:wsgi", "asgi", ["an ASGI application takes (scope, receive, send)"]),
+        ("loadme:wrapped", "wsgi", ["a WSGI application takes (environ, start_response), a factory"]),
+        ("loadme:shop", "wsgi", ["an instance of Application"]),
+        ("loadme:wsgi", "aiohttp", ["not an aiohttp.web.Application or a factory of one"]),
+        ("loadme:create_app", "aiohttp", ["called as a factory", "not an aiohttp.web.Application"]),
+    ],
+)
+async def test_what_it_speaks_is_not_what_was_said(directory: str, spec: str, interface: Any, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as failed:
+        await load(spec, directory=directory, interface=interface)
+    assert str(failed.value).startswith(f"--app {spec} --interface {interface}: ")
+    for word in words:
+        assert word in str(failed.value)
 
 
 async def test_the_directory_must_exist() -> None:

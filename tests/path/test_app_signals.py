@@ -11,7 +11,7 @@ import pytest
 from stack.clock import eventually
 from tests.support.app_process import HUP, KILL, TERM, TTIN, TTOU, AppProcess, Load, app_process, exists, get
 
-KINDS = ["asgi", "aiohttp"]
+KINDS = ["asgi", "aiohttp", "wsgi"]
 
 
 async def settled(app: AppProcess, workers: int) -> bool:
@@ -68,7 +68,7 @@ async def test_term_finishes_what_is_in_flight(tmp_path: Path, kind: str) -> Non
     assert (tmp_path / "shutdowns").read_text() == "xx"  # each worker's app was told
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["asgi", "aiohttp"])
 async def test_hup_serves_the_new_code_or_keeps_the_old(tmp_path: Path, kind: str) -> None:
     async with app_process(tmp_path, kind, "--workers", "2") as app:
         app.write("the second")
@@ -202,12 +202,28 @@ async def test_a_killed_master_leaves_no_worker(tmp_path: Path) -> None:
         await eventually(lambda: not any(map(exists, pids)), within=5)
 
 
-async def test_what_an_app_does_after_its_response_is_waited_for(tmp_path: Path) -> None:
-    async with app_process(tmp_path, "asgi") as app:
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+async def test_what_an_app_does_after_its_response_is_waited_for(tmp_path: Path, kind: str) -> None:
+    async with app_process(tmp_path, kind) as app:
         assert await get(app.port, "/later") == (200, b"one")
         app.signal(TERM)
         assert await app.wait() == 0
     assert (tmp_path / "done").read_text() == "done"
+
+
+async def test_a_thread_that_never_comes_back_holds_nobody(tmp_path: Path) -> None:
+    async with app_process(tmp_path, "wsgi", "--threads", "2", "--timeouts-drain", "300ms") as app:
+        hanging = asyncio.get_running_loop().create_task(get(app.port, "/hang"))
+
+        async def busy() -> bool:
+            return bool((await app.stats())["in_flight"] == 1)
+
+        await eventually(busy)
+        assert (await get(app.port))[0] == 200  # the other thread
+        app.signal(TERM)
+        assert await app.wait() == 0
+        await asyncio.gather(hanging, return_exceptions=True)
+    assert (tmp_path / "shutdowns").read_text() == "x"
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

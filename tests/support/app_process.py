@@ -78,7 +78,36 @@ def app():
     return application
 """
 
-SOURCES = {"asgi": ASGI, "aiohttp": AIOHTTP}
+WSGI = """
+import atexit, os, pathlib, time
+VERSION = b"@VERSION@"
+HERE = pathlib.Path(__file__).parent
+if (HERE / "crash").exists():
+    os._exit(3)
+
+@atexit.register
+def ended():
+    with (HERE / "shutdowns").open("a") as file:
+        file.write("x")
+
+class Later(list):
+    def close(self):
+        time.sleep(0.5)
+        (HERE / "done").write_text("done")
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        time.sleep(0.7)
+    if path == "/die":
+        os._exit(4)
+    while path == "/hang":
+        time.sleep(1)
+    start_response("200 OK", [("X-Pid", str(os.getpid()))])
+    return (Later if path == "/later" else list)([VERSION])
+"""
+
+SOURCES = {"asgi": ASGI, "aiohttp": AIOHTTP, "wsgi": WSGI}
 
 
 def free_port() -> int:

@@ -18,10 +18,14 @@ PACKAGES = {
     "nginx": "nginx",
     "haproxy": "haproxy",
     "postgres": "postgresql",
+    "node": "nodejs",
 }
 """Debian's package of each outside program."""
 
 PLACES = ("/usr/sbin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/17/bin")
+
+collect_ignore = ["compose"]
+"""Containers have a target of their own: `make test-compose`."""
 
 
 def find(program: str) -> str | None:

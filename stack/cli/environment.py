@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from stack.cli.site import site
 
+HOOKS: Final = Path(__file__).parent / "resolve"
+"""What makes Python and Node find names that the system does not know."""
 BUNDLE: Final = "ca-bundle.pem"
 PLACES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
@@ -38,17 +40,22 @@ def environment(status: Mapping[str, Any], home: Path, environ: Mapping[str, str
     }
     if hosts := _hosts(status):
         told["HOPSTACK_HOSTS"] = hosts
-        told["PYTHONPATH"] = os.pathsep.join(
-            item for item in (str(Path(__file__).parent / "resolve"), environ.get("PYTHONPATH", "")) if item
-        )
+        told["PYTHONPATH"] = _first(str(HOOKS), os.pathsep, environ.get("PYTHONPATH", ""))
+        # first of all: what the user's own --require does may look names up already
+        told["NODE_OPTIONS"] = _first(f'--require="{HOOKS / "hosts.cjs"}"', " ", environ.get("NODE_OPTIONS", ""))
     if found is not None:
         told |= {"HOPSTACK_URL": found.url, "HOPSTACK_EDGE": found.edge_url, "HOPSTACK_RESOLVE": found.resolve}
         told |= {"HOPSTACK_DNS": found.dns, "HOPSTACK_DOH": found.doh}
     return {**environ, **{name: value for name, value in told.items() if value}}
 
 
+def _first(ours: str, mark: str, theirs: str) -> str:
+    """Once: a command beside a stack may start another one."""
+    return theirs if theirs.startswith(ours) else f"{ours}{mark}{theirs}" if theirs else ours
+
+
 def _hosts(status: Mapping[str, Any]) -> str:
-    """The names that the zone has for clients, for Python's own look-up (`resolve/sitecustomize.py`)."""
+    """The names that the zone has for clients, for the look-up of Python and Node (`resolve`)."""
     name = status["name"]
     hosts: dict[str, str] = {}
     for hop in status["hops"]:

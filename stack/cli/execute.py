@@ -20,7 +20,7 @@ def execute(command: tuple[str, ...], **values: Any) -> int:
     if that is set, where its logs stay).
 
     COMMAND finds the stack in its environment: HOPSTACK_URL, by a name that Python
-    looks up as it is; HOPSTACK_EDGE, the same by address, for clients that know
+    and Node look up as it is; HOPSTACK_EDGE, the same by address, for clients that know
     only the system's DNS; HOPSTACK_RESOLVE, for curl --resolve; HOPSTACK_DNS,
     HOPSTACK_DOH, HOPSTACK_SITE, HOPSTACK_CA, HOPSTACK_HOME. SSL_CERT_FILE, REQUESTS_CA_BUNDLE,
     CURL_CA_BUNDLE and NODE_EXTRA_CA_CERTS make it trust the stack, besides what it

@@ -54,6 +54,7 @@ def test_a_command_is_told(tmp_path: Path, status: dict[str, object]) -> None:
     }
     assert told["OTHER"] == "kept"
     assert told["PYTHONPATH"].endswith(f"{os.pathsep}mine")
+    assert environment(status, tmp_path, told) == told, "in a stack of its own the same"
     assert told["NODE_EXTRA_CA_CERTS"] == str(tmp_path / "ca.pem")
     assert {told[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")} == {
         str(tmp_path / "ca-bundle.pem")
@@ -93,6 +94,24 @@ def test_python_looks_names_up(tmp_path: Path, status: dict[str, object]) -> Non
         check=False,
     )
     assert done.stdout.split() == ["mine", "127.0.1.1", "127.0.1.2", "127.0.0.9", "127.0.0.1", "unknown"], done.stderr
+
+
+@pytest.mark.needs("node")
+def test_node_looks_names_up(tmp_path: Path, status: dict[str, object]) -> None:
+    program = (
+        "const dns = require('dns'), util = require('util'); const told = (one) => console.log(one.address || one);"
+        "(async () => { told(await util.promisify(dns.lookup)('my.test')); told(await dns.promises.lookup('EDGE-NRT.my.test.'));"
+        "dns.lookup('127.0.0.9', (error, address) => { told(address);"
+        "dns.lookup('other.test', (error) => told(error ? 'unknown' : 'known')) }) })()"
+    )
+    done = subprocess.run(
+        ["node", "-e", program],
+        env=environment(status, tmp_path, {"PATH": os.environ["PATH"], "NODE_OPTIONS": "--no-deprecation"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["127.0.1.1", "127.0.1.2", "127.0.0.9", "unknown"], done.stderr
 
 
 def test_where_the_site_is(status: dict[str, object]) -> None:

@@ -79,7 +79,7 @@ class Exporter:
         if not exchange.sampled:
             return
         request = exchange.request
-        if request is not None and request.target in self._skip and exchange.status < 400 and not exchange.termination:
+        if request is not None and exchange.status < 400 and request.target in self._skip:
             return
         queue = self._queue
         if len(queue) >= QUEUE:

@@ -167,7 +167,7 @@ def _described(finished: Finished, method: str, error: str) -> dict[str, str | i
         "server.port": port,
         "client.address": finished.client,
         "network.peer.address": None if peer is None else peer.address,
-        "network.peer.port": None if peer is None else peer.port,
+        "network.peer.port": None if peer is None else peer.port or None,
         "network.protocol.version": _text(finished.version),
         "tls.protocol.version": None if peer is None or peer.tls is None else peer.tls.version.removeprefix("TLSv"),
         "user_agent.original": None if finished.user_agent is None else _text(finished.user_agent),

@@ -67,6 +67,15 @@ class Collector:
             for span in scoped.spans
         ]
 
+    @property
+    def instances(self) -> set[str]:
+        """service.instance.id of all that sent."""
+        return {
+            str(attributes(group.resource)["service.instance.id"])
+            for message in self.messages
+            for group in parsed(message).resource_spans
+        }
+
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.paths.append(request.path)

@@ -139,7 +139,7 @@ def _converted(annotation: Any, value: Any) -> Any:
     if not fits or not math.isfinite(value):
         raise ValueError(wanted(annotation))
     try:
-        return msgspec.convert(float(value) if bare is float else value, plain(annotation))
+        return msgspec.convert(float(value) if bare is float else value, _one_meta(plain(annotation)))
     except msgspec.ValidationError:
         raise ValueError(wanted(annotation)) from None
 

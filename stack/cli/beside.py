@@ -94,9 +94,7 @@ async def _beside_own(state: StateDir, values: Mapping[str, Any], command: Seque
                 for line in supervisor.last_words(event.name):
                     say(f"  {line}")
 
-    supervisor = Supervisor(
-        plan, state, SystemClock(), report=report, say=say, remake=source.plan, config=source.config
-    )
+    supervisor = Supervisor(plan, state, SystemClock(), report=report, say=say, source=source)
     beside = _Beside(supervisor, command, state)
     try:
         return await beside.run()

@@ -37,6 +37,8 @@ def show_status(*, as_json: bool) -> int:
         click.echo(msgspec.json.encode(status))
     else:
         click.echo(table(status))
+        if status.get("reload_error"):
+            click.echo(f"\nThe last reload was refused, and all is as before:\n{status['reload_error']}", err=True)
     return 0 if all(hop["state"] == "ready" for hop in status["hops"]) else 1
 
 

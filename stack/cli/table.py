@@ -53,7 +53,7 @@ def invitation(status: dict[str, Any]) -> str:
     ca, url = shlex.quote(status["ca"]), shlex.quote(found.url + ("/products/shoes" if status.get("demo") else "/"))
     trust = f"--cacert {ca} " if found.scheme == "https" else ""
     lines = [
-        f"One request through every hop, to the edge {found.edge}:",
+        f"One request through every hop, beginning at {found.edge}:",
         f"  curl -i {trust}--resolve {found.resolve} {url}",
     ]
     if found.doh:

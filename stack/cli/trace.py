@@ -125,8 +125,13 @@ def _order(
     wanted = method or ("POST" if data is not None else "GET")
     if not wanted.isascii() or not wanted.replace("-", "").isalnum():
         raise ConfigError(f"-X {wanted}: a method is letters, digits and -")
-    if target.scheme == "http" and cacert is not None:
-        raise ConfigError(f"--cacert: {target} is without TLS")
+    if cacert is not None:
+        if target.scheme == "http":
+            raise ConfigError(f"--cacert: {target} is without TLS")
+        try:
+            cacert.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"--cacert {cacert}: {error.strerror}") from None
     order = Order(
         target=target,
         method=wanted,

@@ -97,8 +97,7 @@ async def _supervise(plan: StackPlan, state: StateDir, source: Source, *, watch:
         SystemClock(),
         report=report,
         say=say,
-        remake=source.plan,
-        config=source.config,
+        source=source,
         watch=watch,
     )
     try:
@@ -164,6 +163,8 @@ def run_detached(values: Values, *, watch: bool, as_json: bool) -> int:
         state.unlock()  # who held it has just gone
     plan = source_of(state, values).plan()  # whatever is wrong is told here
     check_watch(plan, watch)
+    for warning in plan.warnings:
+        say(f"hopstack: warning: {warning}")
     argv = [sys.executable, "-P", "-m", "stack", "up", "--json", *flags(values), *(["--reload"] if watch else [])]
     environ = {**os.environ, "HOPSTACK_HOME": str(state.path)}
     if values.get("database_url"):

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -29,6 +28,7 @@ from stack.supervisor.state import StateDir
 from stack.supervisor.terminal import Terminal
 
 if TYPE_CHECKING:
+    from stack.supervisor.source import Source
     from stack.supervisor.watch import CodeWatch
 
 SILENCE: Final = 1.0
@@ -41,7 +41,6 @@ BROKEN: Final = frozenset({State.CRASH_LOOP, State.FAILED})
 
 Report = Callable[[Event], object]
 Say = Callable[[str], object]
-Remake = Callable[[], StackPlan]
 
 log = logging.getLogger("hopstack.supervisor")
 
@@ -67,22 +66,20 @@ class Supervisor:
         *,
         report: Report | None = None,
         say: Say | None = None,
-        remake: Remake | None = None,
-        config: Path | None = None,
+        source: Source | None = None,
         watch: bool = False,
     ) -> None:
         """`report` hears what becomes of the hops, `say` gets lines for whoever sits before the terminal.
 
-        `remake` makes the plan anew for a reload, ConfigError if it cannot; `config` is the file that it reads.
+        `source` makes the plan anew for a reload; without one there is none.
         With `watch` a change of an app's code replaces its workers.
         """
         self.plan = plan
         self.state = state
-        self.config = config
         self._clock = clock
         self._report = report
         self._say: Say = say or (lambda _: None)
-        self._remake = remake
+        self._source = source
         self._unwritten = ""
         """Why the status could not be written last time."""
         self._tasks = Tasks()
@@ -171,7 +168,7 @@ class Supervisor:
             "pid": os.getpid(),
             "phase": self._phase,
             "reason": self._reason,
-            "config": str(self.config) if self.config is not None else None,
+            "config": str(self._source.config) if self._source is not None and self._source.config else None,
             "reloads": self._reloads,
             "reload_error": self._reload_error,
             "demo": any(getattr(hop.config, "app", "").startswith("appserver.shop") for hop in self.plan.hops),
@@ -224,12 +221,15 @@ class Supervisor:
     async def reload(self) -> Outcome:
         """The plan anew, and what is different in it. What cannot be leaves all as it was."""
         async with self._changing:
-            if self._stop.is_set() or self._remake is None:
+            if self._stop.is_set() or self._source is None:
                 return Outcome("refused", problems=("The stack is stopping.",))
             try:
-                outcome = await self._reload(self._remake())
+                outcome = await self._reload(self._source.plan())
             except ConfigError as error:
                 outcome = Outcome("refused", problems=tuple(str(error).splitlines()))
+            except Exception as error:
+                log.exception("reload")
+                outcome = Outcome("failed", problems=(f"{type(error).__name__}: {error}",))
             self._reloads += outcome.outcome == "done"
             self._reload_error = "\n".join(outcome.problems)
             self._write()

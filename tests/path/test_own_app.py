@@ -55,7 +55,7 @@ def test_an_app_by_flags(project: Project) -> None:
     assert done.returncode == 0, done.stderr
     url = f"https://project.test:{project.https}/"
     assert f"--resolve project.test:{project.https}:127.0.1.1 {url}\n" in done.stdout
-    assert "to the edge edge-iad" in done.stdout
+    assert "beginning at edge-iad" in done.stdout
     assert [hop["name"] for hop in project.status()["hops"] if hop["kind"] != "dns_server"] == [
         *("edge-iad", "lb-a", "proxy-1", "proxy-2", "app-1", "app-2")
     ]

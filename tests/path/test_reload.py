@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,11 +201,34 @@ def test_the_edges_cache_stays_where_the_edge_does_not_change(project: Project) 
     project.config(small(replicas=1))
     assert project.hopstack("reload").returncode == 0
     assert project.answer("/kept") == first
+    plan = json.loads((project.home / "plan.json").read_text())
+    assert [hop["name"] for hop in plan["hops"]] == [hop["name"] for hop in project.status()["hops"]]
     assert "hit" in project.curl("/kept", "-i").lower().partition("cache-status: ")[2].splitlines()[0]
     done = project.hopstack("purge", "/kept")
     assert (done.returncode, done.stdout) == (0, "edge-fra: purged\n")
     assert project.hopstack("purge", "/kept").stdout == "edge-fra: nothing was stored\n"
     assert project.hopstack("purge", "/kept", "--edge", "fraa").returncode == 2
+
+
+async def test_a_stop_in_the_middle_of_a_reload_is_a_stop(tmp_path: Path) -> None:
+    """New apps that take long to start keep nobody waiting."""
+    with ended(Project(tmp_path)) as project:
+        project.up("--app", "application:app", "--replicas", "1", "--edges", "fra")
+        assert project.hopstack("reload").stdout == "Nothing has changed.\n"
+        project.code("import time; time.sleep(20)")
+        project.config("[apps.1]\nworkers = 2\n")
+        reloading = asyncio.ensure_future(reload(project))
+        count = len(project.pids())
+        await eventually(lambda: len(project.pids()) > count, within=20)
+        assert project.status()["phase"] == "ready"
+        assert json.loads(project.curl("/"))["version"] == "one"
+        began = time.monotonic()
+        assert (await asyncio.to_thread(project.hopstack, "down")).returncode == 0
+        assert time.monotonic() - began < 12
+        status, out, err = await reloading
+        assert (status, out) == (2, "")
+        assert "told to stop" in err or "did not answer" in err
+        await eventually(lambda: project.pids() == [])
 
 
 def test_nothing_runs(tmp_path: Path) -> None:

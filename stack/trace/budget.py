@@ -19,7 +19,7 @@ TYPICAL: Final = {
 """Milliseconds. docs/trace.md says what each contains and where the figures are from."""
 
 
-def budget(spans: Sequence[Span], hops: Sequence[Hop]) -> tuple[BudgetRow, ...]:
+def budget(spans: Sequence[Span], hops: Sequence[Hop], total_ms: float) -> tuple[BudgetRow, ...]:
     """The six parts add up to the whole time: nothing is counted twice, nothing is left out."""
     own: dict[str, float | None] = dict.fromkeys(TYPICAL)
     for span in spans:
@@ -28,8 +28,6 @@ def budget(spans: Sequence[Span], hops: Sequence[Hop]) -> tuple[BudgetRow, ...]:
                 own["DNS"] = (own["DNS"] or 0.0) + span.own_ms
             case "tcp" | "tls":
                 own["TCP and TLS"] = (own["TCP and TLS"] or 0.0) + span.own_ms
-            case "http":
-                own["response"] = span.own_ms
     outer = next((span for span in spans if span.kind not in ("dns", "tcp", "tls", "http")), None)
     server = next((span for span in spans if span.kind in ("appserver", "origin")), None)
     if server is not None:
@@ -41,4 +39,6 @@ def budget(spans: Sequence[Span], hops: Sequence[Hop]) -> tuple[BudgetRow, ...]:
             own["edge to origin"] = max(0.0, outer.total_ms - edge - (own["server"] or 0.0))
     elif outer is not None and outer is not server:
         own["edge to origin"] = max(0.0, outer.total_ms - (own["server"] or 0.0))
+    if any(span.kind == "http" for span in spans):
+        own["response"] = max(0.0, total_ms - sum(took or 0.0 for took in own.values()))
     return tuple(BudgetRow(name, own[name], typical, note) for name, (typical, note) in TYPICAL.items())

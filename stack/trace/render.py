@@ -98,7 +98,7 @@ def _waterfall(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
     name_width = min(max(map(len, names)), 16)
     texts = [clean(span.decision) for span in trace.spans]
     rest = width - name_width - 7 - 3
-    text_width = min(max(max(map(len, texts)), len("what happened")), max(24, rest * 11 // 20))
+    text_width = min(max(max(map(len, texts)), len("what happened")), max(24, rest * 29 // 50))
     bar_width = min(rest - text_width, 100)
     ends = (span.end_ms for span in trace.spans if span.kind != "said")
     scale = _Scale(max(trace.total_ms, *ends, 0.001), bar_width)
@@ -145,6 +145,8 @@ class _Scale:
                 cells.append(marks.waiting)
             else:
                 cells.append(" ")
+        if span.total_ms <= 0 and cells:  # less than what can be measured, but it took place
+            cells[-1] = marks.least
         return "".join(cells)
 
 
@@ -183,7 +185,7 @@ def _explained(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
     for note in trace.notes:
         lines += _labelled("note", note, width, paint)
     legend = f"{marks.full} own time, with the way to the next hop; {marks.waiting} waiting for it"
-    if any(span.injected for span in trace.spans):
+    if any(span.faults for span in trace.spans):
         legend += f"; {marks.injected} injected fault"
     return [*lines, *_labelled("bars", legend, width, paint)] if trace.status else lines
 

@@ -71,7 +71,7 @@ def from_response(
         request_id=request_id,
         cache=cache,
         proxy_status=caches.errors(fields),
-        budget=budget(spans, hops),
+        budget=budget(spans, hops, last_ms),
         error=error,
         notes=tuple(notes),
         reused=reused,
@@ -97,7 +97,7 @@ def without_response(
         total_ms,
         protocol=protocol,
         address=address,
-        budget=budget(spans, []),
+        budget=budget(spans, [], total_ms),
         error=error,
         notes=tuple(notes),
     )

@@ -132,7 +132,16 @@ TRACES: Mapping[str, Callable[[], Trace]] = {
     "no-backend": lambda: made(NO_BACKEND, status=503, size=158),
     "revalidated": lambda: made(STATIC),
     "foreign-app": lambda: made(FOREIGN_APP, method="POST"),
-    "foreign": lambda: made(FOREIGN, url="http://localhost:3000/", before=BEFORE[3:4], protocol="HTTP/1.1"),
+    "foreign": lambda: made(
+        FOREIGN,
+        url="http://localhost:3000/",
+        before=(span("tcp", 0.0, 0.3, "connected to 127.0.0.1:3000"),),
+        sent_ms=0.3,
+        first_ms=10.3,
+        last_ms=10.7,
+        protocol="HTTP/1.1",
+        address="127.0.0.1:3000",
+    ),
     "redirect": lambda: made(REDIRECT, status=303, size=0),
     "cut": lambda: made(MISS, error="the response broke off (closed within the content)", size=1024),
     "nxdomain": lambda: without_response(

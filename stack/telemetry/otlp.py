@@ -54,9 +54,9 @@ class Finished:
     """What an exchange came to, without its content: cheap to keep until somebody has time to write it."""
 
     __slots__ = (
-        "attempts", "authority", "began", "bytes_out", "client", "detail", "ended", "marks", "method", "parent_span",
-        "peer", "proxy_status", "request_id", "scheme", "span_id", "status", "target", "termination", "trace_id",
-        "upstream", "user_agent", "version", "wall",
+        "attempts", "authority", "began", "bytes_out", "client", "detail", "ended", "faults", "marks", "method",
+        "parent_span", "peer", "proxy_status", "request_id", "scheme", "span_id", "status", "target", "termination",
+        "trace_id", "tried", "upstream", "user_agent", "version", "wall",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, ended: float, wall: float) -> None:
@@ -66,7 +66,8 @@ class Finished:
         self.request_id, self.client = exchange.request_id, exchange.client
         self.marks: Sequence[Mark] = exchange.marks
         self.status, self.bytes_out = exchange.status, exchange.bytes_out
-        self.upstream, self.attempts = exchange.upstream, exchange.attempts
+        self.upstream, self.attempts, self.tried = exchange.upstream, exchange.attempts, exchange.tried
+        self.faults = exchange.faults
         self.proxy_status, self.detail, self.termination = exchange.proxy_status, exchange.detail, exchange.termination
         request: Request | None = exchange.request
         self.method = self.target = self.authority = self.scheme = self.version = b""
@@ -124,8 +125,9 @@ class Spans:
         if error:
             server["status"] = {"code": _ERROR, "message": finished.detail[:LONGEST] or error}
         yield server
-        last = finished.began
+        last, tried = finished.began, iter(finished.tried)
         for step, word, at in finished.marks:
+            upstream = next(tried, "") if step == "attempt" else ""
             span: dict[str, Any] = {
                 "traceId": trace_id,
                 "spanId": hexlify(self._random.randbytes(8)).decode(),
@@ -134,7 +136,9 @@ class Spans:
                 "kind": _INTERNAL,
                 "startTimeUnixNano": _nanoseconds(epoch + last),
                 "endTimeUnixNano": _nanoseconds(epoch + at),
-                "attributes": _attributes({"hopstack.step": step, "hopstack.word": word}),
+                "attributes": _attributes(
+                    {"hopstack.step": step, "hopstack.word": word, "hopstack.upstream": upstream}
+                ),
                 "flags": _SAMPLED | _KNOWN,
             }
             if word in _FAILED:
@@ -176,6 +180,7 @@ def _described(finished: Finished, method: str, error: str) -> dict[str, str | i
         "hopstack.upstream": finished.upstream,
         "hopstack.attempts": finished.attempts or None,
         "hopstack.proxy_status": finished.proxy_status,
+        "hopstack.fault": ", ".join(finished.faults),
         "hopstack.termination": finished.termination,
     }
 

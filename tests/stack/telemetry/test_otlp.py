@@ -134,9 +134,18 @@ def test_a_step_that_failed_is_an_error() -> None:
     one = exchange(clock)
     one.mark("attempt", "refused")
     one.mark("attempt", "answered")
+    one.tried = ("proxy-1", "proxy-2")
     _, refused, answered = written(clock, one).resource_spans[0].scope_spans[0].spans
     assert refused.status.code == refused.status.STATUS_CODE_ERROR
     assert answered.status.code == answered.status.STATUS_CODE_UNSET
+    assert [attributes(span)["hopstack.upstream"] for span in (refused, answered)] == ["proxy-1", "proxy-2"]
+
+
+def test_an_injected_fault_is_named_and_no_error_by_itself() -> None:
+    clock = VirtualClock()
+    span = server(written(clock, exchange(clock, faults=("slow", "cut"), termination="injected")))
+    assert attributes(span)["hopstack.fault"] == "slow, cut"
+    assert "error.type" not in attributes(span)
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,11 @@ class FaultyNet(Net):
         limits: PoolLimits | None = None,
         timeouts: UpstreamTimeouts | None = None,
         checks: bool = False,
+        linked: bool = True,
     ) -> Pool:
-        pool = super().pool(upstream, limits=limits, timeouts=timeouts, checks=checks)
-        self.faults.join(pool, checks=checks)
+        pool = super().pool(upstream, limits=limits, timeouts=timeouts)
+        if linked:
+            self.faults.join(pool, checks=checks)
         return pool
 
     async def connect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,8 @@ from stack.telemetry.metrics import Counter, Metrics
 if TYPE_CHECKING:
     from stack.net.context import Context
     from stack.net.pool import Pool
+
+log = logging.getLogger("hopstack.faults")
 
 E = TypeVar("E", bound=HopError)
 
@@ -62,6 +65,10 @@ class Faults:
             if fault.name in self._active:
                 raise ConfigError(f"--fault {text!r}: another is called {fault.name} too; tell them apart by name=NAME")
             self._active[fault.name] = Active(fault, now=self.clock.now(), configured=True)
+        # one file tells all hops of all faults: what is for others is only checked here
+        self._active = {name: active for name, active in self._active.items() if self.places(active.fault)}
+        for active in self._active.values():
+            log.info("fault %s: on at %s", active.fault.name, ", ".join(self.places(active.fault)))
         self._apply()
 
     def join(self, pool: Pool, *, checks: bool) -> None:

@@ -33,6 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 # names of hops, and what a next hop without a name is called by: its address; each with * ? [ ] of a glob
 _END = re.compile(r"[A-Za-z0-9._:/*?\[\]!-]{1,128}")
 _ARROW = re.compile(r"\s*(?:->|→|>)\s*")
+_LONGEST: Final = 1024
 _NOT_HTTP = re.compile(r"(?:db|database|postgres|dns-.*|dns|resolver)", re.IGNORECASE)
 
 Rate = Annotated[int, Meta(gt=0, extra=unit("bytes"))]
@@ -119,6 +120,8 @@ _KEYS: Final = tuple(name for name in _FIELDS if name not in ("name", "on"))
 
 def parse(text: str, *, name: str = "") -> Fault:
     """From `LINK KEY=VALUE ...`, separated by blanks or semicolons. ConfigError says what was wanted."""
+    if len(text) > _LONGEST:
+        raise ConfigError(f"a fault is at most {_LONGEST} characters")
     on, *words = _ARROW.sub(">", text.replace(";", " ")).split() or [""]
     if not on or "=" in on:
         raise ConfigError(f"a fault begins with the link or hop it is on, as {EXAMPLE}")

@@ -77,6 +77,7 @@ class Collector:
             upstream,
             limits=PoolLimits(connections=1, idle=1, waiting=2),
             timeouts=UpstreamTimeouts(connect=_WITHIN, send=_WITHIN, head=_WITHIN, body=_WITHIN, acquire=_WITHIN),
+            linked=False,
         )
 
     async def __call__(self, message: bytes) -> int:

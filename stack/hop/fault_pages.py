@@ -14,7 +14,7 @@ from stack.hop.answers import as_json
 from stack.hop.hop import AdminHandler
 from stack.http.message import Request, Response
 
-_MOST: Final = 16 * 1024
+_MOST: Final = 2048
 _WRITTEN: Final = f'Send {{"on": "lb-a>proxy-2", "latency": "200ms"}} as JSON, or the text {EXAMPLE}.'
 
 
@@ -32,7 +32,7 @@ async def _add(faults: Faults, request: Request) -> Response:
     try:
         fault = _read(await _content(request))
     except ConfigError as error:
-        raise BadRequest(f"{error}.") from None
+        raise BadRequest(f"{error}") from None
     here = faults.places(fault)
     if not here:
         links = ", ".join(f"{faults.name}>{target}" for target in faults.links) or "to nobody"
@@ -46,7 +46,7 @@ def _remove(faults: Faults, request: Request) -> Response:
     if not faults.remove(name):
         known = [fault["name"] for fault in faults.described()["faults"]]
         hint = nearest(name, known) or (f"there are {', '.join(known)}" if known else "there is none")
-        raise NotFound(f"No fault is called {name}; {hint}.")
+        raise NotFound(f"No fault is called {name}; {hint}")
     return as_json({"removed": 1})
 
 
@@ -57,9 +57,9 @@ def _read(content: bytes) -> Fault:
     try:
         table = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"the content is no JSON ({error}). {_WRITTEN[:-1]}") from None
+        raise ConfigError(f"the content is no JSON ({error}). {_WRITTEN}") from None
     if not isinstance(table, dict):
-        raise ConfigError(_WRITTEN[:-1])
+        raise ConfigError(_WRITTEN)
     name = table.get("name", "")
     if not isinstance(name, str):
         raise ConfigError("name: wanted text, as slow-proxy")
@@ -67,11 +67,12 @@ def _read(content: bytes) -> Fault:
 
 
 async def _content(request: Request) -> bytes:
-    if isinstance(request.body, bytes):
-        return request.body
-    content = bytearray()
-    async for chunk in request.body:
-        content += chunk
-        if len(content) > _MOST:
-            raise ContentTooLarge(f"A fault is at most {_MOST} bytes.")
+    content = bytearray(request.body if isinstance(request.body, bytes) else b"")
+    if not isinstance(request.body, bytes):
+        async for chunk in request.body:
+            content += chunk
+            if len(content) > _MOST:
+                break
+    if len(content) > _MOST:
+        raise ContentTooLarge(f"A fault is at most {_MOST} bytes.")
     return bytes(content)

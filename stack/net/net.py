@@ -37,8 +37,12 @@ class Net:
         limits: PoolLimits | None = None,
         timeouts: UpstreamTimeouts | None = None,
         checks: bool = False,
+        linked: bool = True,
     ) -> Pool:
-        """`checks`: for health checks alone, which an injected fault may leave alone."""
+        """`checks`: for health checks alone, which an injected fault may leave alone.
+
+        `linked`: a link of the path. What is none, as to a collector of spans, meets no fault.
+        """
         pool = Pool(
             upstream,
             limits=limits or PoolLimits(),

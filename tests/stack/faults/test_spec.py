@@ -82,6 +82,7 @@ def test_the_name_says_link_and_kinds_unless_given(on: str, name: str) -> None:
         (">b refused", "'>b': wanted a link"),
         ("a>client refused", "'a>client': a link goes from the asker to the asked"),
         ("app-1>db latency=1", "'app-1>db': faults are on HTTP links and hops; the database and DNS are not covered"),
+        ("a>b refused path=/" + 2000 * "x", "a fault is at most 1024 characters"),
         ("resolver>dns-root latency=1", "the database and DNS are not covered"),
     ],
 )

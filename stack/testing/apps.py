@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from stack.clock import Clock
 from stack.errors import ConfigError
 from stack.hop import registry
+from stack.hop.hop import Hop
 from stack.plan.model import HopPlan
 
 SHOP: Final = "appserver.shop:create_app"
@@ -25,7 +25,6 @@ class Given:
     keys: dict[str, Any]
     target: Any = None
     """An application, or a factory of one for each replica."""
-    is_factory: bool = False
 
 
 def given(app: Any) -> Given:
@@ -39,10 +38,8 @@ def given(app: Any) -> Given:
             return Given({"origin": list(app)})
         raise ConfigError(f"app={app!r}: a list is one of URLs of servers that run already, as http://127.0.0.1:3000")
     loader = registry.part("appserver", "loader")
-    if loader.recognised(app) is not None:
+    if loader.recognised(app) is not None or loader.is_factory(app):
         return Given({"app": HERE}, app)
-    if loader.is_factory(app):
-        return Given({"app": HERE}, app, is_factory=True)
     raise ConfigError(
         f"app={app!r} is no application: give an ASGI or WSGI callable, an aiohttp Application, a factory of one, "
         '"package.module:attribute", or the URL of a server that runs'
@@ -56,7 +53,7 @@ def of(plan: HopPlan, app: Given, clock: Clock) -> Given:
         return app
     if config.app == SHOP:
         shop = registry.part("appserver", "shop")
-        return Given({}, lambda: shop.create_app(environ={**os.environ, **plan.env}, clock=clock), is_factory=True)
+        return Given({}, lambda: shop.create_app(environ={**os.environ, **plan.env}, clock=clock))
     if plan.env:
         raise ConfigError(
             f"{', '.join(plan.env)}: in a test an app has the test's own environment; set it there (monkeypatch.setenv)"
@@ -64,27 +61,7 @@ def of(plan: HopPlan, app: Given, clock: Clock) -> Given:
     return app
 
 
-async def instance(app: Given, replica: str) -> Any:
-    """The application of one replica."""
-    if not app.is_factory:
-        return app.target
-    make: Callable[[], Any] = app.target
-    made = make()
-    if inspect.isawaitable(made):
-        made = await made
-    if registry.part("appserver", "loader").recognised(made) is None:
-        raise ConfigError(f"{replica}: the factory {make!r} made {made!r}, which is no application")
+def hop(app: Given, config: Any, **parts: Any) -> Hop:
+    """What serves it in this very loop."""
+    made: Hop = registry.part("appserver", "build").build_for(app.target, config, **parts)
     return made
-
-
-def build_for(app: Any, config: Any, **parts: Any) -> Any:
-    """The hop that serves `app` in this very loop."""
-    kind = registry.part("appserver", "loader").recognised(app).kind
-    if kind == "aiohttp":
-        if app.frozen:
-            raise ConfigError(
-                "an aiohttp Application belongs to one server: give a factory, as WebStack(make_app), "
-                "for one of each replica, or replicas=1"
-            )
-        return registry.part("appserver", "aiohttp_hop").AiohttpHop(config.name, config, app, **parts)
-    return registry.part("appserver", "handler").AsgiHop(config.name, config, app, **parts)

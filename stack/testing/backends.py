@@ -10,7 +10,7 @@ import msgspec
 from stack.testing.clock import Begun
 from stack.testing.members import Member, Members
 
-Begin = Callable[[Awaitable[Any], str], Begun]
+Begin = Callable[[Callable[[], Awaitable[Any]], str], Begun]
 """Start something that the next call of the stack waits for."""
 
 
@@ -27,19 +27,19 @@ class Backend:
 
     def drain(self) -> Begun:
         """The load balancers send it nothing new; what is in flight ends."""
-        return self._begin(self._order("drain"), f"{self.name}.drain")
+        return self._begin(lambda: self._order("drain"), f"{self.name}.drain")
 
     def ready(self) -> Begun:
         """The end of draining; the next check decides, and is made at once."""
-        return self._begin(self._order("ready"), f"{self.name}.ready")
+        return self._begin(lambda: self._order("ready"), f"{self.name}.ready")
 
     def kill(self) -> Begun:
         """As SIGKILL: connections are reset, new ones refused. Nobody is told."""
-        return self._begin(self._member.kill(), f"{self.name}.kill")
+        return self._begin(self._member.kill, f"{self.name}.kill")
 
     def start(self) -> Begun:
         """After `kill`: a new process on the same address, with an empty memory."""
-        return self._begin(self._member.start(), f"{self.name}.start")
+        return self._begin(self._member.start, f"{self.name}.start")
 
     @property
     def running(self) -> bool:

@@ -29,13 +29,13 @@ class Begun:
     """Something that is under way already. Await it for its end; the stack's next call does so by itself."""
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
-        self._task = task
+        self.task = task
 
     def __await__(self) -> Generator[Any, None, None]:
-        yield from asyncio.shield(self._task).__await__()
+        yield from asyncio.shield(self.task).__await__()
 
     def done(self) -> bool:
-        return self._task.done()
+        return self.task.done()
 
 
 class StackClock:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
-from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.faults.net import FaultyNet
 from stack.http.dates import http_date, parse_http_date
 from stack.http.message import Fields, Request, Response
@@ -21,15 +21,8 @@ class OnTime(FaultyNet):
     def __init__(self, clock: StackClock, random: Random) -> None:
         super().__init__(clock, random)
 
-    def pool(
-        self,
-        upstream: Upstream,
-        *,
-        limits: PoolLimits | None = None,
-        timeouts: UpstreamTimeouts | None = None,
-        checks: bool = False,
-    ) -> Pool:
-        pool = super().pool(upstream, limits=limits, timeouts=timeouts, checks=checks)
+    def pool(self, upstream: Upstream, **how: Any) -> Pool:
+        pool = super().pool(upstream, **how)
         send, clock = pool.send, self.clock
 
         async def sent(request: Request, exchange: Exchange, *, plain: bool = False) -> Response:

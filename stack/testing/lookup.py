@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from dataclasses import dataclass
 from random import Random
@@ -10,8 +11,8 @@ from stack.clock import Clock, SystemClock
 from stack.net.dns_client import Address, ask_tcp, ask_udp
 
 _A = 1
-_WITHIN = 5.0
-"""Seconds of the machine's time for one question."""
+_WITHIN = 30.0
+"""Seconds of the machine's time for one question; the call that asks has a deadline of its own."""
 _RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
@@ -34,16 +35,23 @@ class Lookup:
         self._clock, self._random = clock, random
         self._machine = SystemClock()
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._turn = asyncio.Lock()
 
     async def addresses(self, name: str) -> Found:
         """NoSuchHost when there are none."""
+        if (found := self._remembered(name)) is not None:
+            return found
+        async with self._turn:  # of many requests at once the first one asks
+            if (found := self._remembered(name)) is not None:
+                return found
+            began = self._machine.now()
+            ttl, addresses = await self._ask(name)
+            self._known[name] = (self._clock.now() + ttl, addresses)
+            return Found(addresses, False, (self._machine.now() - began) * 1000)
+
+    def _remembered(self, name: str) -> Found | None:
         known = self._known.get(name)
-        if known is not None and self._clock.now() < known[0]:
-            return Found(known[1], True, 0.0)
-        began = self._machine.now()
-        ttl, addresses = await self._ask(name)
-        self._known[name] = (self._clock.now() + ttl, addresses)
-        return Found(addresses, False, (self._machine.now() - began) * 1000)
+        return Found(known[1], True, 0.0) if known is not None and self._clock.now() < known[0] else None
 
     def forget(self) -> None:
         self._known.clear()
@@ -61,7 +69,7 @@ class Lookup:
             if answer[2] & 0x02:  # TC: more than fits a datagram
                 answer = await ask_tcp(self._resolver, question, accept=ours, clock=self._machine, timeout=_WITHIN)
         except (OSError, EOFError) as error:
-            raise NoSuchHost(f"{name}: the resolver at {place} does not answer: {error or 'time-out'}") from None
+            raise NoSuchHost(f"{name}: the resolver at {place} does not answer: {str(error) or 'time-out'}") from None
         try:
             rcode, found = _answers(answer)
         except (IndexError, struct.error):

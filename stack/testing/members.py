@@ -70,8 +70,7 @@ class Member:
             self._sockets.rebind(self.name)
         try:
             if self.kind == "appserver" and self._app.target is not None:
-                app = await apps.instance(self._app, self.name)
-                hop: Hop = apps.build_for(app, self.config, **parts)
+                hop = apps.hop(self._app, self.config, **parts)
             else:
                 hop = registry.load(self.kind).build(self.config, **parts)
             if self.kind == "dns_server":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import shutil
 import ssl
@@ -273,11 +274,11 @@ class WebStack:
 
     def kill(self, hop: str) -> Begun:
         """Any hop, as `backends[...].kill()`: an edge, a balancer, the resolver."""
-        return self._begin(self._members[hop].kill(), f"{hop}.kill")
+        return self._begin(self._members[hop].kill, f"{hop}.kill")
 
     def revive(self, hop: str) -> Begun:
         """After `kill`."""
-        return self._begin(self._members[hop].start(), f"{hop}.start")
+        return self._begin(self._members[hop].start, f"{hop}.start")
 
     # What may be looked at.
 
@@ -305,7 +306,7 @@ class WebStack:
 
     def url(self, path: str = "/", *, scheme: str = "https", edge: str | None = None) -> str:
         """`https://app.test:40001/x`. The name is known to the stack's DNS alone."""
-        return self._base(scheme, f"edge-{edge.removeprefix('edge-')}" if edge else "") + path
+        return self._base(scheme, self.edge_name(edge).removesuffix(f".{self.name}") if edge else "") + path
 
     @property
     def ca_path(self) -> str:
@@ -365,7 +366,7 @@ class WebStack:
         """A call with its deadline by the machine's clock. While it waits for an injected fault, time passes."""
         seconds = self._deadline if within is None else within
         self._running()
-        pump = None
+        pump, waiting = None, ""
         try:
             async with self._machine.timeout(seconds):
                 await self._caught_up()
@@ -374,6 +375,9 @@ class WebStack:
                     if any(member.net is not None and len(member.net.faults) for member in self._members):
                         pump = self.tasks.spawn(self._pass_time(), name="faults")
                     return await call()
+                except asyncio.CancelledError:
+                    waiting = self._waiting()  # in a moment they have given up
+                    raise
                 finally:
                     self._calls -= 1
                     if pump is not None:
@@ -383,7 +387,7 @@ class WebStack:
         except TimeoutError as error:
             if isinstance(error, Late):
                 raise
-            raise Late(f"{what}: no whole response within {seconds:g} s: {self._waiting()}") from None
+            raise Late(f"{what}: no whole response within {seconds:g} s: {waiting or self._waiting()}") from None
 
     async def _pass_time(self) -> None:
         """On to the end of the next injected wait, as often as there is one."""
@@ -398,11 +402,15 @@ class WebStack:
 
     # Within.
 
-    def _begin(self, work: Awaitable[Any], name: str) -> Begun:
+    def _begin(self, work: Callable[[], Awaitable[Any]], name: str) -> Begun:
         self._running()
 
+        before = list(self._begun)
+
         async def done() -> None:
-            await work
+            for one in before:  # what is ordered happens in that order
+                await asyncio.wait([one.task])
+            await work()
 
         begun = Begun(self.tasks.spawn(done(), name=name))
         self._begun.append(begun)

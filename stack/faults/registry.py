@@ -108,6 +108,11 @@ class Faults:
     def standing(self) -> Standing:
         return Standing(self.name, self.kind, self.links)
 
+    def let_go(self) -> None:
+        """The hop is to stop: what a black hole holds ends now."""
+        for name in list(self._swallowed):
+            self._release(name)
+
     def places(self, fault: Fault) -> list[str]:
         """Where it acts in this process: `lb-a>proxy-2`, `client>edge-fra`, `proxy-2`."""
         return self.standing.places(fault)
@@ -186,10 +191,13 @@ class Faults:
     # Within.
 
     def _drop(self, name: str) -> bool:
+        self._release(name)
+        return self._active.pop(name, None) is not None
+
+    def _release(self, name: str) -> None:
         for future in self._swallowed.pop(name, ()):
             if not future.done():
                 future.set_result(None)
-        return self._active.pop(name, None) is not None
 
     def _forget_the_past(self) -> None:
         now = self.clock.now()

@@ -130,6 +130,8 @@ class HttpHop:
 
     async def drain(self) -> None:
         self.draining = True
+        if self.faults is not None:
+            self.faults.let_go()
         await self.server.drain()
 
     async def stop(self) -> None:

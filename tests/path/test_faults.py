@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import urllib.request
 import uuid
 from collections import Counter
@@ -68,6 +69,17 @@ def curl(stack: Stack, path: str = PAGE, *argv: str) -> tuple[int, dict[str, str
         name, _, value = line.partition(": ")
         fields[name.lower()] = f"{fields[name.lower()]}, {value}" if name.lower() in fields else value
     return int(lines[0].split()[1]), fields
+
+
+def fetched(stack: Stack, path: str, *argv: str) -> tuple[int, bytes]:
+    """curl's exit status and the content that came."""
+    resolve = f"shop.test:{stack.https}:127.0.1.1"
+    done = subprocess.run(
+        ["curl", "-s", "--max-time", "20", "--cacert", str(stack.ca), "--resolve", resolve, *argv, stack.url(path)],
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
 async def logged(stack: Stack, hop: str, name: str) -> list[dict[str, Any]]:
@@ -146,6 +158,34 @@ def test_each_client_of_an_edge(stack: Stack) -> None:
     fault(stack, "add", "client>edge-fra", "status=418")
     assert curl(stack)[0] == 418
     assert "200" in stack.curl(PAGE, "-o", "/dev/null", "-w", "%{http_code}", edge="127.0.1.2")
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize(
+    ("kind", "version", "exits"),
+    [
+        ("refused", "--http1.1", {56}),
+        ("reset=100", "--http1.1", {56}),
+        ("truncate=100", "--http1.1", {18}),
+        ("reset=100", "--http2", {92}),
+        ("truncate=100", "--http2", {92}),
+    ],
+)
+def test_what_curl_says_of_content_that_ends_early(stack: Stack, kind: str, version: str, exits: set[int]) -> None:
+    """56: receive failure; 18: partial; 92: stream not closed cleanly. Never 35, TLS, and never success."""
+    fault(stack, "add", "client>edge-fra", kind)
+    assert fetched(stack, PAGE, version)[0] in exits
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest.mark.parametrize("on", ["client>edge-fra", "lb-a>proxy-*"])
+def test_a_corrupted_byte_over_tls_is_one_of_content(stack: Stack, version: str, on: str) -> None:
+    _, before = fetched(stack, f"{PAGE}?{uuid.uuid4().hex}", version)
+    fault(stack, "add", on, "corrupt=10")
+    status, after = fetched(stack, f"{PAGE}?{uuid.uuid4().hex}", version)
+    assert (status, len(after)) == (0, len(before))
+    assert [at for at in range(len(before)) if before[at] != after[at]] == [10]
 
 
 def test_faults_end_by_themselves(stack: Stack) -> None:

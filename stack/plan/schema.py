@@ -128,9 +128,9 @@ def _by_name(title: str, entry: Schema, *, keys: str = "") -> Schema:
 
 
 def _or_names(tables: Schema) -> Schema:
-    described = {name: tables[name] for name in ("title", "description")}
-    listed = {"type": "array", "items": {"type": "string", "pattern": _names()}, "uniqueItems": True}
-    return {**described, "anyOf": [tables, listed]}
+    """A keyword judges values of its own type alone: so one schema says both, and an editor says what is wrong."""
+    name = {"type": "string", "pattern": _names()}
+    return {**tables, "type": ["object", "array"], "items": name, "uniqueItems": True}
 
 
 def _names() -> str:
@@ -183,10 +183,14 @@ def _option(field: msgspec.structs.FieldInfo, record: type[msgspec.Struct]) -> S
         found |= _value(field.type)
     else:
         item = _value(one)
-        forms = [item, {"type": "array", "items": item}]
-        if field.name in TABLES and record not in (Site, Pool):
-            forms.append({"type": "object", "additionalProperties": {"type": ["string", "integer", "number"]}})
-        found["anyOf"] = forms
+        if "enum" in item:
+            found["anyOf"] = [item, {"type": "array", "items": item}]
+        else:
+            kinds = item["type"] if isinstance(item["type"], list) else [item["type"]]
+            found |= {**item, "type": [*kinds, "array"], "items": item}
+            if field.name in TABLES and record not in (Site, Pool):
+                found["type"].append("object")
+                found["additionalProperties"] = {"type": ["string", "number"]}
     default = _default(field)
     return found if default is None else {**found, "default": default}
 

@@ -71,7 +71,7 @@ def test_every_option_is_there_with_its_text(made: dict[str, Any]) -> None:
 def test_every_table_is_closed(made: dict[str, Any]) -> None:
     def walk(value: Any, path: str) -> None:
         if isinstance(value, dict):
-            if value.get("type") == "object":
+            if "object" in value.get("type", ()):
                 assert "additionalProperties" in value, path
             for key, item in value.items():
                 walk(item, f"{path}.{key}")

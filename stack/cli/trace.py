@@ -24,7 +24,9 @@ _FORM: Final = b"application/x-www-form-urlencoded"
 @click.option("--request", "-X", "method", metavar="METHOD", help="Default: GET, with -d POST.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="Repeats. 'NAME:' removes one.")
 @click.option("--data", "-d", "data", metavar="DATA", help="Content to send; @FILE for that of a file.")
-@click.option("--edge", metavar="NAME", help="Connect to this edge, as nrt or edge-nrt, whatever DNS says.")
+@click.option(
+    "--edge", metavar="NAME", help="Connect to this edge, as nrt or edge-nrt, or to ADDRESS:PORT, whatever DNS says."
+)
 @click.option(
     "--repeat",
     type=click.IntRange(1, 100),
@@ -140,6 +142,7 @@ def _order(
         edge=edge or "",
         http=http or "auto",
         cacert=cacert,
+        own_ca=state.path / "ca.pem",
         seconds=seconds,
         repeat=repeat,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -49,8 +51,12 @@ class Order:
     fields: Fields = field(default_factory=list)
     body: bytes = b""
     edge: str = ""
+    """An edge of the running stack, or HOST:PORT of anything; then DNS is not asked."""
     http: Http = "auto"
     cacert: Path | None = None
+    """To be trusted instead of all others."""
+    own_ca: Path | None = None
+    """The authority of a stack that ran in this directory, or runs in containers: trusted besides the system's."""
     seconds: float = 30.0
     """For one request, from its name to its last byte."""
     repeat: int = 1
@@ -94,8 +100,9 @@ class Tracer:
         self._order, self._stack = order, stack
         self._clock, self._random, self._tasks = clock, random, tasks
         self._nothing_runs, self._sink = nothing_runs, sink
-        self._place: tuple[str, int] | None = None
-        if order.edge:
+        self._place = place_of(order.edge)
+        self._asks_dns = self._place is None
+        if order.edge and self._place is None:
             if stack is None:
                 raise ConfigError(f"--edge {order.edge}: {nothing_runs}; `hopstack up` starts one")
             _, self._place = stack.edge(order.edge, order.target.scheme)
@@ -159,10 +166,10 @@ class Tracer:
 
     async def _connect(self, outcome: Outcome) -> None:
         target = self._order.target
-        addresses = await self._addresses(outcome)
+        addresses = await self._addresses(outcome) if self._asks_dns else []
         places = [(one, target.port) for one in addresses]
         if self._place is not None:
-            if self._place not in places:
+            if self._asks_dns and self._place not in places:
                 outcome.notes.append(f"{self._order.edge} was asked for; DNS names {', '.join(addresses) or 'nobody'}")
             places = [self._place]
         self._phase = f"connecting to {target.host}"
@@ -245,6 +252,9 @@ class Tracer:
         local = target.host.startswith("127.") or target.host in ("::1", "localhost")
         if stack is not None and stack.ca and local:
             context.load_verify_locations(stack.ca)
+        elif stack is None and order.own_ca is not None:
+            with contextlib.suppress(OSError):  # not there, or none
+                context.load_verify_locations(order.own_ca)
         return context
 
     # The request itself.
@@ -344,6 +354,17 @@ def _said(error: HopError) -> str:
     if isinstance(error, ResponseMalformed):
         return f"the response is not well-formed HTTP ({private or error.detail})"
     return error.detail or private or error.title
+
+
+def place_of(text: str) -> tuple[str, int] | None:
+    """`HOST:PORT` with an address for a host, taken apart; None for anything else."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host, int(port)) if port.isascii() and port.isdigit() and 0 < int(port) < 65536 else None
 
 
 def chosen(stack: KnownStack | None, target: Target) -> Target:

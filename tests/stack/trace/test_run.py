@@ -19,7 +19,7 @@ from stack.errors import ConfigError
 from stack.net.tasks import Tasks
 from stack.trace import system
 from stack.trace.known import KnownStack
-from stack.trace.run import Failure, Order, Outcome, Tracer, exit_status
+from stack.trace.run import Failure, Order, Outcome, Tracer, exit_status, place_of
 from stack.trace.target import parse
 from tests.stack.trace.dns_servers import authority, serving
 from tests.stack.trace.test_dns import ROOT, ROOT_ZONE, SHOP_ZONE, TLD, TLD_ZONE, ZONE
@@ -360,6 +360,36 @@ async def test_an_edge_that_was_asked_for_is_connected_to_whatever_dns_says(cace
     assert outcome.notes == ["nrt was asked for; DNS names 127.0.1.1, 127.0.1.2"]
 
 
+async def test_an_address_to_connect_to_takes_the_place_of_dns(ca: trustme.CA, cacert: Path) -> None:
+    """A stack in containers: the edge's published port, and the authority that was put beside it."""
+    async with server(answering(HELLO), tls=server_tls(ca, "shop.test")) as port:
+        (outcome,) = await traced("https://shop.test:8443/", edge=f"127.0.0.1:{port}", own_ca=cacert)
+        (stranger,) = await traced("https://shop.test:8443/", edge=f"127.0.0.1:{port}", own_ca=cacert.parent / "no.pem")
+    assert lines(outcome)[:2] == [
+        f"tcp connected to 127.0.0.1:{port}",
+        "tls TLS 1.3, http/1.1, shop.test verified",
+    ]
+    assert outcome.notes == []
+    assert stranger.failure is Failure.CONNECTION
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("127.0.0.1:8443", ("127.0.0.1", 8443)),
+        ("[::1]:8443", ("::1", 8443)),
+        ("nrt", None),
+        ("localhost:8443", None),
+        ("127.0.0.1", None),
+        ("127.0.0.1:0", None),
+        ("127.0.0.1:99999", None),
+        ("", None),
+    ],
+)
+def test_where_to_connect_to(text: str, wanted: tuple[str, int] | None) -> None:
+    assert place_of(text) == wanted
+
+
 async def test_a_name_that_dns_does_not_have(cacert: Path) -> None:
     servers = {ROOT: authority(root=ROOT_ZONE), TLD: authority(test=TLD_ZONE), ZONE: authority(shop_test=SHOP_ZONE)}
     async with serving(servers) as dns:
@@ -416,3 +446,33 @@ async def test_the_systems_resolver() -> None:
 async def test_what_cannot_be_ordered(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         await traced("https://127.0.0.1:1/", **options)
+
+
+def dying(*, first: bytes = HELLO) -> Script:
+    """The first connection answers once and dies at the second request; later ones answer."""
+    seen = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        for number in range(1 if seen == 1 else 99):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(first if number == 0 else HELLO)
+        await reader.readuntil(b"\r\n\r\n")
+
+    return script
+
+
+async def test_a_kept_connection_that_died_costs_a_get_nothing() -> None:
+    """RFC 9112 §9.3.1."""
+    async with server(dying()) as port:
+        first, second = await traced(f"http://127.0.0.1:{port}/", repeat=2)
+    assert exit_status([first, second]) == 0
+    assert second.notes == ["the server had closed the connection that was kept; sent again on a new one"]
+    assert [line.split()[0] for line in lines(second)] == ["tcp", "http", "origin"]
+
+
+async def test_but_what_may_have_been_acted_upon_is_not_sent_twice() -> None:
+    async with server(dying()) as port:
+        first, second = await traced(f"http://127.0.0.1:{port}/", repeat=2, method="POST")
+    assert (first.failure, second.failure) == (None, Failure.CONNECTION)

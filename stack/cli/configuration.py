@@ -11,11 +11,12 @@ import msgspec
 
 from stack.cli.options import given
 from stack.config import flags
-from stack.errors import ConfigError
+from stack.errors import ConfigError, ConfigErrors
 from stack.hop import registry
 from stack.plan import show
 from stack.plan.make import make_plan
 from stack.plan.model import StackPlan
+from stack.plan.zones import file_faults
 from stack.supervisor.source import Source, chosen
 from stack.supervisor.state import StateDir
 
@@ -25,6 +26,8 @@ DIFFERENT = 1
 def check_file(file: str) -> int:
     source = _source({"config": file})
     plan = source.plan()
+    if faults := file_faults(plan, registry):
+        raise ConfigErrors(faults)
     _warn(plan)
     name = _name(source)
     remark = f", {len(plan.warnings)} warning{'s' * (len(plan.warnings) != 1)}" if plan.warnings else ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from stack.config import listen
@@ -110,8 +111,10 @@ class Stack:
     """All that is known while a plan is made."""
 
     document: Document
+    state_dir: Path
     places: Places
-    site: Mapping[str, Said]
+    site: dict[str, Said]
+    """Top-level keys."""
     problems: list[Problem]
     drafts: dict[str, list[Draft]] = field(default_factory=lambda: {title: [] for title in SECTIONS})
     names: tuple[str, ...] = ()
@@ -143,11 +146,11 @@ def listeners(stack: Stack, draft: Draft) -> None:
     """What it listens on, as records; a fault for each that is none."""
     said = draft.said[("listen",)]
     found: list[Listen] = []
-    for text in said.value:
+    for number, text in enumerate(said.value):
         try:
             found.append(listen.parse(text, usual=listen.usual(draft.kind), schemes=listen.served(draft.kind)))
         except ConfigError as error:
-            stack.fault(said.source, bare(error), value=text)
+            stack.fault(said.source.item(number), bare(error), value=text)
     draft.listens = tuple(found)
 
 

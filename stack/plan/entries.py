@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -51,7 +51,8 @@ class Entries:
         self._reader, self._kinds, self._environ, self._problems = reader, kinds, environ, problems
         self._records: dict[str, type[HopOptions]] = {item.kind: kinds.config(item.kind) for item in SECTIONS.values()}
         self._root = reader.document.values
-        self.edge_names: tuple[str, ...] | None = None
+        self._listed: dict[str, tuple[str, ...]] = {}
+        """Sections whose entries something else lists: flags, `replicas`."""
         self._check_keys()
         self.site = self._site(given)
         self._shared = self._read_shared()
@@ -61,6 +62,15 @@ class Entries:
 
     def has(self, section: str) -> bool:
         return section in self._root
+
+    def keys(self, section: str) -> list[str]:
+        """Of the entries that the file has."""
+        table = self._root.get(section)
+        return list(table) if isinstance(table, dict) else []
+
+    def number(self, section: str, keys: Sequence[str]) -> None:
+        """The section has these entries, whether written or not."""
+        self._listed[section] = tuple(keys)
 
     def _check_keys(self) -> None:
         names = [*Site.__struct_fields__, *ALL]
@@ -96,7 +106,7 @@ class Entries:
                 continue
             source = Source("flag", "--" + name.replace("_", "-"))
             if name == "edges":
-                self.edge_names = self._edge_names(value, source)
+                self._listed["edges"] = self._edge_names(value, source)
                 continue
             by_name = {option.path[0]: option for option in flags.options(Site)}
             if name not in by_name:
@@ -129,11 +139,11 @@ class Entries:
 
     # Sections of processes.
 
-    def drafts(self, section: Section, default: Iterable[str]) -> list[Draft]:
+    def drafts(self, section: Section, default: Sequence[str]) -> list[Draft]:
         """Every entry of a section, or those of the default stack if the file has none."""
         title, record = section.title, self._records[section.kind]
         raw = self._root.get(title)
-        listed = self.edge_names if title == "edges" else None
+        listed = self._listed.get(title)
         if title == "edges" and isinstance(raw, list):
             names = self._edge_names(raw, self._reader.source((title,)))
             raw, listed = {}, names if listed is None else listed

@@ -193,5 +193,13 @@ FILES: Final = frozenset(
 """Options that are paths: relative to the file that says them."""
 WORDS: Final = frozenset({"", "-", "off", "system"})
 """Values of those that are no paths."""
+
+
+def prefixed(text: str) -> tuple[str, str]:
+    """`/files/=DIR` apart; without a prefix that is empty. A directory may have a `=` in its name."""
+    prefix, mark, directory = text.partition("=")
+    return (prefix, directory) if mark and prefix.startswith("/") and prefix.endswith("/") else ("", text)
+
+
 TABLES: Final = frozenset({"weight", "zone"})
 """Options that repeat NAME=VALUE, and may be written as a table."""

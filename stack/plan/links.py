@@ -14,6 +14,9 @@ from stack.plan.sources import Said, Source, derived
 
 EXAMPLE: Final = "http://127.0.0.1:3000"
 
+CA: Final[Mapping[str, str]] = {"cdn_edge": "origin_ca", "proxy": "upstream_ca"}
+"""What a hop verifies the next one by; a balancer takes the stack's own authority by itself."""
+
 Pools = Mapping[str, tuple[Source, Said | None]]
 """Where each pool stands, and its members."""
 
@@ -37,7 +40,14 @@ def believe(stack: Stack) -> None:
     for draft in stack.of("balancers", "proxies", "apps"):
         hosts: dict[str, None] = {}
         for earlier in _all_before(draft):
-            hosts |= dict.fromkeys(earlier.addresses(stack.places))
+            known = earlier.addresses(stack.places)
+            hosts |= dict.fromkeys(known)
+            if not known and ("trusted",) not in draft.said:
+                what = (
+                    f"{earlier.name} connects from an address that is not known here, so {draft.name} does not believe "
+                )
+                what += f"it who the client is; give its source, or trusted = [...] of {draft.name}"
+                stack.fault(earlier.source, what, warning=True)
         if hosts:
             draft.derive("trusted", tuple(hosts), "the hops before it")
 
@@ -63,7 +73,7 @@ def _origin(stack: Stack, edge: Draft) -> None:
             )
             return
         said = Said(inner.name, derived(f"{inner.name} listens there"))
-    edge.said[("origin",)] = Said(_target(stack, edge, said, said.value, named=True), said.source)
+    edge.said[("origin",)] = Said(_target(stack, edge, said.source, said.value, named=True), said.source)
 
 
 def _backends(stack: Stack, balancer: Draft, pools: Pools) -> None:
@@ -74,11 +84,11 @@ def _backends(stack: Stack, balancer: Draft, pools: Pools) -> None:
         return
     found: list[str] = []
     names: set[str] = set()
-    for text in said.value:
-        target = _target(stack, balancer, said, text, named=True)
+    for number, text in enumerate(said.value):
+        target = _target(stack, balancer, said.source.item(number), text, named=True)
         name = next_name(target)
         if target and name in names:
-            stack.fault(said.source, f"{name} stands here twice", value=text)
+            stack.fault(said.source.item(number), f"{name} stands here twice")
         elif target:
             found.append(target)
             names.add(name)
@@ -90,9 +100,9 @@ def _unused(stack: Stack, source: Source, members: Said | None) -> None:
     """A pool that no balancer has: its name may be a slip, and so may those of its members."""
     stack.fault(source, "no balancer has this pool", warning=True)
     names = [item.name for item in stack.of("balancers", "proxies", "apps")]
-    for text in members.value if members is not None else ():
+    for number, text in enumerate(members.value if members is not None else ()):
         if members is not None and "://" not in text and text not in names:
-            stack.fault(members.source, f"no hop is called {text!r}{_nearest(text, names)}")
+            stack.fault(members.source.item(number), f"no hop is called {text!r}{_nearest(text, names)}")
 
 
 def pool_of(balancer: Draft, pools: Collection[str]) -> str:
@@ -155,17 +165,17 @@ def _upstream(stack: Stack, proxy: Draft, number: int) -> None:
         else:
             proxy.derive("upstream", "", "files only")
             return
-    proxy.said[("upstream",)] = Said(_target(stack, proxy, said, said.value, named=True), said.source)
+    proxy.said[("upstream",)] = Said(_target(stack, proxy, said.source, said.value, named=True), said.source)
 
 
-def _target(stack: Stack, draft: Draft, said: Said, text: str, *, named: bool) -> str:
+def _target(stack: Stack, draft: Draft, source: Source, text: str, *, named: bool) -> str:
     """`NAME=URL` of a hop by its name, or the URL as it is; a fault and nothing if it is neither."""
     if "://" in text:
         schemes = ("http", "https") if draft.kind == "proxy" else ("http", "https", "h2c")
         try:
             parse_upstream(text, option="", schemes=schemes, named=named, example=EXAMPLE)
         except ConfigError as error:
-            stack.fault(said.source, str(error).partition(": ")[2])
+            stack.fault(source, str(error).partition(": ")[2])
             return ""
         return text
     found = stack.named(text)
@@ -174,7 +184,7 @@ def _target(stack: Stack, draft: Draft, said: Said, text: str, *, named: bool) -
         names = [item.name for item in (reversed(inner) if draft.kind == "proxy" else inner)]
         what = "it stands before that hop" if found is not None else f"no hop is called {text!r}"
         hint = _nearest(text, names) or (f"; there is {', '.join(names[:6])}" if names else "")
-        stack.fault(said.source, f"{what}{hint or '; give a URL, as ' + EXAMPLE}")
+        stack.fault(source, f"{what}{hint or '; give a URL, as ' + EXAMPLE}")
         return ""
     if not found.url:
         if found.listens:
@@ -182,6 +192,8 @@ def _target(stack: Stack, draft: Draft, said: Said, text: str, *, named: bool) -
         return ""
     if draft not in found.before:
         found.before.append(draft)
+    if found.url.startswith("https:") and draft.kind in CA and not found.get("cert"):
+        draft.derive(CA[draft.kind], str(stack.state_dir / "ca.pem"), f"{found.name} has its certificate from there")
     return f"{found.name}={found.url}" if named else found.url
 
 

@@ -6,31 +6,29 @@ inherits what it does not say; then follows, in this order: where each hop liste
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from stack.config import flags, values
+from stack.config import flags
 from stack.errors import ConfigError, ConfigErrors, Problem
-from stack.plan import faults, links, zones
+from stack.plan import behind, faults, links, zones
+from stack.plan.behind import static_directory
 from stack.plan.checks import check
 from stack.plan.document import Document
 from stack.plan.draft import Draft, Stack, bare, is_ip, listeners
-from stack.plan.entries import DNS, EDGES, Entries
+from stack.plan.entries import Entries
 from stack.plan.layout import SECTIONS
 from stack.plan.model import HopPlan, Kinds, StackPlan
 from stack.plan.ports import Places, Ports
 from stack.plan.reading import Reader
-from stack.plan.sources import Said, derived
+
+__all__ = ["NAME", "make_plan", "static_directory"]
 
 NAME: Final = "shop.test"
-SHOP: Final = "appserver.shop:create_app"
-REPLICAS: Final = 3
-ANSWERS: Final = "100-499"
-"""Of an app that was not asked where its health is: whatever it answers, it runs."""
+"""Of the demo shop's site."""
 
 
 def make_plan(
@@ -54,17 +52,17 @@ def make_plan(
     entries = Entries(reader, kinds, environ, given or {}, problems)
     site = entries.site
     base = site["port_base"].value if "port_base" in site else None
-    stack = Stack(document, Places(Ports.above(base), many_addresses), site, problems)
-    _populate(stack, entries)
+    stack = Stack(document, state_dir, Places(Ports.above(base), many_addresses), site, problems)
+    behind.populate(stack, entries)
     stack.names = _names(stack, entries)
     _place(stack)
-    _behind(stack, entries, state_dir)
+    behind.settle(stack, entries)
     for draft in stack:
         entries.overrule(draft)
     links.link(stack, entries.pool_members())
     links.believe(stack)
     _certificates(stack)
-    zones.serve(stack, kinds, state_dir, entries.zones)
+    zones.serve(stack, kinds, entries.zones)
     faults.inject(stack, reader)
     hops = tuple(hop for draft in stack if (hop := _hop(stack, draft)) is not None)
     check(stack, kinds, hops)
@@ -81,48 +79,7 @@ def _in_order(problems: Any) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda item: (not item.file, item.line))
 
 
-# Which hops there are.
-
-
-def _populate(stack: Stack, entries: Entries) -> None:
-    site = stack.site
-    hosts = _hosts(stack, entries)
-    stack.drafts["dns"] = entries.drafts(SECTIONS["dns"], DNS)
-    stack.drafts["edges"] = entries.drafts(SECTIONS["edges"], EDGES)
-    stack.drafts["balancers"] = entries.drafts(SECTIONS["balancers"], ("a",))
-    numbers = [str(number) for number in range(1, hosts + 1)]
-    others = ("origin" in site or "static" in site) and "app" not in site and not entries.has("apps")
-    if entries.has("proxies") or not entries.has("apps"):
-        stack.drafts["proxies"] = entries.drafts(SECTIONS["proxies"], numbers)
-        behind = [] if others else [key for proxy in stack.of("proxies") if (key := _app_of(proxy))]
-        stack.drafts["apps"] = entries.drafts(SECTIONS["apps"], dict.fromkeys(behind))
-    else:
-        stack.drafts["apps"] = entries.drafts(SECTIONS["apps"], numbers)
-        stack.drafts["proxies"] = entries.drafts(SECTIONS["proxies"], [app.key for app in stack.of("apps")])
-    for balancer in stack.of("balancers"):
-        name = links.pool_of(balancer, entries.pools)
-        balancer.said = {**entries.pool_values(name), **balancer.said}
-    if "origin" in site and "app" in site:
-        stack.fault(site["origin"].source, f"an app stands behind already ({site['app'].source.key}); give one of them")
-
-
-def _hosts(stack: Stack, entries: Entries) -> int:
-    """How many proxies, each with what is behind it."""
-    origins = len(stack.top("origin", ()))
-    if "replicas" in stack.site:
-        return max(int(stack.top("replicas", REPLICAS)), origins)
-    if origins and "app" not in stack.site:
-        return origins
-    return 1 if "static" in stack.site and "app" not in stack.site and not entries.has("apps") else REPLICAS
-
-
-def _app_of(proxy: Draft) -> str:
-    """The key of the app behind a proxy, which need not be written down. None behind one that names a server."""
-    upstream = proxy.get("upstream", default="")
-    prefix = SECTIONS["apps"].prefix
-    if "://" in upstream:
-        return ""
-    return upstream.removeprefix(prefix) if upstream.startswith(prefix) else proxy.key
+# What it is called.
 
 
 def _names(stack: Stack, entries: Entries) -> tuple[str, ...]:
@@ -131,20 +88,13 @@ def _names(stack: Stack, entries: Entries) -> tuple[str, ...]:
     name = str(stack.top("name", "")).rstrip(".").lower()
     if not name and written:
         name = written[0]
-    elif not name and _is_demo(stack):
+    elif not name and behind.is_demo(stack):
         name = NAME
     elif not name:
         folder = stack.document.directory or Path.cwd()
         label = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:63].strip("-")
         name = f"{label or 'app'}.test"
     return tuple(dict.fromkeys((name, *written)))
-
-
-def _is_demo(stack: Stack) -> bool:
-    """Whether nothing of the user's own stands behind."""
-    if any(name in stack.site for name in ("app", "origin", "static")):
-        return False
-    return all(app.get("app") in (None, SHOP) for app in stack.of("apps")) and bool(stack.of("apps"))
 
 
 # Where they listen.
@@ -185,99 +135,6 @@ def _source(draft: Draft, places: Places, *, spread: bool) -> None:
     source = places.source(draft.section.title, draft.position, draft.host)
     if source and (spread or (local and all(item.host.startswith("127.") for item in draft.listens))):
         draft.derive("source", source, "by its position")
-
-
-# What stands behind.
-
-
-def _behind(stack: Stack, entries: Entries, state_dir: Path) -> None:
-    demo = _is_demo(stack)
-    for app in stack.of("apps"):
-        _app(stack, app, state_dir)
-    health = stack.site.get("health")
-    path = str(health.value) if health is not None else "/health"
-    statics = _statics(stack, entries, demo=demo)
-    for proxy in stack.of("proxies"):
-        if statics:
-            _serve_static(proxy, statics)
-    for draft in stack:
-        if health is not None and draft.has("access_log_skip") and draft.kind != "dns_server":
-            draft.said.setdefault(("access_log_skip",), Said((path,), health.source))
-    for proxy in stack.of("proxies"):
-        if health is not None:
-            proxy.said.setdefault(("health",), Said(path, health.source))
-        _accept(proxy, "health_status", demo=demo, health=health)
-    for balancer in stack.of("balancers"):
-        check = Said(f"http:{path}", health.source if health is not None else derived("the proxies answer there"))
-        balancer.said.setdefault(("check",), check)
-        balancer.derive("check_host", stack.names[0], "the site's name")
-        _accept(balancer, "check_status", demo=demo, health=health)
-
-
-def _accept(draft: Draft, option: str, *, demo: bool, health: Said | None) -> None:
-    """Which answers of the app's health are good ones."""
-    if not demo and health is None:
-        draft.derive(option, (ANSWERS,), "an app that does not say where its health is: any answer below 500")
-    elif health is not None:
-        draft.derive(option, ("200-399",), "health")
-
-
-def _app(stack: Stack, app: Draft, state_dir: Path) -> None:
-    said = stack.site.get("app")
-    own = app.get("app")
-    if own is None:
-        app.said[("app",)] = said if said is not None and said.value else Said(SHOP, derived("the demo shop"))
-    folder = stack.site.get("app_dir")
-    if folder is not None and folder.value:
-        app.said.setdefault(("app_dir",), folder)
-    elif stack.document.directory is not None and app.said[("app",)].source.kind == "file":
-        app.derive("app_dir", str(stack.document.directory), "the directory of the file")
-    url = stack.top("database_url", "")
-    if app.get("app") == SHOP:
-        app.env["DATABASE_URL"] = url or f"sqlite:///{state_dir / 'shop.db'}"
-    elif url:
-        app.env["DATABASE_URL"] = url
-
-
-def _statics(stack: Stack, entries: Entries, *, demo: bool) -> list[Said]:
-    """`PREFIX=DIR`, each with who said it; without a prefix for the usual one."""
-    found: list[Said] = []
-    for text in ((said := stack.site.get("static")) and said.value) or ():
-        assert said is not None
-        alone = not stack.of("apps") and "origin" not in stack.site
-        found.append(Said(text if "=" in text or not alone else f"/={text}", said.source))
-    for source, route in entries.routes.values():
-        if "static" in route:
-            prefix = route["prefix"].value if "prefix" in route else "/static/"
-            found.append(Said(f"{prefix}={route['static'].value}", route["static"].source))
-        else:
-            stack.fault(source, 'static is needed, as static = "public"')
-    if not found and demo and (shop := static_directory()) is not None:
-        found.append(Said(str(shop), derived("the demo shop's")))
-    return found
-
-
-def _serve_static(proxy: Draft, statics: list[Said]) -> None:
-    option = next(item for item in flags.options(proxy.type) if item.path == ("static",))
-    if ("static",) in proxy.said:
-        return
-    if values.element(option.type) is not None:
-        proxy.said[("static",)] = Said(tuple(item.value for item in statics), statics[0].source)
-        return
-    prefix, mark, folder = statics[0].value.rpartition("=")
-    proxy.said[("static",)] = Said(folder, statics[0].source)
-    if mark:
-        proxy.said.setdefault(("static_prefix",), Said(prefix, statics[0].source))
-
-
-def static_directory() -> Path | None:
-    """The shop's assets, found without importing the shop."""
-    found = importlib.util.find_spec("appserver")
-    for folder in (found.submodule_search_locations or ()) if found is not None else ():
-        static = Path(folder) / "shop" / "static"
-        if static.is_dir():
-            return static
-    return None
 
 
 # Certificates.

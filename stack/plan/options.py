@@ -13,7 +13,7 @@ from stack.config.upstream import check_authority, check_host
 from stack.errors import ConfigError
 from stack.http.trust import Trust, peers
 from stack.plan.draft import Draft, Stack, bare
-from stack.plan.layout import WORDS
+from stack.plan.layout import WORDS, prefixed
 from stack.plan.model import Kinds
 
 Check = Callable[[Any, Kinds], None]
@@ -45,17 +45,16 @@ def _pair(stack: Stack, draft: Draft) -> None:
 def _files(stack: Stack, draft: Draft) -> None:
     """What is named must be there, unless the hop runs in a container, where it may be."""
     for option in ("cert", "key", "origin_ca", "backend_ca", "upstream_ca"):
-        file = draft.get(option)
-        if file and file not in WORDS and not Path(file).is_file():
-            stack.fault(draft.place(option), "there is no such file", value=file)
-    for text in as_tuple(draft.get("static")):
-        folder = text.partition("=")[2] if text.startswith("/") and "=" in text else text
+        said = draft.said.get((option,))
+        if said is None or said.source.kind == "derived" or said.value in WORDS:
+            continue  # the stack's own authority is made when it starts
+        if not Path(said.value).is_file():
+            stack.fault(said.source, "there is no such file", value=said.value)
+    for text in draft.get("static", default=()):
+        prefix, folder = prefixed(text)
         if not Path(folder).is_dir():
-            stack.fault(draft.place("static"), "there is no such directory", value=folder)
-
-
-def as_tuple(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) and value else tuple(value or ())
+            hint = "" if prefix or "=" not in text else "; a prefix begins and ends with a slash, as /files/=DIR"
+            stack.fault(draft.place("static"), f"there is no such directory{hint}", value=folder)
 
 
 def _trusted(value: tuple[str, ...], kinds: Kinds) -> None:
@@ -91,11 +90,11 @@ def _prefix(value: str, kinds: Kinds) -> None:
         raise ConfigError("it begins and ends with a slash, as /static/")
 
 
-def _static(value: str | tuple[str, ...], kinds: Kinds) -> None:
-    for text in as_tuple(value):
-        prefix, mark, _ = text.partition("=")
-        if mark and prefix.startswith("/"):
-            _prefix(prefix, kinds)
+def _static(value: tuple[str, ...], kinds: Kinds) -> None:
+    try:
+        kinds.part("proxy", "rules.roots").roots(value, "/static/")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _app(value: str, kinds: Kinds) -> None:

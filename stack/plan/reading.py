@@ -12,7 +12,7 @@ import msgspec
 from stack.config import flags, values
 from stack.errors import Problem
 from stack.plan.document import Document
-from stack.plan.layout import FILES, TABLES, WORDS, Path
+from stack.plan.layout import FILES, TABLES, WORDS, Path, prefixed
 from stack.plan.sources import Said, Source, from_file
 from stack.plan.toml_places import Key
 
@@ -97,10 +97,10 @@ class Reader:
         if isinstance(value, tuple | list):
             return tuple(self.files(item) for item in value)
         base = self.document.directory
-        prefix, mark, name = value.rpartition("=") if value.startswith("/") and "=" in value else ("", "", value)
+        prefix, name = prefixed(value)
         if base is None or name in WORDS:
             return value
-        return f"{prefix}{mark}{base / FilePath(name).expanduser()}"
+        return f"{prefix}{'=' if prefix else ''}{base / FilePath(name).expanduser()}"
 
     def _no_option(
         self,

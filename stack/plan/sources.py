@@ -21,11 +21,19 @@ class Source:
     line: int = 0
     why: str = ""
     """Of a derived value, in a few words."""
+    items: tuple[int, ...] = ()
+    """Lines of an array's elements."""
 
     def __str__(self) -> str:
         if self.kind == "file":
             return f"{self.file}:{self.line}" if self.line else self.file or self.key
         return self.why if self.kind == "derived" else self.key or self.kind
+
+    def item(self, number: int) -> Source:
+        """Of one element; the value itself if it is no array."""
+        if number >= len(self.items):
+            return self
+        return Source(self.kind, f"{self.key}[{number}]", self.file, self.items[number])
 
     def problem(self, text: str, *, value: Any = None, warning: bool = False) -> Problem:
         key = self.key if value is None else f"{self.key} = {spelled(value)}"
@@ -36,7 +44,10 @@ DEFAULT = Source("default")
 
 
 def from_file(document: Document, path: Key) -> Source:
-    return Source("file", written(path), document.name, document.line(path))
+    items: list[int] = []
+    while (line := document.lines.get((*path, len(items)))) is not None:
+        items.append(line)
+    return Source("file", written(path), document.name, document.line(path), items=tuple(items))
 
 
 def derived(why: str) -> Source:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stack.config.listen import address
+from stack.errors import ConfigError, Problem
 from stack.plan.draft import Draft, Stack, is_ip
-from stack.plan.model import Kinds
+from stack.plan.model import Kinds, StackPlan
 from stack.plan.ports import LOCAL
 from stack.plan.sources import DEFAULT, Said, Source
 
@@ -41,7 +43,7 @@ class Zone:
         return str(self.said["file"].value) if "file" in self.said else ""
 
 
-def serve(stack: Stack, kinds: Kinds, state_dir: Path, given: Given) -> None:
+def serve(stack: Stack, kinds: Kinds, given: Given) -> None:
     """Give each authoritative server its zones, with their text; the resolver its root."""
     authorities = [draft for draft in stack.of("dns") if not draft.is_resolver]
     unset = [draft for draft in authorities if ("zone",) not in draft.said]
@@ -52,7 +54,7 @@ def serve(stack: Stack, kinds: Kinds, state_dir: Path, given: Given) -> None:
     _addressable(stack, zones)
     if stack.faults():
         return  # what follows would only be the consequence
-    _write(stack, kinds, state_dir, zones, unset)
+    _write(stack, kinds, zones, unset)
     if not stack.faults():
         for resolver in stack.of("dns"):
             if resolver.is_resolver:
@@ -104,9 +106,7 @@ def _listed(stack: Stack, zones: Sequence[Zone], authorities: Sequence[Draft]) -
             if _key(name) not in names:
                 near = difflib.get_close_matches(_key(name), names, 1)
                 hint = f"did you mean {near[0]}?" if near else f'write it as [zones."{name}"]'
-                stack.fault(
-                    draft.more["zones"].source, f"no zone is called {name!r}; {hint}", value=_own_list(draft)[number]
-                )
+                stack.fault(draft.more["zones"].source.item(number), f"no zone is called {name!r}; {hint}")
 
 
 def _own_list(draft: Draft) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def _addressable(stack: Stack, zones: Sequence[Zone]) -> None:
             stack.fault(draft.more["host"].source, what, value=draft.host)
 
 
-def _write(stack: Stack, kinds: Kinds, state_dir: Path, zones: Sequence[Zone], servers: Sequence[Draft]) -> None:
+def _write(stack: Stack, kinds: Kinds, zones: Sequence[Zone], servers: Sequence[Draft]) -> None:
     texts = _texts(stack, kinds, zones)
     for draft in servers:
         specs: list[str] = []
@@ -151,7 +151,7 @@ def _write(stack: Stack, kinds: Kinds, state_dir: Path, zones: Sequence[Zone], s
                 continue
             if zone.key in texts:
                 name = f"zones/{_file_name(stack, zone)}.zone"
-                specs.append(f"{zone.name}={state_dir / name}")
+                specs.append(f"{zone.name}={stack.state_dir / name}")
                 draft.files[name] = texts[zone.key]
             else:
                 specs.append(f"{zone.name}={zone.file}")
@@ -180,9 +180,51 @@ def _texts(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
             except (OSError, UnicodeDecodeError) as error:
                 stack.fault(zone.said["file"].source, f"cannot be read: {error}")
         if text is not None:
-            further = "".join(f"{line}\n" for line in records.value) if records is not None else ""
-            found[zone.key] = text + ("" if text.endswith("\n") or not text else "\n") + further
+            whole = text + ("" if text.endswith("\n") or not text else "\n")
+            if records is not None:
+                _read_records(stack, kinds, zone, whole, records)
+                whole += "".join(f"{line}\n" for line in records.value)
+            found[zone.key] = whole
     return found
+
+
+def _read_records(stack: Stack, kinds: Kinds, zone: Zone, text: str, records: Said) -> None:
+    """A fault for what the server would not take, at the record."""
+    fault = _text_fault(kinds, zone.key, text + "\n".join(records.value))
+    if fault is not None:
+        line, what = fault
+        number = line - len(text.splitlines()) - 1
+        if 0 <= number < len(records.value):
+            stack.fault(records.source.item(number), what, value=records.value[number])
+        else:
+            stack.fault(records.source, what)
+
+
+def _text_fault(kinds: Kinds, key: str, text: str) -> tuple[int, str] | None:
+    """Line and fault of a zone that a server would not take."""
+    origin = kinds.part("dns_server", "rules.names").from_text(key)
+    try:
+        kinds.part("dns_server", "zonefile").load_text(origin, text, "zone")
+    except ConfigError as error:
+        place = re.match(r"zone:(\d+): ", str(error))
+        return int(place[1]) if place else 0, re.sub(r"(?:^|(?<=; ))zone(?::\d+)?: ", "", str(error))
+    return None
+
+
+def file_faults(plan: StackPlan, kinds: Kinds) -> list[Problem]:
+    """Of the zone files that a plan names; they are read only for this, and by the servers themselves."""
+    names, zonefile = (kinds.part("dns_server", module) for module in ("rules.names", "zonefile"))
+    found: dict[str, Problem] = {}
+    for hop in plan.of("dns_server"):
+        for text in getattr(hop.config, "zone", ()):
+            name, _, file = text.partition("=")
+            if not Path(file).is_file() or any(file.endswith(f"/{known}") for known in hop.files):
+                continue
+            try:
+                zonefile.load(names.from_text(name), Path(file))
+            except ConfigError as error:
+                found[file] = Problem("", str(error))
+    return list(found.values())
 
 
 def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:

@@ -98,7 +98,7 @@ CASES = [
         stack.toml:15: proxies.3 = "x": a table is wanted, as [proxies.3]
         stack.toml:17: edges.fra.cache.set_cookie = "yes": wanted one of explicit, store
         stack.toml:18: edges.fra.cache.heuristic = true: wanted a number from 0 up to 1
-        stack.toml:19: edges.fra.listen = "http//127.0.0.1": the port is missing; wanted SCHEME://HOST:PORT, SCHEME+fd://N or HOST:PORT
+        stack.toml:21: edges.fra.listen[1] = "http//127.0.0.1": the port is missing; wanted SCHEME://HOST:PORT, SCHEME+fd://N or HOST:PORT
         """,
         id="wrong types and ranges",
     ),
@@ -127,12 +127,12 @@ CASES = [
         stack.toml:2: edges.fra.origin: no hop is called 'lb-b'; did you mean lb-a?
         stack.toml:4: edges.nrt.origin: it stands before that hop; there is lb-a, proxy-1, proxy-2, proxy-3, app-1, app-2
         stack.toml:5: edges."a b": 'a b' cannot be part of a process's name: up to 40 letters, digits, - and _, as fra
-        stack.toml:9: pools.hosts.members: no hop is called 'proxy-9'; did you mean proxy-3?
-        stack.toml:9: pools.hosts.members = "proxy-1": proxy-1 stands here twice
+        stack.toml:9: pools.hosts.members[1]: no hop is called 'proxy-9'; did you mean proxy-3?
+        stack.toml:9: pools.hosts.members[2]: proxy-1 stands here twice
         stack.toml:10: pools.hosts.weight: no backend is called 'proxy-7'; did you mean proxy-1?
-        stack.toml:12: pools.old.members: no hop is called 'prox-2'; did you mean proxy-2?
+        stack.toml:12: pools.old.members[0]: no hop is called 'prox-2'; did you mean proxy-2?
         stack.toml:14: zones."shop.test".server: no authoritative DNS server is called 'shp'; did you mean shop?
-        stack.toml:17: dns.tld.zones = "tset": no zone is called 'tset'; did you mean test?
+        stack.toml:17: dns.tld.zones[0]: no zone is called 'tset'; did you mean test?
         """,
         id="names that nothing has",
     ),
@@ -159,8 +159,7 @@ CASES = [
         stack.toml:5: apps.2.listen = "http://127.0.0.1:8121": app-1 listens on 127.0.0.1:8121 already; give another port or address
         stack.toml:7: proxies.1.cert: a certificate and its key go together; give key too
         stack.toml:7: proxies.1.cert = "/srv/cert.pem": there is no such file
-        stack.toml:9: proxies.2.static = ["/files=/srv/nowhere"]: it begins and ends with a slash, as /static/
-        stack.toml:9: proxies.2.static = "/srv/nowhere": there is no such directory
+        stack.toml:9: proxies.2.static = "/files=nowhere": there is no such directory; a prefix begins and ends with a slash, as /files/=DIR
         stack.toml:10: proxies.2.upstream_timeouts.idle: app-2 closes an idle connection after 75s (by default), but proxy-2 keeps one for 80s: a request would meet the close; make app-2's timeouts.idle the longer one
         stack.toml:12: balancers.a.check = "http:health": wanted none, tcp or http:/PATH, such as http:/health
         stack.toml:13: balancers.a.admin = "http://0.0.0.0:8200": the admin endpoint is for loopback only, as http://127.0.0.1:0
@@ -206,6 +205,42 @@ CASES = [
         stack.toml:3: name: 'localhost' is a top-level domain, and the site needs a name below one, such as shop.test
         """,
         id="what stands behind",
+    ),
+    pytest.param(
+        """
+        replicas = 3
+        origin = "http://127.0.0.1:3000"
+        [apps.web]
+        [apps.api]
+        [zones."shop.test"]
+        records = [
+          "a 60 IN A 127.0.0.1",
+          "b 60 IN AA 127.0.0.1",
+        ]
+        [routes.one]
+        static = "/"
+        [routes.two]
+        static = "/"
+        """,
+        """
+        stack.toml:1: replicas: [apps] has 2 entries of its own; leave replicas out, or name them 1, 2, 3
+        stack.toml:2: origin: apps stand behind already ([apps]); give one of them
+        stack.toml:11: routes.one.static = ["/static/=/", "/static/=/"]: '/static/=/': there is another directory for /static/; write PREFIX=DIR, as /assets/=built
+        """,
+        id="what excludes each other",
+    ),
+    pytest.param(
+        """
+        [zones."shop.test"]
+        records = [
+          "a 60 IN A 127.0.0.1",
+          "b 60 IN AA 127.0.0.1",
+        ]
+        """,
+        """
+        stack.toml:4: zones."shop.test".records[1] = "b 60 IN AA 127.0.0.1": unknown rdatatype 'AA'
+        """,
+        id="a record that is none",
     ),
     pytest.param(
         """

@@ -255,6 +255,47 @@ def test_the_demo_shop_has_its_own_files_and_database() -> None:
     assert plan(given={"app": "a:b", "database_url": "x://"}).hop("app-1").env == {"DATABASE_URL": "x://"}
 
 
+@pytest.mark.parametrize(
+    "louder", [{"given": {"origin": ["http://h:1"]}}, {"environ": {"HOPSTACK_ORIGIN": "http://h:1"}}]
+)
+@pytest.mark.parametrize("text", ['app = "main:app"\n', "[apps.1]\n[apps.2]\n", "[proxies.1]\nhealth = '/x'\n"])
+def test_what_a_flag_says_stands_in_for_what_the_file_has(text: str, louder: dict[str, Any]) -> None:
+    made = plan(text, **louder)
+    assert made.of("appserver") == ()
+    assert [proxy.config.upstream for proxy in made.of("proxy")] == ["origin-1=http://h:1"]
+
+
+def test_an_entrys_own_app_and_health_win_over_the_top_of_the_file_but_not_over_flags() -> None:
+    text = (
+        'app = "a:a"\nhealth = "/a"\n[apps.1]\napp = "b:b"\n[proxies.1]\nhealth = "/b"\n[balancers.a]\ncheck = "tcp"\n'
+    )
+    made = plan(text)
+    found = (made.hop("app-1").config.app, made.hop("proxy-1").config.health, made.hop("lb-a").config.check)
+    assert found == ("b:b", "/b", "tcp")
+    made = plan(text, given={"app": "c:c"}, environ={"HOPSTACK_HEALTH": "/c"})
+    found = (made.hop("app-1").config.app, made.hop("proxy-1").config.health, made.hop("lb-a").config.check)
+    assert found == ("c:c", "/c", "http:/c")
+
+
+def test_replicas_and_entries_for_some_of_them() -> None:
+    made = plan("replicas = 3\n[apps.2]\nworkers = 4\n")
+    assert [app.config.workers for app in made.of("appserver")] == [1, 4, 1]
+    assert len(made.of("proxy")) == 3
+    made = plan("[apps.1]\n[proxies.1]\n", given={"replicas": 2})
+    assert len(made.of("proxy")) == len(made.of("appserver")) == 2
+
+
+def test_an_https_hop_behind_is_verified_by_the_stacks_own_authority() -> None:
+    made = plan('[balancers]\n[apps.1]\nlisten = "https://127.0.0.1:9443"\n')
+    assert made.hop("proxy-1").config.upstream_ca == made.hop("edge-fra").config.origin_ca == f"{HOME}/ca.pem"
+    assert plan().hop("edge-fra").config.origin_ca == ""
+
+
+def test_routes_are_files_under_a_path(tmp_path: Path) -> None:
+    made = plan('[routes.docs]\nprefix = "/docs/"\nstatic = "."\n', directory=tmp_path)
+    assert made.hop("proxy-2").config.static == (str(static_directory()), f"/docs/={tmp_path}")
+
+
 def test_faults_go_to_every_http_hop() -> None:
     made = plan('[faults.slow]\non = "lb-a>proxy-*"\nlatency = "200ms"\nshare = 0.2\n')
     texts = {hop.config.fault for hop in made.hops if hop.kind != "dns_server"}
@@ -295,11 +336,12 @@ def test_a_zone_below_another_is_delegated_by_it() -> None:
 
 
 def test_a_zone_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "x.zone").write_text("$ORIGIN shop.test.\n@ 60 IN SOA ns h 1 2 3 4 5")
+    zone = "$ORIGIN shop.test.\n@ 60 IN SOA ns h 1 2 3 4 5\n@ 60 IN NS ns\nns 60 IN A 127.0.53.3"
+    (tmp_path / "x.zone").write_text(zone)
     text = '[zones."shop.test"]\nfile = "x.zone"\n'
     assert plan(text, directory=tmp_path).hop("dns-shop").config.zone == (f"shop.test={tmp_path / 'x.zone'}",)
     made = plan(text + 'records = ["a 60 IN A 127.0.0.1"]\n', directory=tmp_path)
-    assert made.hop("dns-shop").files["zones/shop.zone"].endswith("5\na 60 IN A 127.0.0.1\n")
+    assert made.hop("dns-shop").files["zones/shop.zone"].endswith("53.3\na 60 IN A 127.0.0.1\n")
     missing = plan(text, directory=tmp_path / "elsewhere")
     assert ["there is no such file" in problem.text for problem in missing.warnings] == [True]
 

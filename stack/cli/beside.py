@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from stack.cli.environment import environment
 from stack.cli.options import argv as flags
-from stack.cli.up import SERIOUS, say, source_of
+from stack.cli.report import Reporter
+from stack.cli.up import say, source_of
 from stack.clock import SystemClock
 from stack.errors import ConfigError
-from stack.hop.child import Event, State
 from stack.net.tasks import Tasks
 from stack.plan.model import StackPlan
 from stack.supervisor.sockets import Sockets
@@ -87,15 +87,10 @@ async def _beside_own(state: StateDir, values: Mapping[str, Any], command: Seque
     state.lock()
     source, plan = placed(state, values)
 
-    def report(event: Event) -> None:
-        if event.new in SERIOUS and beside.is_ready:  # before that, why it does not start is told once
-            say(f"{event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}")
-            if event.new in (State.CRASH_LOOP, State.FAILED):
-                for line in supervisor.last_words(event.name):
-                    say(f"  {line}")
-
-    supervisor = Supervisor(plan, state, SystemClock(), report=report, say=say, source=source)
-    beside = _Beside(supervisor, command, state)
+    reporter = Reporter(say, steps=False)
+    supervisor = Supervisor(plan, state, SystemClock(), report=reporter, say=say, source=source)
+    reporter.last_words = supervisor.last_words
+    beside = _Beside(supervisor, command, state, reporter)
     try:
         return await beside.run()
     finally:
@@ -124,15 +119,11 @@ def placed(state: StateDir, values: Mapping[str, Any]) -> tuple[Source, StackPla
 class _Beside:
     """A supervisor that runs as long as a command does."""
 
-    def __init__(self, supervisor: Supervisor, command: Sequence[str], state: StateDir) -> None:
-        self._supervisor, self._state = supervisor, state
+    def __init__(self, supervisor: Supervisor, command: Sequence[str], state: StateDir, reporter: Reporter) -> None:
+        self._supervisor, self._state, self._reporter = supervisor, state, reporter
         self._argv = command
         self._ready = asyncio.Event()
         self._broken_off = 0
-
-    @property
-    def is_ready(self) -> bool:
-        return self._ready.is_set()
 
     async def run(self) -> int:
         tasks = Tasks()
@@ -145,6 +136,7 @@ class _Beside:
             await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
             if not self._ready.is_set() or self._broken_off:
                 return await serving or 128 + self._broken_off
+            self._reporter.is_up = True
             status = environment(self._supervisor.status(), self._state.path, os.environ)
             return await _Command(self._argv, status).run()
         finally:
@@ -159,9 +151,8 @@ class _Beside:
             await self._supervisor.run(self._ready.set, signals=False)
         except ConfigError as error:
             for name in self._supervisor.late:
-                say(f"{name} did not become ready:")
-                for line in self._supervisor.last_words(name):
-                    say(f"  {line}")
+                say(f"{name} did not become ready; the end of its log:")
+                self._reporter.quote(name)
             say(f"hopstack: {error}")
             return 2
         return 0

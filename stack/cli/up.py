@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -17,10 +16,10 @@ import msgspec
 
 from stack.cli.options import argv as flags
 from stack.cli.options import given
+from stack.cli.report import Reporter
 from stack.cli.table import invitation, table
 from stack.clock import SystemClock
 from stack.errors import ConfigError
-from stack.hop.child import Event, State
 from stack.plan.model import StackPlan
 from stack.supervisor.outside import absent
 from stack.supervisor.source import Source, chosen
@@ -29,9 +28,6 @@ from stack.supervisor.supervisor import Supervisor, has_many_addresses
 
 PATIENCE: Final = 60.0
 """Seconds that a detached stack has to say whether it is ready."""
-SERIOUS: Final = frozenset({State.RESTARTING, State.CRASH_LOOP, State.FAILED})
-
-
 Values = Mapping[str, Any]
 """Options of `up`, by the name of their parameter."""
 
@@ -63,24 +59,8 @@ def check_watch(plan: StackPlan, watch: bool) -> None:
 
 
 async def _supervise(plan: StackPlan, state: StateDir, source: Source, *, watch: bool, as_json: bool) -> int:
-    is_up = False
-
-    def report(event: Event) -> None:
-        moved_on = is_up and event.new in (State.READY, State.NOT_READY)
-        if not (event.new in SERIOUS or moved_on):
-            return
-        moment = datetime.now().astimezone().strftime("%H:%M:%S")
-        say(f"{moment} {event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}")
-        if event.new in (State.CRASH_LOOP, State.FAILED):
-            last_words(event.name)
-
-    def last_words(name: str) -> None:
-        for line in supervisor.last_words(name):
-            say(f"  {line}")
-
     def ready() -> None:
-        nonlocal is_up
-        is_up = True
+        reporter.is_up = True
         status = supervisor.status()
         if as_json:
             say(msgspec.json.encode(status).decode(), err=False)
@@ -91,21 +71,15 @@ async def _supervise(plan: StackPlan, state: StateDir, source: Source, *, watch:
 
     for warning in plan.warnings:
         say(f"hopstack: warning: {warning}")
-    supervisor = Supervisor(
-        plan,
-        state,
-        SystemClock(),
-        report=report,
-        say=say,
-        source=source,
-        watch=watch,
-    )
+    reporter = Reporter(say)
+    supervisor = Supervisor(plan, state, SystemClock(), report=reporter, say=say, source=source, watch=watch)
+    reporter.last_words = supervisor.last_words
     try:
         await supervisor.run(ready)
     except ConfigError as error:
         for name in supervisor.late:
             say(f"{name} did not become ready; the end of {state.log(name)}:")
-            last_words(name)
+            reporter.quote(name)
         say(f"hopstack: {error}")
         return 2
     if not as_json:

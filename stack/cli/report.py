@@ -1,0 +1,49 @@
+"""What becomes of the hops, in lines for whoever sits before the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from stack.hop.child import Event, State
+
+SERIOUS: Final = frozenset({State.RESTARTING, State.CRASH_LOOP, State.FAILED})
+STEPS: Final = frozenset({State.READY, State.NOT_READY})
+
+LastWords = Callable[[str], list[str]]
+
+
+class Reporter:
+    """Hears the supervisor's events. `is_up`: from now on the hops that come and go are told of too."""
+
+    def __init__(self, say: Callable[[str], object], *, steps: bool = True) -> None:
+        self._say, self._steps = say, steps
+        self._told: set[str] = set()
+        self.last_words: LastWords = lambda _: []
+        self.is_up = False
+
+    def __call__(self, event: Event) -> None:
+        if event.new is State.FAILED and not self.is_up:
+            self._before(event)  # that it failed, and why, is what the start ends with
+        elif event.new in SERIOUS or (event.new in STEPS and self.is_up and self._steps):
+            moment = datetime.now().astimezone().strftime("%H:%M:%S")
+            self._say(f"{moment} {event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}")
+            if event.new in (State.CRASH_LOOP, State.FAILED):
+                self.quote(event.name)
+
+    def _before(self, event: Event) -> None:
+        """What it said besides, once for all that fail alike."""
+        if event.reason not in self._told:
+            self._told.add(event.reason)
+            words = [line for line in self.last_words(event.name) if event.reason not in line]
+            if words:
+                self._say(f"{event.name}, before it failed:")
+                self._quote(words)
+
+    def quote(self, name: str) -> None:
+        self._quote(self.last_words(name))
+
+    def _quote(self, lines: list[str]) -> None:
+        for line in lines:
+            self._say(f"  {line}")

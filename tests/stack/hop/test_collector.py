@@ -116,6 +116,21 @@ async def test_one_request_is_one_tree_from_the_edge_to_the_app(tmp_path: Path, 
     assert set(collector.paths) == {"/v1/traces"}
 
 
+@pytest.mark.parametrize("app", ["app", "make"], ids=["asgi", "aiohttp"])
+async def test_a_hop_that_stands_alone_begins_the_trace(tmp_path: Path, app: str) -> None:
+    async with collecting() as collector:
+        alone = Path4(tmp_path)
+        argv = ("--app", f"tests.support.traced_app:{app}", "--workers", "0", f"--otlp={collector.url}")
+        try:
+            alone.url = await alone.start("appserver", "app-1", *argv, "--timeouts-linger=1ms")
+            assert await alone.get() == 200
+        finally:
+            await alone.stop()
+        [server] = [span for _, span in collector.spans if span.kind == span.SPAN_KIND_SERVER]
+        assert server.parent_span_id == b""
+        assert len(server.trace_id) == 16
+
+
 async def test_the_edge_decides_for_all_hops(tmp_path: Path) -> None:
     async with collecting() as collector:
         async with path(tmp_path, collector.url, edge=("--otlp-sample", "0.5")) as hops:

@@ -42,7 +42,10 @@ class Opener:
         server_name: str,
         h2: bool = False,
     ) -> UpstreamConnection:
-        """`h2`: in the clear, by prior knowledge (RFC 9113 §3.3). Raises Unreachable; TimeoutError is the caller's."""
+        """`h2`: that and nothing else, in the clear by prior knowledge (RFC 9113 §3.3).
+
+        Raises Unreachable; TimeoutError is the caller's.
+        """
         sock = await self._tcp(host, port)
         door = _Door(lambda transport: self._protocol(transport, address(host, port), h2))
         start = self._clock.now()
@@ -61,7 +64,11 @@ class Opener:
             self._span("tls", start, why, error=True)
             raise Unreachable(f"TLS with {server_name} at {address(host, port)}: {why}") from None
         if tls is not None:
-            self._span("tls", start, _settled(transport.get_extra_info("ssl_object"), server_name))
+            agreed = transport.get_extra_info("ssl_object")
+            self._span("tls", start, _settled(agreed, server_name))
+            if h2 and agreed.selected_alpn_protocol() != "h2":
+                transport.abort()
+                raise Unreachable(f"{address(host, port)} does not speak HTTP/2 (ALPN: {_alpn(agreed)})")
         if door.connection is None or door.connection.closed:
             raise Unreachable(f"{address(host, port)} accepted the connection and closed it")
         return door.connection
@@ -139,7 +146,11 @@ def _nothing(connection: object) -> None:
 
 def _settled(tls: ssl.SSLObject, name: str) -> str:
     version = (tls.version() or "TLS").replace("TLSv", "TLS ")
-    return f"{version}, {tls.selected_alpn_protocol() or 'no ALPN'}, {name} verified"
+    return f"{version}, {_alpn(tls)}, {name} verified"
+
+
+def _alpn(tls: ssl.SSLObject) -> str:
+    return tls.selected_alpn_protocol() or "no ALPN"
 
 
 def _tls_fault(error: OSError, name: str) -> str:

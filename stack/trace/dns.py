@@ -33,8 +33,10 @@ def warm() -> None:
     dnslib.DNSRecord.parse(_query("warm", "A", 0).pack())
 
 
-def _query(name: str, kind: str, id_: int) -> Any:
-    query = dnslib.DNSRecord(dnslib.DNSHeader(id=id_, rd=0), q=dnslib.DNSQuestion(name, getattr(dnslib.QTYPE, kind)))
+def _query(name: str, kind: str, id_: int, *, recurse: bool = False) -> Any:
+    query = dnslib.DNSRecord(
+        dnslib.DNSHeader(id=id_, rd=int(recurse)), q=dnslib.DNSQuestion(name, getattr(dnslib.QTYPE, kind))
+    )
     query.add_ar(dnslib.EDNS0(udp_len=PAYLOAD))
     return query
 
@@ -59,6 +61,7 @@ class Walk:
     """Asks root, TLD and zone for one name. `spans` has a line for each query, also of a walk that failed.
 
     `names` are the processes behind addresses, for the lines. `port`: of every server, since a referral carries none.
+    `recurse`: the roots are resolvers, which walk themselves.
     """
 
     def __init__(
@@ -70,11 +73,13 @@ class Walk:
         random: Random,
         began: float,
         names: Mapping[Address, str],
+        recurse: bool = False,
     ) -> None:
         self._roots = list(roots)
         self._port = port
         self._clock, self._random, self._began = clock, random, began
         self._names = names
+        self._recurse = recurse
         self._asked = 0
         self.spans: list[Span] = []
 
@@ -104,7 +109,7 @@ class Walk:
                 return found, alias
             below = _referral(reply.message, name, zone)
             if below is None:
-                if not reply.message.header.aa:
+                if not reply.message.header.aa and not self._recurse:
                     raise Unresolved(f"{reply.server} answers for {zone or 'the root'} and knows nothing of {name}")
                 return _answer((await self._ask_one_of(servers, name, "AAAA", zone)).message, name)
             zone = below
@@ -142,7 +147,7 @@ class Walk:
 
     async def _ask(self, server: Address, name: str, kind: str, zone: str, patience: float) -> tuple[Reply | None, str]:
         """One query, one span. Without a usable reply: what to say if no other server has one."""
-        message = _query(name, kind, self._random.getrandbits(16)).pack()
+        message = _query(name, kind, self._random.getrandbits(16), recurse=self._recurse).pack()
 
         asked = message[12:-OPT]
 

@@ -21,12 +21,14 @@ class KnownStack:
     name: str
     ca: str
     roots: tuple[Place, ...]
+    """The server of the root zone, by its usual name; empty where a file calls it otherwise, or has none."""
     servers: Mapping[Place, str]
     """Names of the DNS servers by address."""
     edges: Mapping[str, Mapping[str, Place]] = field(default_factory=dict)
     """Of each edge, its place by scheme."""
     hops: Mapping[Place, str] = field(default_factory=dict)
     """Names of all hops that speak HTTP, by address."""
+    resolver: Place | None = None
 
     @classmethod
     def of(cls, status: Mapping[str, Any]) -> KnownStack | None:
@@ -37,25 +39,22 @@ class KnownStack:
         edges: dict[str, Mapping[str, Place]] = {}
         hops: dict[Place, str] = {}
         roots: list[Place] = []
+        resolver: Place | None = None
         for hop in status["hops"]:
             places = {scheme: place for scheme, text in hop["listen"].items() if (place := _place(text)) is not None}
             if hop["kind"] == "dns_server" and "dns" in places:
                 servers[places["dns"]] = hop["name"]
                 if hop["name"] == "dns-root":
                     roots.append(places["dns"])
+                elif hop["name"] == "resolver":
+                    resolver = places["dns"]
             if hop["kind"] == "cdn_edge":
                 edges[hop["name"]] = places
             for scheme in ("http", "https"):
                 if scheme in places:
                     hops[places[scheme]] = hop["name"]
-        return cls(
-            str(status.get("name", "")).lower().rstrip("."),
-            str(status.get("ca", "")),
-            tuple(roots),
-            servers,
-            edges,
-            hops,
-        )
+        name = str(status.get("name", "")).lower().rstrip(".")
+        return cls(name, str(status.get("ca", "")), tuple(roots), servers, edges, hops, resolver)
 
     def owns(self, host: str) -> bool:
         """Whether `host` is a name that this stack's DNS answers for."""

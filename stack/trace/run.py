@@ -141,6 +141,8 @@ class Tracer:
             outcome.failure, error = Failure.CONNECTION, str(problem)
         except HopError as problem:
             outcome.failure, error = Failure.CONNECTION, _said(problem)
+            if isinstance(problem, ResponseMalformed) and self._order.http == "2" and self._tls is None:
+                error += "; does the server speak HTTP/2 without TLS?"
         outcome.last_ms = self._ms()
         outcome.trace = self._trace(outcome, error)
         if error and self._connection is not None and not self._connection.closed:
@@ -169,7 +171,7 @@ class Tracer:
         addresses = await self._addresses(outcome) if self._asks_dns else []
         places = [(one, target.port) for one in addresses]
         if self._place is not None:
-            if self._asks_dns and self._place not in places:
+            if self._order.edge and self._asks_dns and self._place not in places:
                 outcome.notes.append(f"{self._order.edge} was asked for; DNS names {', '.join(addresses) or 'nobody'}")
             places = [self._place]
         self._phase = f"connecting to {target.host}"
@@ -195,10 +197,19 @@ class Tracer:
             return [target.host]
         if target.host == "localhost" or target.host.endswith(".localhost"):
             return ["127.0.0.1", "::1"]  # RFC 6761 §6.3
-        if stack is not None and stack.owns(target.host) and stack.roots:
+        if stack is not None and stack.owns(target.host):
+            if not stack.roots and stack.resolver is None:
+                place = stack.usual(target.scheme)
+                if place is None:
+                    raise Unresolved(f"{stack.name} has neither DNS nor an edge for {target.scheme}")
+                outcome.notes.append(f"the stack has no DNS of its own: {stack.who(place)} was connected to")
+                self._place = place
+                return [place[0]]
+            servers = stack.roots or (stack.resolver or ("", 0),)
             walk = Walk(
-                stack.roots,
-                port=stack.roots[0][1],
+                servers,
+                port=servers[0][1],
+                recurse=not stack.roots,
                 clock=self._clock,
                 random=self._random,
                 began=self._began,

@@ -476,3 +476,49 @@ async def test_but_what_may_have_been_acted_upon_is_not_sent_twice() -> None:
     async with server(dying()) as port:
         first, second = await traced(f"http://127.0.0.1:{port}/", repeat=2, method="POST")
     assert (first.failure, second.failure) == (None, Failure.CONNECTION)
+
+
+async def test_a_stack_whose_root_is_not_known_is_asked_through_its_resolver(cacert: Path) -> None:
+    """A file may call its servers what it likes."""
+    heard: list[bytes] = []
+
+    def resolver(message: bytes, stream: bool) -> bytes | None:
+        heard.append(message)
+        answer = authority(shop_test=SHOP_ZONE.replace("127.0.1.1", "127.0.0.1"))(message, stream)
+        assert answer is not None
+        return answer[:2] + bytes((answer[2] & ~0x04, answer[3] | 0x80)) + answer[4:]  # no AA, but RA
+
+    async with serving({ROOT: resolver}) as dns, server(answering(HELLO)) as port:
+        stack = KnownStack("shop.test", str(cacert), (), {(ROOT, dns): "resolver"}, {}, {}, (ROOT, dns))
+        (outcome,) = await traced(f"http://shop.test:{port}/", stack=stack)
+        (nothing,) = await traced(f"http://text.shop.test:{port}/", stack=stack)
+    assert lines(outcome)[0] == "dns A shop.test: 127.0.0.1 +1, ttl 60"
+    assert heard[0][2] & 0x01  # RD
+    assert nothing.trace is not None
+    assert nothing.trace.error == "text.shop.test has no address"
+
+
+async def test_a_stack_without_dns_is_connected_to_at_its_edge(cacert: Path) -> None:
+    async with server(answering(HELLO)) as port:
+        edge = ("127.0.0.1", port)
+        stack = KnownStack("shop.test", str(cacert), (), {}, {"edge-x": {"http": edge}}, {edge: "edge-x"})
+        (outcome,) = await traced("http://shop.test/", stack=stack)
+        (none,) = await traced("https://shop.test/", stack=stack)
+    assert exit_status([outcome]) == 0
+    assert outcome.notes == ["the stack has no DNS of its own: edge-x was connected to"]
+    assert (none.failure, none.trace and none.trace.error) == (
+        Failure.DNS,
+        "shop.test has neither DNS nor an edge for https",
+    )
+
+
+async def test_http_2_and_nothing_else(ca: trustme.CA, cacert: Path) -> None:
+    async with server(answering(HELLO), tls=server_tls(ca, "localhost")) as port:
+        (outcome,) = await traced(f"https://localhost:{port}/", cacert=cacert, http="2")
+    assert outcome.failure is Failure.CONNECTION
+    assert outcome.trace is not None
+    assert outcome.trace.error == f"127.0.0.1:{port} does not speak HTTP/2 (ALPN: no ALPN)"
+    async with server(answering(HELLO)) as port:
+        (outcome,) = await traced(f"http://localhost:{port}/", http="2")
+    assert outcome.trace is not None
+    assert outcome.trace.error.endswith("does the server speak HTTP/2 without TLS?")

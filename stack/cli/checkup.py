@@ -17,9 +17,9 @@ import click
 from stack.clock import Clock, SystemClock
 from stack.errors import ConfigError
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 10.0
 """Seconds for all probes; what takes longer is a finding itself."""
-COMMAND: Final = 4.0
+COMMAND: Final = 5.0
 """Seconds for a program that a probe runs."""
 WIDTH: Final = 80
 
@@ -134,5 +134,5 @@ def report(findings: Sequence[Finding], *, colour: bool) -> str:
 _COLOURS: Final = {Level.OK: "green", Level.WARN: "yellow", Level.MISSING: "red"}
 
 
-def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+def as_plain(findings: Sequence[Finding]) -> dict[str, Any]:
     return {"ok": status(findings) == 0, "findings": [asdict(item) for item in findings]}

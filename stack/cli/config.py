@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from stack.cli.complete import hops
 from stack.cli.options import stack_options
 
 
@@ -35,7 +36,7 @@ def check(file: str | None, also: str | None) -> int:
 
 
 @config.command(short_help="Print the whole configuration, each value with its source.")
-@click.argument("hop", required=False)
+@click.argument("hop", required=False, shell_complete=hops)
 @click.option("--all", "-a", "every", is_flag=True, help="Defaults too. With HOP they are always shown.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: every option of every hop, and its source.")
 @stack_options

@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from stack.cli import probes_machine, probes_stack
-from stack.cli.checkup import Machine, Probe, as_json, examine, report, status
+from stack.cli.checkup import Machine, Probe, as_plain, examine, report, status
+from stack.errors import ConfigError
 
 PROBES: Final[Mapping[str, Probe]] = {
     "Python": probes_machine.python,
@@ -34,12 +35,13 @@ PROBES: Final[Mapping[str, Probe]] = {
 
 
 def show(*, as_json: bool) -> int:
-    findings = examine(PROBES, Machine())
+    try:
+        machine = Machine()
+    except OSError as error:
+        raise ConfigError(f"the working directory cannot be looked at: {error.strerror}; change to another") from None
+    findings = examine(PROBES, machine)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(_json(findings))))
+        click.echo(msgspec.json.format(msgspec.json.encode(as_plain(findings))))
     else:
         click.echo(report(findings, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
     return status(findings)
-
-
-_json = as_json

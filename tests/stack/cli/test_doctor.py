@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from stack.cli import probes_machine, probes_stack
 from stack.cli.checkup import Finding, Level, Machine, Probe, examine, report, run, status
 from stack.cli.examination import PROBES
-from stack.cli.main import cli
+from stack.cli.main import cli, main
 from stack.clock import VirtualClock
 from stack.net import ca
 from tests.support.stack import free_base
@@ -294,3 +294,13 @@ def test_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["ok"] is (done.return_value == 0)
     assert not any("could not be looked at" in item["text"] for item in found["findings"])
     assert not (tmp_path / "state").exists()
+
+
+def test_a_working_directory_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["doctor"]) == 2
+    assert "change to another" in capsys.readouterr().err

@@ -77,8 +77,8 @@ class Altered:
             piece = piece[:at] + bytes((piece[at] ^ 0xFF,)) + piece[at + 1 :]
         before, self._passed = self._passed, self._passed + len(piece)
         if self._end is not None and self._ends_after is not None and self._passed > self._ends_after:
-            if left := self._ends_after - before:
-                yield piece[:left]
+            if left := self._last + piece[: self._ends_after - before]:
+                yield left
             raise self._end()
         if self._late and piece:
             piece, self._last = self._last + piece[:-1], piece[-1:]

@@ -87,6 +87,8 @@ def opened(path: Path, option: str) -> Iterator[BinaryIO]:
     try:
         yield file
         file.close()
+    except BrokenPipeError:
+        raise  # standard output's
     except OSError as error:
         raise ConfigError(f"{option} {path}: {error.strerror}") from None
     finally:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from stack.http.message import Fields, get
 from stack.trace import caches, words
 from stack.trace.budget import budget
-from stack.trace.hops import ANSWERED, FAULT, WAITS, Hop, Said, Step, read
+from stack.trace.decisions import decision, failed
+from stack.trace.hops import ANSWERED, FAULT, Hop, Said, Step, read
 from stack.trace.model import CacheDecision, Interval, Span, Trace
 
 
@@ -180,9 +181,9 @@ class _Placing:
             start,
             at - start,
             _sum(own.busy),
-            "; ".join(filter(None, (own.named, self._decision(hop, behind)))),
+            "; ".join(filter(None, (own.named, decision(hop, self.cache.get(hop.name), behind)))),
             busy=_joined(own.busy),
-            error=_failed(hop),
+            error=failed(hop),
             injected=bool(own.names),
             faults=_joined(own.faults),
         )
@@ -207,9 +208,6 @@ class _Placing:
         # the next one says nothing of itself: all that is known is how long it took with the way there and back
         name = "origin" if not step.to or len(hop.waits) > 1 else step.to
         return [], [Span(name, "origin", at, step.ms, step.ms, "no times given", busy=((at, step.ms),))]
-
-    def _decision(self, hop: Hop, behind: Hop | None) -> str:
-        return _DECISIONS.get(hop.kind, _nothing)(hop, self.cache.get(hop.name), behind)
 
 
 class _Share:
@@ -256,73 +254,6 @@ def _attempt(step: Step, share: _Share, end: float, before: int, at: float) -> S
     )
 
 
-def _failed(hop: Hop) -> bool:
-    waits = hop.waits
-    if waits and waits[-1].word not in ANSWERED:
-        return not waits[-1].word.startswith("stale-if-")
-    return hop.word("choose") == "none" or hop.word("app") == "failed" or hop.word("route") == "none"
-
-
-def _edge(hop: Hop, said: CacheDecision | None, behind: Hop | None) -> str:
-    lookup, fetch, store = hop.word("lookup"), hop.word("fetch"), hop.word("store")
-    if lookup == "hit":
-        left = f", fresh {caches.seconds(said.ttl)} more" if said is not None and said.ttl is not None else ""
-        return f"HIT{left}"
-    if lookup in ("stale-while-revalidate", "max-stale"):
-        return f"STALE: {lookup}"
-    if fetch.startswith("stale-if-"):
-        return f"STALE: {fetch}"
-    first = {"method": "PASS", "bypass": "PASS", "only-if-cached": "MISS"}.get(lookup, "MISS")
-    parts = [f"{first} {lookup}".strip() if lookup else ""]
-    if fetch == "revalidated":
-        parts = ["REVALIDATED"]
-    if fetch == "failed":
-        parts.append("fetch failed")
-    elif store == "stored":
-        parts.append("stored" if said is None or said.ttl is None else f"stored {caches.seconds(max(0, said.ttl))}")
-    elif store and store != lookup:
-        parts.append(f"not stored: {store}")
-    return ", ".join(part for part in parts if part)
-
-
-def _balancer(hop: Hop, said: CacheDecision | None, behind: Hop | None) -> str:
-    waits = hop.waits
-    chose = hop.word("choose")
-    if not waits:
-        return "no backend is up" if chose == "none" else ""
-    last = waits[-1]
-    to = last.to or (behind.name if behind is not None and last.word in ANSWERED else "")
-    panic = ", all are down" if chose == "panic" else ""
-    if last.word != "answered":
-        told = words.ATTEMPT.get(last.word, last.word)
-        return f"{len(waits)} attempts, none answered{panic}" if len(waits) > 1 else f"{to}: {told}{panic}".strip(": ")
-    tried = f", attempt {len(waits)}" if len(waits) > 1 else ""
-    return (
-        f"to {to}{tried}{panic}" if to else f"1 attempt{panic}" if len(waits) == 1 else f"{len(waits)} attempts{panic}"
-    )
-
-
-def _proxy(hop: Hop, said: CacheDecision | None, behind: Hop | None) -> str:
-    route, serve, coding = hop.word("route"), hop.word("serve"), hop.word("compress")
-    parts = ["to the app" if route == "app" else f"static: {serve}" if serve else route]
-    if hop.word("forward") == "failed":
-        parts.append("failed")
-    if coding:
-        parts.append(words.CODING.get(coding, coding))
-    return ", ".join(part for part in parts if part)
-
-
-def _app(hop: Hop, said: CacheDecision | None, behind: Hop | None) -> str:
-    return hop.word("app")
-
-
-def _nothing(hop: Hop, said: CacheDecision | None, behind: Hop | None) -> str:
-    return ""
-
-
-_DECISIONS = {"cdn_edge": _edge, "loadbalancer": _balancer, "proxy": _proxy, "appserver": _app}
-
-
 def _answer(status: int, protocol: str, size: int, fields: Fields, error: str) -> str:
     if error:
         return f"{protocol} {status}, then: {error}".strip()
@@ -358,6 +289,3 @@ def _joined(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
 
 def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode("latin-1")
-
-
-__all__ = ["WAITS", "amount", "from_response", "without_response"]

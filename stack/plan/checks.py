@@ -153,13 +153,13 @@ def _limits(stack: Stack, earlier: Draft, later: Draft, made: Mapping[str, Any])
     """What an outer hop lets in, an inner one refuses: the client sees the inner hop's error, all the way through."""
     for name in ("head", "fields", "target", "body"):
         outer, inner = (getattr(made[draft.name].limits, name) for draft in (earlier, later))
-        if not inner or (outer and outer <= inner):
+        if not inner or outer <= inner:  # 0 is without bound: whoever says nothing leaves it to the hops behind
             continue
         said = later.said.get(("limits", name)) or earlier.said.get(("limits", name))
-        bound = _shown(earlier, ("limits", name)) if outer else "no bound"
+        path = ("limits", name)
         text = (
-            f"limits.{name} of {later.name} is {_shown(later, ('limits', name))}, of {earlier.name} before it {bound}: "
-            "what that lets in is refused further inside"
+            f"limits.{name} of {later.name} is {_shown(later, path)}, of {earlier.name} before it "
+            f"{_shown(earlier, path)}: what that lets in is refused further inside"
         )
         stack.fault(said.source if said else later.source, text, warning=True)
 

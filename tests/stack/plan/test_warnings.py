@@ -27,10 +27,10 @@ def warnings(text: str) -> list[str]:
             id="limits that shrink inwards",
         ),
         pytest.param(
-            '[balancers.a]\nlimits.body = "1M"\n',
-            "stack.toml:2: balancers.a.limits.body: limits.body of lb-a is 1M, of edge-fra before it no bound: what "
-            "that lets in is refused further inside",
-            id="a bound where the hop before has none",
+            '[edges.fra]\nlimits.body = "2M"\n[balancers.a]\nlimits.body = "1M"\n',
+            "stack.toml:4: balancers.a.limits.body: limits.body of lb-a is 1M, of edge-fra before it 2M: what that "
+            "lets in is refused further inside",
+            id="a body that shrinks inwards",
         ),
         pytest.param(
             '[edges.fra]\norigin_timeouts.head = "5s"\n',
@@ -79,6 +79,7 @@ def test_warned_of(text: str, wanted: str) -> None:
         '[defaults]\norigin_timeouts.head = "90s"\n',
         '[apps.1]\ntimeouts.idle = "5m"\n',
         '[cache]\nsize = "8M"\n',
+        '[apps.1]\nlimits.body = "8M"\n',
     ],
 )
 def test_what_is_fine_is_not_warned_of(text: str) -> None:

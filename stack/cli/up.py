@@ -21,7 +21,7 @@ from stack.cli.table import invitation, table
 from stack.clock import SystemClock
 from stack.errors import ConfigError
 from stack.plan.model import StackPlan
-from stack.supervisor.outside import absent
+from stack.supervisor.outside import waiting
 from stack.supervisor.source import Source, chosen
 from stack.supervisor.state import StateDir
 from stack.supervisor.supervisor import Supervisor, has_many_addresses
@@ -85,14 +85,6 @@ async def _supervise(plan: StackPlan, state: StateDir, source: Source, *, watch:
     if not as_json:
         say("The stack is down.")
     return 0
-
-
-def waiting(plan: StackPlan) -> list[str]:
-    """Servers of the user's that are not there yet."""
-    return [
-        f"Nobody answers at {url} yet: requests for it are answered 502 or 503 until somebody does."
-        for url in absent(plan)
-    ]
 
 
 def say(text: str, *, err: bool = True) -> None:

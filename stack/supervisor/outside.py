@@ -35,6 +35,14 @@ def absent(plan: StackPlan) -> list[str]:
     return [url for url in dict.fromkeys(url for urls in outside(plan).values() for url in urls) if not _accepts(url)]
 
 
+def waiting(plan: StackPlan) -> list[str]:
+    """What to tell of servers that are not there yet."""
+    return [
+        f"Nobody answers at {url} yet: requests for it are answered 502 or 503 until somebody does."
+        for url in absent(plan)
+    ]
+
+
 def _next(hop: HopPlan) -> Iterator[str]:
     for option in OPTIONS:
         value = getattr(hop.config, option, ())

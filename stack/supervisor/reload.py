@@ -40,6 +40,8 @@ class Outcome(msgspec.Struct, frozen=True):
     outcome: Literal["done", "unchanged", "refused", "failed"]
     changes: tuple[Change, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What works, and may surprise."""
 
     @property
     def ok(self) -> bool:
@@ -48,9 +50,9 @@ class Outcome(msgspec.Struct, frozen=True):
     def lines(self) -> list[str]:
         match self.outcome:
             case "done":
-                return [line for change in self.changes for line in change.lines()]
+                return [*(line for change in self.changes for line in change.lines()), *self.notes]
             case "unchanged":
-                return ["Nothing has changed."]
+                return ["Nothing has changed.", *self.notes]
             case _:
                 return [*self.problems, "Nothing was changed; the stack runs on as before."]
 
@@ -96,6 +98,9 @@ class Switch:
             self._sockets.close(fresh)
             with contextlib.suppress(ConfigError):
                 self._prepare(old)
+                for hop in old.hops:
+                    if hop.name in coming:
+                        self._child(hop)  # its certificate, for when it is started again
             raise
         generation.commit(without=removed)
         # before the old ones stop: whoever comes to an address that is given up is refused, and does not wait

@@ -241,7 +241,7 @@ class Supervisor:
         broken = {n: one.state.value for n, one in self._master.statistics().items() if one.state in BROKEN}
         found = changes.changes(self.plan, new, broken=broken, touched=touched)
         if not found and new.name == self.plan.name:
-            return Outcome("unchanged")
+            return Outcome("unchanged", notes=_notes(new))
         switch = Switch(
             self._master,
             self._sockets,
@@ -261,7 +261,7 @@ class Supervisor:
             return Outcome("failed", problems=tuple(str(error).splitlines()))
         finally:
             self._close_broken()
-        return Outcome("done", found)
+        return Outcome("done", found, notes=_notes(new))
 
     def _read_files(self, plan: StackPlan) -> dict[str, changes.Files]:
         return {hop.name: changes.files(hop, self.state.path) for hop in plan.hops}
@@ -385,6 +385,10 @@ class Supervisor:
             await self._master.stop(order, timeout=STOP, within=STOP_ALL)
         finally:
             patience.cancel()
+
+
+def _notes(plan: StackPlan) -> tuple[str, ...]:
+    return (*(f"warning: {warning}" for warning in plan.warnings), *outside.waiting(plan))
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:

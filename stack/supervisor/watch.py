@@ -59,7 +59,9 @@ class CodeWatch:
         apps = plan.of("appserver")
         if [watched(app) for app in apps] != [watched(app) for app in self._watched] or self._task is None:
             self.stop()
-            self._task = self._tasks.spawn(self._watch({watched(app) for app in apps}), name="watch code")
+            directories = sorted({watched(app) for app in apps})
+            self._say(f"Watching {', '.join(map(str, directories))} for changes of the apps' code.")
+            self._task = self._tasks.spawn(self._watch(directories), name="watch code")
         self._watched = apps
 
     def stop(self) -> None:

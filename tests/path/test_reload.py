@@ -110,9 +110,11 @@ def test_all_faults_are_told_and_nothing_changes(project: Project) -> None:
 
 
 async def test_a_hop_that_cannot_start_undoes_all(project: Project) -> None:
-    """New apps came up for the first; the second has no application, and the edge was to change as well."""
+    """New apps came up for the first; the second has no application, and the edge was to have another name as well."""
     before, processes = project.pid_of(), sorted(project.pids())
-    project.config(small(cache="1G") + '[apps.1]\nworkers = 2\n[apps.2]\napp = "application:nothing"\n')
+    project.config(
+        'name = "other.test"' + small(cache="1G") + '[apps.1]\nworkers = 2\n[apps.2]\napp = "application:nothing"\n'
+    )
     async with Load("127.0.1.1", project.base + 80, project.name) as load:
         status, out, err = await reload(project)
         await eventually(lambda: load.answered > 30, within=30)
@@ -124,6 +126,14 @@ async def test_a_hop_that_cannot_start_undoes_all(project: Project) -> None:
     assert sorted(project.pids()) == processes
     project.config(small())
     assert project.hopstack("reload").stdout == "Nothing has changed.\n"
+    # its certificate is that of before, too
+    os.kill(before["edge-fra"], signal.SIGKILL)
+    await eventually(
+        lambda: (edge := project.hop("edge-fra"))["state"] == "ready" and edge["pid"] != before["edge-fra"],
+        within=30,
+        every=0.1,
+    )
+    assert project.answer()["version"] == "one"
 
 
 async def test_a_taken_port_undoes_all(project: Project) -> None:

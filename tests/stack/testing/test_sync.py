@@ -1,0 +1,70 @@
+"""The same stack without await: a thread has the loop."""
+
+from __future__ import annotations
+
+import threading
+import urllib.request
+from typing import Any
+
+import pytest
+
+from stack.errors import ConfigError
+from stack.testing import Late, SyncWebStack, WebStack, assert_cached
+from tests.stack.testing.apps import MINUTE, Probe
+
+
+def test_everything_without_await() -> None:
+    threads = threading.active_count()
+    with WebStack(Probe, replicas=2).sync() as web:
+        assert web.get(MINUTE).cache.stored
+        assert_cached(web.get(MINUTE))
+        web.clock.advance(61)
+        assert web.get(MINUTE).cache.reason == "stale"
+        web.backends["app-1"].drain()
+        assert {web.get(f"/{n}").backend for n in range(4)} == {"app-2"}
+        assert web.backends["app-1"].state == "draining"
+        web.backends["app-1"].ready()
+        web.backends["app-2"].kill()
+        assert {web.get(f"/{n}").status for n in range(4)} == {200}
+        assert web.purge(MINUTE) == 1
+        with web.fault("client>edge-fra", status=503) as fault:
+            assert web.post("/").status == 503
+            assert fault.hits == 1
+        user = web.client()
+        user.get("/cookie?set=a%3D1")
+        assert user.cookies["a"] == "1"
+        assert web.trace.status == 200
+        assert web.logs.of(web.responses[-1])
+        assert web.config("edge-fra")["name"] == "edge-fra"
+        assert web.metrics("edge-fra")
+        assert web.stats("lb-a")["balance"] == "round-robin"
+    assert threading.active_count() == threads
+    with pytest.raises(RuntimeError, match="with SyncWebStack"):
+        web.get("/")
+
+
+def test_a_blocking_client_of_somebody_elses() -> None:
+    with SyncWebStack(Probe, edges={"fra": {"listen": ["https://127.0.0.1:0", "http://127.0.0.1:0"]}}) as web:
+        port = web.address("edge-fra", "https")[1]
+        request = urllib.request.Request(f"https://localhost:{port}/", headers={"Host": web.name})
+        with urllib.request.urlopen(request, context=web.ssl_context(), timeout=20) as response:
+            assert response.status == 200
+
+
+def test_a_wsgi_app() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Cache-Control", "max-age=60")])
+        return [f"{environ['wsgi.url_scheme']} {environ['REMOTE_ADDR']} {environ['HTTP_HOST']}".encode()]
+
+    with SyncWebStack(app) as web:
+        assert web.get("/").text == f"https 127.0.0.1 {web.url('').removeprefix('https://')}"
+        assert_cached(web.get("/"))
+
+
+def test_errors_come_through_and_nothing_is_left() -> None:
+    threads = threading.active_count()
+    with pytest.raises(ConfigError, match="no application"):
+        SyncWebStack(7).start()
+    with SyncWebStack(Probe, deadline=0.3) as web, pytest.raises(Late, match=r"within 0\.3 s"):
+        web.get("/never")
+    assert threading.active_count() == threads

@@ -32,4 +32,6 @@ def completion(shell: str) -> None:
     assert found is not None
     # without the class's own source(): for bash it starts a bash to look at its version, and warns
     script = found(cli, {}, "hopstack", "_HOPSTACK_COMPLETE")
-    click.echo((script.source_template % script.source_vars()).strip())
+    text = script.source_template % script.source_vars()
+    # click's own would end every description at its first comma in fish
+    click.echo(text.replace('string split ","', 'string split --max 1 ","').strip())

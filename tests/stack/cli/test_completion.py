@@ -58,6 +58,8 @@ def test_a_script_for_each_shell(shell: str) -> None:
     assert f"{shell}_complete" in done.output
     assert "hopstack" in done.output
     assert "%(" not in done.output
+    if shell == "fish":
+        assert 'string split --max 1 "," $completion' in done.output, "descriptions have commas"
 
 
 def test_no_command_is_imported_for_its_name() -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from stack.faults.places import Standing
     from stack.faults.spec import Fault
 
@@ -231,11 +233,22 @@ def _listing(described: dict[str, Table]) -> str:
             rows.append(("", "", "", "", f"  at {', '.join(here) or 'nowhere'}"))
     if len(rows) == 1:
         return ""
+    return "\n".join(_lines(rows))
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Within 80 columns: what is too long goes on below itself."""
+    import textwrap
+
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4])).rstrip()
-        for row in rows
-    )
+    indent = " " * (sum(widths) + 8)
+    for *cells, text in rows:
+        start = "".join(f"{cell.ljust(width)}  " for cell, width in zip(cells, widths, strict=True))
+        for line in textwrap.wrap(
+            start + text, max(80, len(indent) + 24), subsequent_indent=f"{indent}  ",
+            break_on_hyphens=False, break_long_words=False, drop_whitespace=False,
+        ):  # fmt: skip
+            yield line.rstrip()
 
 
 def _print_json(value: object) -> None:

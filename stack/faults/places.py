@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
 
 from stack.faults.spec import CLIENT, Fault
@@ -12,6 +13,15 @@ _BEYOND: Final = frozenset({"proxy"})
 """Kinds whose next hop is an app, any program: a fault on that hop acts here, on the link to it."""
 PASSIVE: Final = frozenset({"appserver"})
 """Kinds that inject nothing themselves: the hop before does it for them."""
+
+
+def concerns(fault: Fault, name: str, kind: str) -> bool:
+    """Whether it may act in a process of this name and kind, whatever its next hops are called."""
+    if kind in PASSIVE:
+        return False
+    if not fault.source:
+        return kind in _BEYOND or fault.is_hop(name)
+    return fnmatchcase(name, fault.source) or fault.is_link(CLIENT, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""[faults.NAME]: each becomes one text in the option `fault` of every HTTP hop; a hop passes over those of others."""
+"""[faults.NAME]: each becomes one text in the option `fault` of the hops that it may act in, and of no other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from stack.errors import ConfigError
 from stack.faults import spec
+from stack.faults.places import concerns
 from stack.plan.draft import Draft, Stack
 from stack.plan.links import next_name
 from stack.plan.reading import Reader, near
@@ -16,7 +17,7 @@ from stack.plan.sources import Said
 def inject(stack: Stack, reader: Reader) -> None:
     """Values are read and checked by `stack.faults`; here each link must be one of this stack."""
     table = reader.table(reader.document.values.get("faults", {}), ("faults",), "[faults.slow-proxy]")
-    texts: list[str] = []
+    faults: list[spec.Fault] = []
     names = _names(stack)
     for name, value in table.items():
         at = ("faults", name)
@@ -39,11 +40,11 @@ def inject(stack: Stack, reader: Reader) -> None:
             hint = near(end, names) or f"; there is {', '.join(names)}"
             reader.fault((*at, "on"), f"no hop is called {end!r}{hint}", value=entry.get("on"))
         if not missing:
-            texts.append(spec.show(fault))
-    if texts:
-        source = reader.source(("faults",))
-        for draft in stack.of("edges", "balancers", "proxies", "apps"):
-            _add(draft, Said(tuple(texts), source))
+            faults.append(fault)
+    for draft in stack.of("edges", "balancers", "proxies", "apps"):
+        # a reload starts none again that a changed fault does not concern
+        if texts := tuple(spec.show(fault) for fault in faults if concerns(fault, draft.name, draft.kind)):
+            _add(draft, Said(texts, reader.source(("faults",))))
 
 
 def _add(draft: Draft, said: Said) -> None:

@@ -296,11 +296,22 @@ def test_routes_are_files_under_a_path(tmp_path: Path) -> None:
     assert made.hop("proxy-2").config.static == (str(static_directory()), f"/docs/={tmp_path}")
 
 
-def test_faults_go_to_every_http_hop() -> None:
-    made = plan('[faults.slow]\non = "lb-a>proxy-*"\nlatency = "200ms"\nshare = 0.2\n')
-    texts = {hop.config.fault for hop in made.hops if hop.kind != "dns_server"}
-    assert len(texts) == 1
-    assert next(iter(texts))[0].startswith("lb-a>proxy-* latency=200ms share=0.2")
+@pytest.mark.parametrize(
+    ("on", "where"),
+    [
+        ("lb-a>proxy-*", {"lb-a"}),
+        ("client>edge-fra", {"edge-fra"}),
+        ("edge-*>lb-a", {"edge-fra", "edge-nrt"}),
+        ("proxy-2", {"proxy-1", "proxy-2", "proxy-3"}),  # each may have a next hop of that name
+        ("app-1", {"proxy-1", "proxy-2", "proxy-3"}),
+        ("lb-a", {"lb-a", "proxy-1", "proxy-2", "proxy-3"}),
+    ],
+)
+def test_a_fault_goes_to_the_hops_that_it_may_act_in(on: str, where: set[str]) -> None:
+    made = plan(f'[faults.slow]\non = "{on}"\nlatency = "200ms"\nshare = 0.2\n')
+    texts = {hop.name: hop.config.fault for hop in made.hops if hop.kind != "dns_server" and hop.config.fault}
+    assert set(texts) == where
+    assert set(texts.values()) == {(f"{on} latency=200ms share=0.2 name=slow",)}
 
 
 # Zones.

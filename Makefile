@@ -1,9 +1,9 @@
 # up: the default stack in the foreground · test: all checks and tests · check: the checks alone
-# docs: docs/reference anew · bench: CPU per request
+# test-compose: the containers of docker-compose.yml · docs: docs/reference anew · bench: CPU per request
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test check test-only docs bench clean
+.PHONY: up test check test-only test-compose docs bench clean
 
 up: .venv/run
 	@$(BIN)/hopstack up
@@ -18,6 +18,9 @@ check: .venv/dev
 
 test-only: .venv/dev
 	$(BIN)/python -m pytest
+
+test-compose: .venv/dev
+	$(BIN)/python -m pytest tests/compose
 
 docs: .venv/dev
 	$(BIN)/python -m stack.cli.pages

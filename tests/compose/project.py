@@ -91,7 +91,9 @@ class Project:
     def healthy(self, within: float = 90) -> None:
         def all_are() -> bool:
             states = {name: self.state(name) for name in (*HOPS, "db")}
-            return all(state["Status"] == "running" and state["Health"]["Status"] == "healthy" for state in states.values())
+            return all(
+                state["Status"] == "running" and state["Health"]["Status"] == "healthy" for state in states.values()
+            )
 
         until(all_are, within, lambda: self.run("ps", "--all") if len(self._compose) == 2 else self.run("ps"))
 

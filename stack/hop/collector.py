@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from random import Random
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from stack.clock import Clock
 from stack.config.base import HttpOptions, PoolLimits, UpstreamTimeouts
-from stack.config.upstream import UpstreamSpec, parse_upstream
+from stack.config.collector import parse_collector
 from stack.errors import HopError
 from stack.http.message import Request, Response
 from stack.net import Net
@@ -22,14 +20,11 @@ from stack.telemetry.exporter import PAUSE, Exporter, NotTaken
 from stack.telemetry.metrics import Metrics
 from stack.telemetry.otlp import Spans
 
-EXAMPLE: Final = "http://127.0.0.1:4318"
-_TRACES: Final = "/v1/traces"
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 _WITHIN: Final = 5.0
 """Seconds for each phase of one message."""
 _LONGEST_PAUSE: Final = 5.0
 _ANSWER: Final = 64 * 1024
-_PATH: Final = re.compile(r"/[!-~]*")
 
 
 class _Partial(msgspec.Struct, rename="camel"):
@@ -41,17 +36,6 @@ class _Answer(msgspec.Struct, rename="camel"):
     """ExportTraceServiceResponse."""
 
     partial_success: _Partial | None = None
-
-
-def parse_collector(text: str) -> tuple[UpstreamSpec, str]:
-    """The collector and the path for traces: `/v1/traces` below the URL's own. ConfigError for anything else."""
-    parts = urlsplit(text)
-    path = parts.path.rstrip("/")
-    bare = text
-    if path and not parts.query and not parts.fragment and _PATH.fullmatch(path):
-        bare = text[: text.index(path, text.find("://") + 3)]
-    spec = parse_upstream(bare, option="--otlp", schemes=("http", "https"), named=False, example=EXAMPLE)
-    return spec, path if path.endswith(_TRACES) else path + _TRACES
 
 
 class Collector:

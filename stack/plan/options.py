@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stack.config import listen
+from stack.config.collector import parse_collector
 from stack.config.upstream import check_authority, check_host
 from stack.errors import ConfigError
 from stack.http.trust import Trust, peers
@@ -106,7 +107,12 @@ def _check(value: str, kinds: Kinds) -> None:
     kinds.part("loadbalancer", "config").parse_check(value)
 
 
+def _otlp(value: str, kinds: Kinds) -> None:
+    parse_collector(value)
+
+
 CHECKS: Final[Mapping[str, Check]] = {
+    "otlp": _otlp,
     "trusted": _trusted,
     "allow": _allow,
     "admin": _admin,

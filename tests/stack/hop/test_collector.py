@@ -16,9 +16,8 @@ from aiohttp import web
 from stack.clock import SystemClock, eventually
 from stack.config import flags
 from stack.config.listen import parse
-from stack.errors import ConfigError
 from stack.hop import registry
-from stack.hop.collector import Collector, parse_collector
+from stack.hop.collector import Collector
 from stack.hop.hop import Bound
 from stack.net import Net
 from stack.net.bind import bind
@@ -226,24 +225,3 @@ class TestCollector:
             with pytest.raises(NotTaken) as error:
                 await Collector(url, hop="h", net=net)(b"{}")
             assert error.value.again
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "target"),
-    [
-        ("http://127.0.0.1:4318", "http://127.0.0.1:4318", "/v1/traces"),
-        ("http://127.0.0.1:4318/", "http://127.0.0.1:4318", "/v1/traces"),
-        ("http://127.0.0.1:4318/v1/traces", "http://127.0.0.1:4318", "/v1/traces"),
-        ("https://otlp.example/otlp", "https://otlp.example:443", "/otlp/v1/traces"),
-    ],
-)
-def test_where_traces_go(text: str, address: str, target: str) -> None:
-    spec, path = parse_collector(text)
-    assert (spec.address, path) == (address, target)
-
-
-@pytest.mark.parametrize("text", ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://", "http://a/b?c=d", "http://a:0"])
-def test_what_is_no_collector(text: str) -> None:
-    with pytest.raises(ConfigError, match="--otlp") as error:
-        parse_collector(text)
-    assert "\n" not in str(error.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from stack.trace.model import BudgetRow, Interval, Span, Trace
@@ -21,18 +22,18 @@ class Marks:
     """What bars are drawn with."""
 
     full: str
-    half: str
-    least: str
+    half: tuple[str, str]
+    """Where the left, or the right half of a cell is taken."""
+    least: tuple[str, str]
     waiting: str
     injected: str
     ellipsis: str
-    arrow: str
 
 
-UNICODE: Final = Marks("█", "▌", "▏", "·", "▒", "…", "→")
-ASCII: Final = Marks("#", "#", "|", ".", "!", "...", "->")
+UNICODE: Final = Marks("█", ("▌", "▐"), ("▏", "▕"), "·", "▒", "…")
+ASCII: Final = Marks("#", ("#", "#"), ("|", "|"), ".", "!", "...")
 
-BOLD, DIM, RED, GREEN, YELLOW, CYAN, MAGENTA, BLUE = "1", "2", "31", "32", "33", "36", "35", "34"
+BOLD, DIM, RED, GREEN, YELLOW, CYAN, MAGENTA, BLUE = "1", "2", "31", "32", "33", "36", "35", "94"
 _COLOURS: Final = {"dns": CYAN, "tcp": MAGENTA, "tls": MAGENTA, "http": BLUE, "database": YELLOW}
 
 
@@ -131,22 +132,25 @@ class _Scale:
         cells = []
         for index in range(last):
             left, right = index * cell, (index + 1) * cell
-            share = sum(_overlap(interval, left, right) for interval in span.busy) / cell
+            middle = (left + right) / 2
+            first = sum(_overlap(interval, left, middle) for interval in span.busy) / cell
+            second = sum(_overlap(interval, middle, right) for interval in span.busy) / cell
+            share, side = first + second, int(second > first)
             ordered = sum(_overlap(interval, left, right) for interval in span.faults) / cell
             if ordered > 0 and ordered >= share / 2:
                 cells.append(marks.injected)
             elif share >= 0.7:
                 cells.append(marks.full)
             elif share >= 0.3:
-                cells.append(marks.half)
+                cells.append(marks.half[side])
             elif share > 0.001:
-                cells.append(marks.least)
+                cells.append(marks.least[side])
             elif right > span.start_ms and span.total_ms > 0:
                 cells.append(marks.waiting)
             else:
                 cells.append(" ")
         if span.total_ms <= 0 and cells:  # less than what can be measured, but it took place
-            cells[-1] = marks.least
+            cells[-1] = marks.least[0]
         return "".join(cells)
 
 
@@ -159,13 +163,10 @@ def _ceil(value: float) -> int:
 
 
 def _painted(bar: str, span: Span, paint: Paint, marks: Marks) -> str:
-    tone = RED if span.error else YELLOW if span.injected else _COLOURS.get(span.kind, GREEN)
-    out, start = [], 0
-    for index in range(1, len(bar) + 1):
-        if index == len(bar) or (bar[index] == marks.waiting) != (bar[start] == marks.waiting):
-            out.append(paint(bar[start:index], DIM if bar[start] == marks.waiting else tone))
-            start = index
-    return "".join(out)
+    own = RED if span.error else _COLOURS.get(span.kind, GREEN)
+    tones = {marks.waiting: DIM, marks.injected: YELLOW, " ": ""}
+    runs = groupby(bar, lambda cell: tones.get(cell, own))
+    return "".join(paint("".join(cells), tone) for tone, cells in runs)
 
 
 # What it means.
@@ -184,7 +185,7 @@ def _explained(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
         lines += _labelled("request id", clean(trace.request_id), width, paint)
     for note in trace.notes:
         lines += _labelled("note", note, width, paint)
-    legend = f"{marks.full} own time, with the way to the next hop; {marks.waiting} waiting for it"
+    legend = f"{marks.full} own time, with the way to the next hop; {marks.waiting} waiting"
     if any(span.faults for span in trace.spans):
         legend += f"; {marks.injected} injected fault"
     return [*lines, *_labelled("bars", legend, width, paint)] if trace.status else lines

@@ -70,7 +70,7 @@ def test_every_hop_is_visible_however_short_its_time() -> None:
     text = render(replace(trace, spans=spans, total_ms=100_000.0))
     for span in spans:
         line = next(line for line in text.splitlines() if line.strip().startswith(span.name))
-        assert line.rstrip()[-1] in "▏·█▌", line
+        assert line.rstrip()[-1] in "▏▕·█▌▐", line
 
 
 def test_no_time_at_all_is_no_division_by_zero() -> None:

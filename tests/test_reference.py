@@ -12,7 +12,10 @@ from stack.cli.main import COMMANDS
 from stack.config import flags
 from stack.hop import registry
 from stack.path import HOPS, STEPS
-from stack.plan.layout import ALL
+from stack.plan.document import Document
+from stack.plan.layout import ALL, Site
+from stack.plan.make import make_plan
+from stack.plan.reference import EXAMPLES
 from stack.plan.schema import schema
 
 
@@ -73,6 +76,21 @@ def test_every_command_section_and_word_is_there() -> None:
     for kind in STEPS.values():
         for step, words in kind.items():
             assert f"| {step} | {', '.join(words)} |" in steps
+
+
+@pytest.mark.parametrize("title", ALL)
+def test_the_example_of_a_section_holds(title: str, tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    document = Document.of_text(EXAMPLES[title], directory=tmp_path)
+    plan = make_plan(document, kinds=registry, state_dir=tmp_path, environ={})
+    assert plan.hops
+    assert EXAMPLES[title] in (pages.PLACE / "stack-toml.md").read_text()
+
+
+def test_every_top_level_key_is_a_flag_of_up() -> None:
+    text = (pages.PLACE / "command-line.md").read_text().partition("## hopstack up\n")[2].partition("\n## ")[0]
+    for option in flags.options(Site):
+        assert f"{option.flag} " in text, option.flag
 
 
 def test_the_schema_beside_them() -> None:

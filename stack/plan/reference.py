@@ -20,6 +20,23 @@ from stack.plan.schema import FILE, WHAT, schema
 NOTE: Final = "<!-- made by `make docs` from the sources; edits here are lost -->"
 
 
+EXAMPLES: Final[Mapping[str, str]] = {
+    "dns": '[dns.root]\n[dns.tld]\n[dns.shop]\n[dns.resolver]\ncache.max_ttl = "1h"',
+    "edges": '[edges.fra]\ncache.size = "1G"\n[edges.iad]',
+    "balancers": '[balancers.a]\npool = "hosts"',
+    "proxies": "[proxies.1]\ncompression.br_level = 5\n[proxies.2]",
+    "apps": "[apps.1]\nworkers = 2\n[apps.2]",
+    "zones": '[zones."shop.test"]\nrecords = ["api 60 IN A 127.0.1.1"]',
+    "pools": '[pools.hosts]\nbalance = "least-connections"\nretries = 1\nweight = { proxy-1 = 3 }',
+    "routes": '[routes.assets]\nprefix = "/assets/"\nstatic = "public"',
+    "faults": '[faults.slow]\non = "lb-a>proxy-2"\nlatency = "200ms"\nshare = 0.2',
+    "defaults": '[defaults]\naccess_log = "off"\notlp = "http://127.0.0.1:4318"',
+    "limits": '[limits]\nbody = "10M"',
+    "timeouts": '[timeouts]\nhead = "5s"',
+    "cache": '[cache]\nsize = "64M"\nstale_if_unreachable = "1h"',
+    "tls": '[tls]\nserver_names = ["shop.test", "shop.example"]',
+}
+"""One of each section; a test checks that each holds."""
 _EXAMPLES: Final = {"dns": "root", "edges": "fra", "balancers": "a", "proxies": "1", "apps": "1"}
 
 
@@ -138,15 +155,18 @@ def _record_at(record: type[msgspec.Struct], path: tuple[str, ...]) -> type[msgs
 
 
 def _file(kinds: Kinds) -> str:
-    parts = ["## Top level", *(_key(field) for field in msgspec.structs.fields(Site))]
+    intro = "What the stack is called, and what stands behind it. `hopstack up` has a flag for each."
+    parts = [f"## Top level\n\n{intro}", *(_key(field, top=True) for field in msgspec.structs.fields(Site))]
     for title in ALL:
-        parts.append(f"## {title}\n\n{WHAT[title]}")
+        example = f"\n\n```toml\n{EXAMPLES[title]}\n```"
+        parts.append(f"## {title}\n\n{WHAT[title]}{example}")
         parts += list(_section(title, kinds))
     return _page(
         "stack.toml",
-        "All sections may be left out: what is not said is as in the default stack. An entry has the defaults for "
-        "what it does not say, so `[edges.iad]` alone is a whole edge. Sizes may be written `64K` or `256M`, durations "
-        "`500ms`, `2s` or `1m`; numbers are bytes and seconds. Paths begin at the directory of the file.",
+        "All sections may be left out: what is not said is as in the default stack. A section of hops that is there "
+        "names all of them, and an entry has the defaults for what it does not say: `[edges.iad]` alone is one whole "
+        "edge, and no other. Sizes may be written `64K` or `256M`, durations `500ms`, `2s` or `1m`; numbers are bytes "
+        "and seconds. Paths begin at the directory of the file.",
         f"Editors check the file by its [JSON Schema]({FILE}), named in its first line: "
         "`#:schema .hopstack/stack.schema.json` where `hopstack init` wrote it; `hopstack config schema` prints it.",
         *parts,
@@ -185,10 +205,13 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _key(field: msgspec.structs.FieldInfo) -> str:
+def _key(field: msgspec.structs.FieldInfo, *, top: bool = False) -> str:
     option = Option((field.encode_name,), field.type, _default(field))
+    facts = [f"`{option.flag}`"] if top else []
+    if top and field.name != "name":  # `exec` tells a command the site's name, which is no wish
+        facts.append(f"`{option.variable}`")
     default = "needed" if option.default is msgspec.NODEFAULT else f"default `{_toml(option.type, option.default)}`"
-    return f"### {field.encode_name}\n\n{option.doc}\n\n{_form(option.type)} · {default}"
+    return f"### {field.encode_name}\n\n{option.doc}\n\n{' · '.join([*facts, _form(option.type), default])}"
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

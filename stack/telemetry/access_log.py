@@ -23,6 +23,11 @@ _SECRETS: Final = ("token", "passw", "secret", "api_key", "apikey", "signature",
 _SECRET: Final = re.compile(rf"([^=&]*(?:{'|'.join(_SECRETS)})[^=&]*=)[^&]+", re.IGNORECASE)
 
 
+def is_routine(status: int) -> bool:
+    """Of a target that is asked for all the time: a success, or 404, for an app need not have a page for its health."""
+    return status < 400 or status == 404
+
+
 class AccessLog:
     """Call it with each finished exchange.
 
@@ -32,7 +37,7 @@ class AccessLog:
     """
 
     def __init__(self, target: str, *, hop: str, clock: Clock, skip: Iterable[str] = ()) -> None:
-        """`skip`: request targets that are logged only when they fail (status 400 and above, or broken off)."""
+        """`skip`: request targets that are logged only when they fail (see `is_routine`), or are broken off."""
         self.lines = LineLog(target, clock)
         self._add = self.lines.add
         self._clock = clock
@@ -46,7 +51,7 @@ class AccessLog:
     def __call__(self, exchange: Exchange) -> None:
         if not self.lines.enabled:
             return
-        if exchange.status < 400 and not exchange.termination:
+        if is_routine(exchange.status) and not exchange.termination:
             request = exchange.request
             if request is not None and request.target in self._skip:
                 return

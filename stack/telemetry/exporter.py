@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
 from stack.clock import Clock
+from stack.telemetry.access_log import is_routine
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 from stack.telemetry.otlp import Finished, Spans
@@ -79,7 +80,7 @@ class Exporter:
         if not exchange.sampled:
             return
         request = exchange.request
-        if request is not None and exchange.status < 400 and request.target in self._skip:
+        if request is not None and is_routine(exchange.status) and request.target in self._skip:
             return
         queue = self._queue
         if len(queue) >= QUEUE:

@@ -168,6 +168,8 @@ async def test_off_writes_nothing(clock: VirtualClock, capfd: pytest.CaptureFixt
         (b"/health", {}, False),
         (b"/health", {"status": 399}, False),
         (b"/health", {"status": 400}, True),
+        (b"/health", {"status": 404}, False),  # an app need not have that page
+        (b"/other", {"status": 404}, True),
         (b"/health", {"status": 503}, True),
         (b"/health", {"termination": "client gone"}, True),
         (b"/health?verbose", {}, True),

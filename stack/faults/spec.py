@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final
 
@@ -36,10 +37,10 @@ _ARROW = re.compile(r"\s*(?:->|→|>)\s*")
 _LONGEST: Final = 1024
 _NOT_HTTP = re.compile(r"(?:db|database|postgres|dns-.*|dns|resolver)", re.IGNORECASE)
 
-Rate = Annotated[int, Meta(gt=0, extra=unit("bytes"))]
-Offset = Annotated[int, Meta(ge=0, extra=unit("bytes"))]
-Times = Annotated[int, Meta(ge=1)]
-Delay = Annotated[float, Meta(gt=0, extra=unit("s"))]
+Rate = Annotated[int, Meta(ge=1, le=10**12, extra=unit("bytes"))]
+Offset = Annotated[int, Meta(ge=0, le=10**12, extra=unit("bytes"))]
+Times = Annotated[int, Meta(ge=1, le=10**9)]
+Delay = Annotated[float, Meta(ge=0.0001, le=604_800, extra=unit("s"))]
 
 
 class Fault(Options, frozen=True, kw_only=True):
@@ -65,7 +66,9 @@ class Fault(Options, frozen=True, kw_only=True):
         Offset | None, Meta(description="The byte at this offset of the response's content is wrong.")
     ] = None
     status: Annotated[int | None, Meta(ge=400, le=599, description="Answered with this status in place of it.")] = None
-    share: Annotated[float, Meta(gt=0, le=1, description="Share of the requests, by a random number of its own.")] = 1.0
+    share: Annotated[
+        float, Meta(ge=0.0001, le=1, description="Share of the requests, by a random number of its own.")
+    ] = 1.0
     first: Annotated[Times | None, Meta(description="Only the first so many requests; later ones succeed.")] = None
     count: Annotated[Times | None, Meta(description="It is injected so many times in all.")] = None
     lasts: Annotated[Delay | None, Meta(description="It ends by itself after this time.")] = msgspec.field(
@@ -73,7 +76,9 @@ class Fault(Options, frozen=True, kw_only=True):
     )
     path: Annotated[str, Meta(description="Only requests whose path fits this pattern, as /api/*.")] = ""
     method: Annotated[tuple[str, ...], Meta(description="Only requests with these methods.")] = ()
-    seed: Annotated[int | None, Meta(description="Seed of its random numbers. Default: from its name.")] = None
+    seed: Annotated[
+        int | None, Meta(ge=0, le=10**9, description="Seed of its random numbers. Default: from its name.")
+    ] = None
     checks: Annotated[
         bool | None,
         Meta(
@@ -167,10 +172,23 @@ def show(fault: Fault) -> str:
         value = getattr(fault, field.name)
         if value == field.default:
             continue
-        shown = ",".join(value) if key == "method" else values.show(field.type, value)
+        shown = ",".join(value) if key == "method" else _shown(field.type, value)
         words.append(key if value is True and key != "checks" else f"{key}={shown}")
     written = " ".join(words)
     return written if parse(written).name == fault.name else f"{written} name={fault.name}"
+
+
+def _shown(annotation: Any, value: Any) -> str:
+    """As short as it may be and still the same."""
+    text = values.show(annotation, value)
+    if isinstance(value, float):
+        try:
+            if values.read(annotation, text) == value:
+                return text
+        except ValueError:
+            pass
+        return format(Decimal(repr(value)), "f")
+    return text
 
 
 def as_table(fault: Fault) -> dict[str, Any]:

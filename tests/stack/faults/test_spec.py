@@ -63,20 +63,20 @@ def test_the_name_says_link_and_kinds_unless_given(on: str, name: str) -> None:
         ("a>b latncy", "'latncy': a fault has no such key; did you mean latency?"),
         ("a>b zzz=1", "zzz: a fault has no such key; there are latency, jitter"),
         ("a>b latency", "'latency': wanted latency=VALUE"),
-        ("a>b latency=fast", "latency=fast: wanted a duration in seconds above 0, as 500ms"),
+        ("a>b latency=fast", "latency=fast: wanted a duration in seconds from 0.0001 up to 604800, as 500ms"),
         ("a>b latency=-1", "latency=-1: wanted a duration"),
         ("a>b latency=nan", "latency=nan: wanted a duration"),
         ("a>b latency=1 latency=2", "latency is given twice"),
         ("a>b jitter=1", "jitter goes with a latency"),
         ("a>b status=200", "status=200: wanted a whole number from 400 up to 599"),
         ("a>b status=503 refused", "refused and status exclude each other"),
-        ("a>b refused share=0", "share=0: wanted a number above 0 up to 1"),
+        ("a>b refused share=0", "share=0: wanted a number from 0.0001 up to 1"),
         ("a>b refused share=2", "share=2: wanted"),
         ("a>b refused first=0", "first=0: wanted a whole number from 1"),
         ("a>b refused path=api", "path=api: it begins with a slash"),
         ("a>b refused method=G3T", "method=G3T: wanted names of methods"),
         ("a>b refused=maybe", "refused=maybe: wanted yes or no"),
-        ("a>b bandwidth=0", "bandwidth=0: wanted a size in bytes above 0"),
+        ("a>b bandwidth=0", "bandwidth=0: wanted a size in bytes from 1"),
         ("a>b refused name=/x", "name '/x': wanted up to 64 letters"),
         ("a>b>c refused", "'a>b>c': wanted a link as lb-a>proxy-2"),
         (">b refused", "'>b': wanted a link"),
@@ -160,4 +160,45 @@ def test_any_text_is_a_fault_or_an_error_in_one_line(text: str) -> None:
         fault = parse(text)
     except ConfigError:
         return
+    assert parse(show(fault)) == fault
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.text(max_size=4))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [*as_table(parse("a>b refused")), "latency", "for", "method", "share", "seed", "path", "checks"]
+        )
+        | st.text(max_size=6),
+        VALUES | st.dictionaries(st.text(max_size=2), VALUES, max_size=2),
+        max_size=4,
+    ),
+    st.sampled_from([{}, {"on": "a>b", "refused": True}, {"on": "a>b", "status": 503}]),
+)
+def test_any_table_is_a_fault_or_an_error(table: dict[str, Any], base: dict[str, Any]) -> None:
+    try:
+        fault = from_table("x", {**table, **base})
+    except ConfigError:
+        return
+    assert from_table("x", as_table(fault)) == fault
+    assert parse(show(fault)) == fault
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {
+            "share": st.floats(0.0001, 1),
+            "latency": st.floats(0.0001, 604_800),
+            "reset": st.integers(0, 10**12),
+            "seed": st.integers(0, 10**9),
+            "first": st.integers(1, 10**9),
+        }
+    )
+)
+def test_any_number_keeps_its_value_in_text(table: dict[str, Any]) -> None:
+    fault = from_table("x", {"on": "a>b", **table})
     assert parse(show(fault)) == fault

@@ -27,7 +27,7 @@ from stack.supervisor.source import Source
 from stack.supervisor.state import StateDir
 from stack.supervisor.supervisor import Supervisor
 
-BASES: Final = range(10_000, 32_000, 500)
+BASES: Final = range(10_000, 32_000, 250)
 """Port bases to choose from: below what systems give to clients (RFC 6056 §3.2; Linux begins at 32768)."""
 TRIES: Final = 20
 PATIENCE: Final = 60.0

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Entry]]] = {
         "down": Entry("stack.cli.running:down", "Stop the running stack."),
         "status": Entry("stack.cli.running:status", "Show what runs, where, and how it does."),
         "reload": Entry("stack.cli.reload:reload", "Apply the changed configuration; no request is lost."),
+        "restart": Entry("stack.cli.reload:restart", "Replace a hop by a new process of it; no request is lost."),
         "exec": Entry("stack.cli.execute:execute", "Run a command that finds and trusts the stack."),
         "logs": Entry("stack.cli.running:logs", "Print or follow the log of one or all hops."),
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +14,7 @@ import msgspec
 
 from stack.config import flags, values
 from stack.config.flags import Option
+from stack.errors import ConfigError
 from stack.plan.model import HopPlan, StackPlan
 
 LONGEST: Final = 1 << 20
@@ -60,6 +62,17 @@ def changes(
             found.append(Change(hop.name, "restarted", (f"started again, was {broken[hop.name]}",)))
     found += [Change(name, "removed") for name in before]
     return tuple(found)
+
+
+def restarts(plan: StackPlan, names: Collection[str]) -> tuple[Change, ...]:
+    """For hops that stay as they are. ConfigError for a name that is none."""
+    known = [hop.name for hop in plan.hops]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+            raise ConfigError(f"no hop is called {name!r}: {hint}")
+    return tuple(Change(name, "restarted", ("started anew",)) for name in known if name in names)
 
 
 def _where(hop: HopPlan) -> str:

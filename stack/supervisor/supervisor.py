@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -22,6 +22,7 @@ from stack.net import ca
 from stack.net.tasks import Tasks
 from stack.plan.model import HopPlan, StackPlan
 from stack.supervisor import changes, channel, children, outside
+from stack.supervisor.changes import Change
 from stack.supervisor.reload import DRAIN, START, STOP, STOP_ALL, Outcome, Switch, by_kind
 from stack.supervisor.sockets import Sockets
 from stack.supervisor.state import StateDir
@@ -88,7 +89,7 @@ class Supervisor:
         self._files: dict[str, changes.Files] = {}
         self._changing = asyncio.Lock()
         """One change at a time; the start is the first."""
-        self._reloading: set[asyncio.Task[Outcome]] = set()
+        self._changes: set[asyncio.Task[Outcome]] = set()
         self._reloads = 0
         self._reload_error = ""
         self._watch = self._watcher() if watch else None
@@ -127,7 +128,7 @@ class Supervisor:
             finally:
                 if self._watch is not None:
                     self._watch.stop()
-                for task in self._reloading:
+                for task in self._changes:
                     task.cancel()
                 await self._stop_hops()
                 if self._phase == "stopping":
@@ -220,26 +221,28 @@ class Supervisor:
 
     async def reload(self) -> Outcome:
         """The plan anew, and what is different in it. What cannot be leaves all as it was."""
+        source = self._source
+        if source is None:
+            return Outcome("refused", problems=("This stack is made from nothing that could be read again.",))
         async with self._changing:
-            if self._stop.is_set() or self._source is None:
-                return Outcome("refused", problems=("The stack is stopping.",))
-            try:
-                outcome = await self._reload(self._source.plan())
-            except ConfigError as error:
-                outcome = Outcome("refused", problems=tuple(str(error).splitlines()))
-            except Exception as error:
-                log.exception("reload")
-                outcome = Outcome("failed", problems=(f"{type(error).__name__}: {error}",))
+            outcome = await self._change(lambda: self._differences(source.plan()))
             self._reloads += outcome.outcome == "done"
             self._reload_error = "\n".join(outcome.problems)
             self._write()
             return outcome
 
-    async def _reload(self, new: StackPlan) -> Outcome:
-        files = self._read_files(new)
-        touched = {name for name, found in files.items() if found != self._files.get(name, found)}
-        broken = {n: one.state.value for n, one in self._master.statistics().items() if one.state in BROKEN}
-        found = changes.changes(self.plan, new, broken=broken, touched=touched)
+    async def restart(self, names: Sequence[str]) -> Outcome:
+        """New processes for these hops, whose plan stays."""
+        async with self._changing:
+            return await self._change(lambda: (self.plan, changes.restarts(self.plan, names)))
+
+    async def _change(self, make: Callable[[], tuple[StackPlan, tuple[Change, ...]]]) -> Outcome:
+        if self._stop.is_set():
+            return Outcome("refused", problems=("The stack is stopping.",))
+        try:
+            new, found = make()
+        except ConfigError as error:
+            return Outcome("refused", problems=tuple(str(error).splitlines()))
         if not found and new.name == self.plan.name:
             return Outcome("unchanged", notes=_notes(new))
         switch = Switch(
@@ -251,7 +254,7 @@ class Supervisor:
         )
 
         def committed() -> None:
-            self.plan, self._files = new, files
+            self.plan = new
             self._record()
             self._watch_code()
 
@@ -259,31 +262,44 @@ class Supervisor:
             await switch.to(self.plan, new, found, committed=committed)
         except ConfigError as error:
             return Outcome("failed", problems=tuple(str(error).splitlines()))
+        except Exception as error:
+            log.exception("no change")
+            return Outcome("failed", problems=(f"{type(error).__name__}: {error}",))
         finally:
             self._close_broken()
         return Outcome("done", found, notes=_notes(new))
+
+    def _differences(self, new: StackPlan) -> tuple[StackPlan, tuple[Change, ...]]:
+        files = self._read_files(new)
+        touched = {name for name, found in files.items() if found != self._files.get(name, found)}
+        broken = {name: one.state.value for name, one in self._master.statistics().items() if one.state in BROKEN}
+        return new, changes.changes(self.plan, new, broken=broken, touched=touched)
 
     def _read_files(self, plan: StackPlan) -> dict[str, changes.Files]:
         return {hop.name: changes.files(hop, self.state.path) for hop in plan.hops}
 
     async def _asked(self, question: Mapping[str, Any], say: Say) -> Mapping[str, Any]:
         """By a command, over the channel."""
-        if question.get("do") != "reload":
-            return _plain(Outcome("refused", problems=(f"nothing is called {question.get('do')!r}",)))
+        match question:
+            case {"do": "reload"}:
+                wish = self.reload()
+            case {"do": "restart", "hops": [*names]}:
+                wish = self.restart([str(name) for name in names])
+            case _:
+                return _plain(Outcome("refused", problems=(f"nothing is called {question.get('do')!r}",)))
         patience = self._clock.call_later(
             PROGRESS, lambda: say(f"Working; old processes have up to {DRAIN:g} s for requests in flight.")
         )
         try:
-            outcome = await self._begin_reload()
+            return _plain(await self._begin(wish))
         finally:
             patience.cancel()
-        return _plain(outcome)
 
-    async def _begin_reload(self) -> Outcome:
-        """In a task of its own: whoever asked may go, and a reload that has begun goes on."""
-        task = self._tasks.spawn(self.reload(), name="reload")
-        self._reloading.add(task)
-        task.add_done_callback(self._reloading.discard)
+    async def _begin(self, wish: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """In a task of its own: whoever asked may go, and a change that has begun goes on."""
+        task = self._tasks.spawn(wish, name="change")
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -292,7 +308,7 @@ class Supervisor:
             return Outcome("failed", problems=("The stack was told to stop meanwhile.",))
 
     async def _reload_by_signal(self) -> None:
-        for line in (await self._begin_reload()).lines():
+        for line in (await self._begin(self.reload())).lines():
             self._say(f"reload: {line}")
 
     def _watch_code(self) -> None:
@@ -324,7 +340,7 @@ class Supervisor:
     def _heard(self, event: Event) -> None:
         if self._stop.is_set() and event.new is State.STOPPING:
             self._close({event.name})
-        elif not self._reloading:  # the new process of that name has the same sockets
+        elif not self._changes:  # the new process of that name has the same sockets
             self._close_broken()
         self._write()
         if self._report is not None and not (event.new is State.STARTING and event.old is None):

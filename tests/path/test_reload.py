@@ -206,6 +206,26 @@ async def test_who_was_given_up_gets_another_chance(project: Project) -> None:
     assert project.answer()["version"] == "one"
 
 
+async def test_a_restart_loses_nothing(project: Project) -> None:
+    before = project.pid_of()
+    async with Load("127.0.1.1", project.base + 80, project.name) as load:
+        await eventually(lambda: load.answered > 20, within=30)
+        done = await asyncio.to_thread(project.hopstack, "restart", "app-1", "edge-fra")
+        await eventually(lambda answered=load.answered: load.answered > answered + 20, within=30)
+    assert (done.returncode, done.stdout) == (0, "edge-fra: started anew\napp-1: started anew\n"), done.stderr
+    assert load.lost == []
+    after = project.pid_of()
+    assert {name for name in before if after[name] != before[name]} == {"app-1", "edge-fra"}
+    done = project.hopstack("restart", "app-11")
+    assert done.returncode == 2
+    assert done.stderr.startswith("no hop is called 'app-11': did you mean app-1?\n")
+    project.code("import nosuchmodule")
+    done = project.hopstack("restart", "app-2")
+    assert done.returncode == 2
+    assert "nosuchmodule" in done.stderr
+    assert project.pid_of() == after
+
+
 def test_the_edges_cache_stays_where_the_edge_does_not_change(project: Project) -> None:
     first = project.answer("/kept")
     project.config(small(replicas=1))
@@ -243,7 +263,7 @@ async def test_a_stop_in_the_middle_of_a_reload_is_a_stop(tmp_path: Path) -> Non
 
 def test_nothing_runs(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    for argv in (["reload"], ["purge", "/"]):
+    for argv in (["reload"], ["restart", "app-1"], ["purge", "/"]):
         done = project.hopstack(*argv)
         assert (done.returncode, done.stdout) == (3, "")
         assert "hopstack up" in done.stderr

@@ -17,14 +17,16 @@ from typing import Any
 
 import aiohttp
 
-SPAN = 500
-"""Ports above a base that a stack may use."""
+SPAN = 250
+"""Between two bases: stacks on neighbouring ones use no port together."""
+BASES = range(10_000, 32_000, SPAN)
+"""Below the ports that a system gives to clients: a stack that grows finds none of its own taken by one."""
 
 
 def free_base() -> int:
     """A port base whose ports nobody has now."""
     for _ in range(50):
-        base = random.randrange(20_000, 60_000, SPAN)
+        base = random.choice(BASES)
         wanted = [base + offset for offset in (53, 54, 80, 443, *range(100, 170))]
         with contextlib.ExitStack() as held:
             try:

@@ -53,6 +53,9 @@ def write(place: Path = PLACE) -> None:
 
 
 def main(argv: list[str]) -> int:
+    if not PLACE.parent.is_dir():
+        click.echo(f"{PLACE.parent}: there is no such directory; the pages are made in a checkout", err=True)
+        return 2
     if argv == ["--check"]:
         if stale := differences():
             click.echo(f"docs/reference is not up to date ({', '.join(stale)}): {MEND}", err=True)

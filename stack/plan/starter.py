@@ -80,7 +80,7 @@ def _behind(found: Found, wishes: Wishes) -> Iterator[_Part]:
         known = next((app for app in found.apps if app.target == wishes.app), None)
         yield _app(wishes.app, known.directory if known else ".", ["# The app."], [])
     elif found.apps and not chosen:
-        yield _found_app(found.apps)
+        yield _found_app(found.apps, found.servers)
     if wishes.origin or (found.servers and not found.apps and not chosen):
         yield _servers(list(wishes.origin), found.servers)
     alone = not (wishes.app or wishes.origin or (not chosen and (found.apps or found.servers)))
@@ -89,7 +89,7 @@ def _behind(found: Found, wishes: Wishes) -> Iterator[_Part]:
         yield _nothing()
 
 
-def _found_app(apps: Sequence[PythonApp]) -> _Part:
+def _found_app(apps: Sequence[PythonApp], servers: Sequence[Server]) -> _Part:
     first, *others = apps
     lines = [f"# {first.framework}, found in {first.file}, line {first.line}:", f"# {first.why}"]
     more = [f"#   {app.target}  ({app.framework}, {app.file}:{app.line})" for app in others[:4]]
@@ -97,6 +97,9 @@ def _found_app(apps: Sequence[PythonApp]) -> _Part:
         lines += ["# Others that were found:", *more]
     report = [f"{first.framework} in {first.file}, line {first.line}: app = {_text(first.target)}"]
     report += [f"also {app.target} ({app.framework}); `--app {app.target}` takes it" for app in others[:4]]
+    for server in servers[:1]:  # a front end beside it, or what the app itself listens on in its container
+        lines += [f"# In its place, {server.url}: {server.why}."]
+        report.append(f"also a server: {server.why}; `--origin {server.url}` takes it instead")
     return _app(first.target, first.directory, lines, report)
 
 

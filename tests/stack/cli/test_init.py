@@ -28,6 +28,10 @@ TREES = {
         "src/b/__init__.py": "import flask\napp = flask.Flask('b')\n",
         "static/a.css": "",
     },
+    "an app and a front end": {
+        "main.py": "import flask\napp = flask.Flask('a')\n",
+        "package.json": '{"scripts": {"dev": "vite"}}',
+    },
     "src": {"src/b/__init__.py": "import flask\napp = flask.Flask('b')\n"},
     "a server": {"package.json": '{"scripts": {"start": "next start"}}', "Dockerfile": "EXPOSE 8080\n"},
     "a site": {"dist/index.html": "", "public/a.css": ""},
@@ -116,6 +120,16 @@ def test_what_was_found_stands_in_the_plan(tmp_path: Path) -> None:
     app = plan.hop("app-1").config
     assert app.app == "b:app"  # type: ignore[attr-defined]
     assert Path(app.app_dir) == tmp_path / "src"  # type: ignore[attr-defined]
+
+
+def test_what_was_not_taken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import flask\napp = flask.Flask('a')\n")
+    (tmp_path / "other.py").write_text("import flask\napp = flask.Flask('b')\n")
+    (tmp_path / "package.json").write_text('{"scripts": {"dev": "vite"}}')
+    said = init(str(tmp_path))
+    assert "also other:app (Flask); `--app other:app` takes it" in said
+    assert "`--origin http://127.0.0.1:5173` takes it instead" in said
+    assert "other:app" in (tmp_path / "stack.toml").read_text()
 
 
 def test_what_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

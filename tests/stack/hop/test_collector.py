@@ -155,7 +155,7 @@ async def test_a_collector_that_is_down_or_silent_costs_no_request(tmp_path: Pat
             assert not collector.messages
             began = hops.clock.now()
             await hops.hops["app-1"].stop()
-            assert hops.clock.now() - began < 2
+            assert hops.clock.now() - began < 4, "a message that is not taken may take five seconds, a stop may not"
             collector.open.set()
     nobody = bind(parse("http://127.0.0.1:0"))[0]
     port = nobody.getsockname()[1]

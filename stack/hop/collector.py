@@ -20,6 +20,7 @@ from stack.telemetry.exporter import PAUSE, Exporter, NotTaken
 from stack.telemetry.metrics import Metrics
 from stack.telemetry.otlp import Spans
 
+_GRPC: Final = 4317
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 _WITHIN: Final = 5.0
 """Seconds for each phase of one message."""
@@ -45,6 +46,7 @@ class Collector:
         spec, path = parse_collector(url)
         self.name = f"{spec.address}{path}"
         self._hop, self._now = hop, net.clock.now
+        self._hint = f" ({_GRPC} is usually OTLP over gRPC; over HTTP it is 4318)" if spec.port == _GRPC else ""
         self._target, self._spec = path.encode("ascii"), spec
         upstream = Upstream(
             "collector",
@@ -77,10 +79,12 @@ class Collector:
             response = await self._pool.send(request, Exchange(self._hop, self._now, request))
             content = await _content(response)
         except HopError as error:
-            raise NotTaken(error.private or error.detail or type(error).__name__, again=True) from None
+            reason = error.private or error.detail or type(error).__name__
+            raise NotTaken(f"{reason}{self._hint}", again=True) from None
         if 200 <= response.status < 300:
             return _refused(content)
-        raise NotTaken(f"it answers {response.status}", again=response.status in _AGAIN, after=_pause(response))
+        reason = f"it answers {response.status}{self._hint}"
+        raise NotTaken(reason, again=response.status in _AGAIN, after=_pause(response))
 
 
 def exporter(

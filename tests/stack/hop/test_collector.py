@@ -213,6 +213,13 @@ class TestCollector:
             collector.answers = [web.Response(body=answer)]
             assert await Collector(collector.url, hop="h", net=net)(b"{}") == refused
 
+    async def test_the_port_of_grpc_is_a_likely_mistake(self, net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with collecting() as collector:
+            collector.answers = [web.Response(status=404)]
+            monkeypatch.setattr("stack.hop.collector._GRPC", int(collector.url.rpartition(":")[2]))
+            with pytest.raises(NotTaken, match=r"404 \(.* is usually OTLP over gRPC; over HTTP it is 4318\)"):
+                await Collector(collector.url, hop="h", net=net)(b"{}")
+
     async def test_a_connection_that_breaks_off(self, net: Net) -> None:
         async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")

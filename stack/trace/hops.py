@@ -21,6 +21,8 @@ _KINDS: Final[Mapping[str, str]] = {
 _PREFIXES: Final[Mapping[str, str]] = {"edge": "cdn_edge", "lb": "loadbalancer", "proxy": "proxy", "app": "appserver"}
 FAULT: Final = "fault"
 """The step of an injected fault, on any hop."""
+MOST: Final = 40
+"""Hops, and foreign entries, that are shown of one response."""
 _AFTER: Final = frozenset({"bandwidth", "corrupt", "reset", "slow-close", "truncate"})
 """Faults that are marked when the next hop's answer is there: the time until then was spent waiting for it."""
 
@@ -79,11 +81,12 @@ def read(fields: Fields) -> tuple[list[Hop], list[Said]]:
         if not hops or hops[-1].name != name:
             hops.append(Hop(name, ""))
         hops[-1].steps.append(Step(step, ms, description, item.params.get("to", "")))
+    del hops[:-MOST]  # no path is so long; the outermost are those that the client knows
     for hop in hops:
         hop.kind = _kind(hop.name, (step.name for step in hop.steps))
         hop.steps = _settled(hop.steps, WAITS.get(hop.kind, ""))
     hops.reverse()
-    return hops, said
+    return hops, said[:MOST]
 
 
 def _settled(steps: list[Step], waits: str) -> list[Step]:

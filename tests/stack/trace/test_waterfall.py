@@ -269,3 +269,12 @@ def test_a_fault_met_while_serving_keeps_its_time() -> None:
     edge = trace.span("edge-fra")
     assert edge is not None
     assert close(sum(took for _, took in edge.faults), 3.0)
+
+
+def test_what_a_server_makes_up_is_bounded() -> None:
+    hops = ", ".join(f'edge-{number}.fetch;dur=1.0;desc="fetched"' for number in range(900))
+    said = ", ".join(f"entry-{number};dur=1" for number in range(900))
+    trace = made(f"server-timing: {hops}")
+    assert len(trace.spans) < 60
+    assert trace.edge == "edge-899"
+    assert len(made(f"server-timing: {said}").spans) < 60

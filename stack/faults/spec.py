@@ -37,10 +37,16 @@ _ARROW = re.compile(r"\s*(?:->|→|>)\s*")
 _LONGEST: Final = 1024
 _NOT_HTTP = re.compile(r"(?:db|database|postgres|dns-.*|dns|resolver)", re.IGNORECASE)
 
-Rate = Annotated[int, Meta(ge=1, le=10**12, extra=unit("bytes"))]
-Offset = Annotated[int, Meta(ge=0, le=10**12, extra=unit("bytes"))]
-Times = Annotated[int, Meta(ge=1, le=10**9)]
-Delay = Annotated[float, Meta(ge=0.0001, le=604_800, extra=unit("s"))]
+
+def _wanted(text: str, of: str = "") -> dict[str, Any]:
+    return {**(unit(of) if of else {}), "wanted": text}
+
+
+Rate = Annotated[int, Meta(ge=1, le=10**12, extra=_wanted("bytes a second from 1, as 512, 64K or 2M", "bytes"))]
+Offset = Annotated[int, Meta(ge=0, le=10**12, extra=_wanted("a size in bytes, as 512, 64K or 2M", "bytes"))]
+Times = Annotated[int, Meta(ge=1, le=10**9, extra=_wanted("a whole number from 1"))]
+Seed = Annotated[int, Meta(ge=0, le=10**9, extra=_wanted("a whole number from 0"))]
+Delay = Annotated[float, Meta(ge=0.0001, le=604_800, extra=_wanted("a duration up to a week, as 500ms, 2s or 1m", "s"))]
 
 
 class Fault(Options, frozen=True, kw_only=True):
@@ -76,9 +82,7 @@ class Fault(Options, frozen=True, kw_only=True):
     )
     path: Annotated[str, Meta(description="Only requests whose path fits this pattern, as /api/*.")] = ""
     method: Annotated[tuple[str, ...], Meta(description="Only requests with these methods.")] = ()
-    seed: Annotated[
-        int | None, Meta(ge=0, le=10**9, description="Seed of its random numbers. Default: from its name.")
-    ] = None
+    seed: Annotated[Seed | None, Meta(description="Seed of its random numbers. Default: from its name.")] = None
     checks: Annotated[
         bool | None,
         Meta(

@@ -29,7 +29,10 @@ MADE_BY: Final[Mapping[str, str]] = {
 
 _USUAL_NAMES: Final = ("app", "application", "asgi", "wsgi", "api", "server")
 _USUAL_FILES: Final = ("asgi", "main", "app", "wsgi", "__init__", "server", "api", "web")
-_WORDS: Final = re.compile("app|asgi|wsgi|scope|environ|quart|flask|fastapi|starlette|litestar|sanic", re.IGNORECASE)
+_WORDS: Final = re.compile(
+    r"\b(?:fastapi|starlette|quart|litestar|sanic|falcon|flask|bottle|aiohttp|django\.core\.[aw]sgi"
+    r"|receive|start_response|(?:create|make|get|build|init)_?\w*app\w*)\b"
+)
 """One of them stands in every module with an application; parsing all others would take most of the time."""
 _FACTORY: Final = re.compile(r"(?:create|make|get|build|init)_?(?:\w+_)?(?:app|application|api)|app_factory")
 _RAW: Final = {("scope", "receive", "send"): "ASGI", ("environ", "start_response"): "WSGI"}

@@ -14,7 +14,11 @@ from stack.cli.environment import environment
 from stack.cli.options import argv, given
 from stack.cli.site import site
 from stack.cli.table import invitation
+from stack.config import flags
+from stack.hop import registry
 from stack.net import ca
+from stack.path import HOPS
+from stack.plan.layout import Site
 
 
 @pytest.fixture
@@ -59,6 +63,14 @@ def test_a_command_is_told(tmp_path: Path, status: dict[str, object]) -> None:
     assert {told[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")} == {
         str(tmp_path / "ca-bundle.pem")
     }
+
+
+def test_what_it_is_told_is_no_option(tmp_path: Path, status: dict[str, object]) -> None:
+    """A hop or a stack that the command starts is not configured by it."""
+    options = {option.variable for kind in HOPS for option in flags.options(registry.config(kind))}
+    options |= {option.variable for option in flags.options(Site)}
+    assert len(options) > 50
+    assert not options & set(environment(status, tmp_path, {}))
 
 
 def test_other_authorities_are_trusted_still(tmp_path: Path, status: dict[str, object]) -> None:

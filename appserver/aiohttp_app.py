@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_protocol import RequestHandler
 
+from appserver.aiohttp_life import LIFE, Life, SharingRunner
 from appserver.rules.scope import forwarded_scheme
 from stack.clock import Clock, settle
 from stack.config.base import Limits, Timeouts
@@ -32,6 +33,7 @@ log = logging.getLogger("hopstack.app")
 EXCHANGE: Final = "hopstack.exchange"
 """`request["hopstack.exchange"]` is the Exchange: an app may append its own marks, such as ("db", "asked")."""
 
+_SERVER: Final = "hopstack.server"
 BACKLOG: Final = 2048
 POLL: Final = 0.02
 """Seconds between two looks at whether a draining server is empty."""
@@ -70,9 +72,11 @@ class AiohttpRunner:
         self._arriving: list[asyncio.Task[None]] = []
         self._draining = False
         self._opened = 0
-        app.on_response_prepare.append(self._prepare)
-        app.middlewares.insert(0, self._outermost())
-        self._runner = web.AppRunner(
+        if LIFE not in app:
+            app[LIFE] = Life()
+            app.on_response_prepare.append(_prepare)
+            app.middlewares.insert(0, _explain)
+        self._runner = SharingRunner(
             app,
             access_log=log,
             access_log_class=_finisher(tuple(finished)),
@@ -135,9 +139,10 @@ class AiohttpRunner:
             request = request.clone(remote=exchange.client, scheme=scheme.decode("ascii"))
         # aiohttp 3.14 warns of keys that are text, and where warnings are errors (in a test) that costs the connection
         request._state[EXCHANGE] = exchange
+        request._state[_SERVER] = self
         return request
 
-    async def _prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """The head is about to go out."""
         headers = response.headers
         if headers.get(hdrs.SERVER, "").startswith("Python/"):
@@ -151,22 +156,7 @@ class AiohttpRunner:
             response.force_close()
             headers[hdrs.CONNECTION] = "close"
 
-    def _outermost(self) -> Any:
-        @web.middleware
-        async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
-            """What the app lets escape becomes a problem document, as on every hop."""
-            try:
-                return await handler(request)
-            except (web.HTTPException, asyncio.CancelledError, ConnectionError):
-                raise
-            except Exception as error:
-                if request.writer.output_size:
-                    raise  # the response has begun: aiohttp cuts the connection
-                return self._failed(request, error)
-
-        return explain
-
-    def _failed(self, request: web.Request, error: Exception) -> web.Response:
+    def failed(self, request: web.Request, error: Exception) -> web.Response:
         exchange: Exchange = request[EXCHANGE]
         if not isinstance(error, HopError):
             log.error("the app failed: %s %s", request.method, request.path, exc_info=error)
@@ -240,6 +230,28 @@ class AiohttpRunner:
             opened_h2=0,
             draining=self._draining,
         )
+
+
+# An application has these once, whoever serves it.
+
+
+async def _prepare(request: web.Request, response: web.StreamResponse) -> None:
+    server: AiohttpRunner = request[_SERVER]
+    await server.prepare(request, response)
+
+
+@web.middleware
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the app lets escape becomes a problem document, as on every hop."""
+    try:
+        return await handler(request)
+    except (web.HTTPException, asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception as error:
+        if request.writer.output_size:
+            raise  # the response has begun: aiohttp cuts the connection
+        server: AiohttpRunner = request[_SERVER]
+        return server.failed(request, error)
 
 
 def _busy(connection: RequestHandler) -> bool:

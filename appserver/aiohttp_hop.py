@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -16,19 +16,11 @@ from stack.hop.http_hop import HttpHop
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
 
-SERVED: Final = web.AppKey("hopstack.served_by", str)
-
 
 class AiohttpHop(HttpHop):
     """The runner stands where the engine's server and context stand in other hops."""
 
     def __init__(self, name: str, config: Config, app: web.Application, **parts: Any) -> None:
-        if SERVED in app:
-            raise ConfigError(
-                f"this aiohttp Application is served by {app[SERVED]} already, and has one life: give a factory of it, "
-                f"a function that makes a new one"
-            )
-        app[SERVED] = name
         super().__init__(name, "appserver", config, _NoService(), **parts)
         self._runner = AiohttpRunner(
             app,

@@ -20,8 +20,8 @@ def build_for(
     """A hop that serves `app` in this process: an application object, or a factory of one, called at the start.
 
     Whatever is recognised by `--app` is recognised here, also by `config.factory` and `config.interface`. Several hops
-    may be given one object: an ASGI app's lifespan then runs once in each. An aiohttp Application belongs to the one
-    hop that starts it: give the others a factory.
+    of one event loop may be given one object: an ASGI app's lifespan then runs once in each, an aiohttp Application
+    starts with the first of them and ends after the last. With a factory each has an application of its own.
     """
     from appserver.handler import AppHop
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -68,21 +70,93 @@ def aiohttp_app() -> web.Application:
         (asgi, b"asgi"),
         (lambda: wsgi, b"wsgi"),
         (aiohttp_app, b"aiohttp"),
+        (aiohttp_app(), b"aiohttp"),
     ],
-    ids=["wsgi", "asgi", "factory", "aiohttp factory"],
+    ids=["wsgi", "asgi", "factory", "aiohttp factory", "aiohttp"],
 )
 async def test_replicas_in_one_loop(app: Any, says: bytes, tmp_path: Path) -> None:
     async with replica(app, tmp_path) as first, replica(app, tmp_path, "app-2") as second:
         assert [await get(first), await get(second)] == [(200, says)] * 2
 
 
-async def test_an_aiohttp_application_has_one_life(tmp_path: Path) -> None:
+def telling(told: list[str]) -> web.Application:
     app = aiohttp_app()
-    async with replica(app, tmp_path) as first:
-        assert await get(first) == (200, b"aiohttp")
-        with pytest.raises(ConfigError, match="served by app-1 already, and has one life: give a factory"):
-            async with replica(app, tmp_path, "app-2"):
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        told.append("enter")
+        yield
+        told.append("exit")
+
+    def says(word: str) -> Any:
+        async def say(app: web.Application) -> None:
+            told.append(word)
+
+        return say
+
+    app.cleanup_ctx.append(context)
+    app.on_startup.append(says("startup"))
+    app.on_shutdown.append(says("shutdown"))
+    app.on_cleanup.append(says("cleanup"))
+    return app
+
+
+BEGIN, END = ["enter", "startup"], ["shutdown", "exit", "cleanup"]
+
+
+async def test_an_aiohttp_application_starts_and_ends_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    app = telling(told)
+    async with replica(app, tmp_path, "app-2") as second:
+        async with replica(app, tmp_path) as first:
+            assert [await get(first), await get(second)] == [(200, b"aiohttp")] * 2
+            assert told == BEGIN
+        assert await get(second) == (200, b"aiohttp")  # one that leaves takes nothing with it
+        async with replica(app, tmp_path, "app-3") as third:
+            assert await get(third) == (200, b"aiohttp")
+        assert told == BEGIN
+    assert told == BEGIN + END
+    async with replica(app, tmp_path) as again:
+        assert await get(again) == (200, b"aiohttp")
+    assert told == (BEGIN + END) * 2
+
+
+async def test_each_replica_of_a_shared_aiohttp_application_says_its_own_name(tmp_path: Path) -> None:
+    app = aiohttp_app()
+    names = []
+    async with replica(app, tmp_path) as first, replica(app, tmp_path, "app-2") as second:
+        for port in (first, second):
+            async with aiohttp.request("GET", f"http://127.0.0.1:{port}/") as response:
+                (timing,) = response.headers.getall("Server-Timing")
+                names.append(timing.partition(".")[0])
+    assert names == ["app-1", "app-2"]
+
+
+async def test_an_aiohttp_application_whose_startup_fails_is_cleaned_up_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    app = telling(told)
+
+    async def fail(app: web.Application) -> None:
+        raise RuntimeError("no database")
+
+    app.on_startup.append(fail)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no database"):
+            async with replica(app, tmp_path):
                 pass
+        assert told == [*BEGIN, "exit"]  # aiohttp sends on_cleanup only to what has started
+        told.clear()
+
+
+def test_an_aiohttp_application_stays_in_its_loop(tmp_path: Path) -> None:
+    app = aiohttp_app()
+
+    async def serve() -> None:
+        async with replica(app, tmp_path) as port:
+            assert await get(port) == (200, b"aiohttp")
+
+    asyncio.run(serve())
+    with pytest.raises(ConfigError, match="served in another event loop: give a factory of it"):
+        asyncio.run(serve())
 
 
 async def test_a_lifespan_is_run_by_each_replica(tmp_path: Path) -> None:

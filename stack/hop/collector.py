@@ -18,7 +18,7 @@ from stack.net.tls import client_context
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.exporter import PAUSE, Exporter, NotTaken
 from stack.telemetry.metrics import Metrics
-from stack.telemetry.otlp import Spans
+from stack.telemetry.otlp import Sampler, Spans
 
 _GRPC: Final = 4317
 _AGAIN: Final = frozenset({429, 502, 503, 504})
@@ -89,10 +89,8 @@ class Collector:
 
 def exporter(
     config: HttpOptions, *, name: str, kind: str, clock: Clock, random: Random, net: Net, metrics: Metrics
-) -> Exporter | None:
-    """None unless `otlp` is set. `name` is the hop's, or a worker's as app-1/0."""
-    if not config.otlp:
-        return None
+) -> Exporter:
+    """For a hop with `otlp`. `name` is the hop's, or a worker's as app-1/0."""
     hop = name.partition("/")[0]
     collector = Collector(config.otlp, hop=hop, net=net)
     return Exporter(
@@ -113,6 +111,10 @@ def version() -> str:
         return metadata.version("hopstack")
     except metadata.PackageNotFoundError:
         return "0"
+
+
+def sampler(config: HttpOptions) -> Sampler:
+    return Sampler(config.otlp_sample)
 
 
 async def _content(response: Response) -> bytes:

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stack.clock import Clock, settle
 from stack.config.base import HttpOptions
 from stack.config.listen import address
 from stack.errors import ConfigError
 from stack.faults.net import FaultyNet
-from stack.hop.collector import exporter
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.http.trust import peers
 from stack.net import Net, ca
@@ -26,8 +25,11 @@ from stack.net.tls import server_context
 from stack.telemetry.access_log import AccessLog
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
-from stack.telemetry.otlp import Sampler
 from stack.telemetry.requests import RequestMetrics
+
+if TYPE_CHECKING:
+    from stack.telemetry.exporter import Exporter
+    from stack.telemetry.otlp import Sampler
 
 _CLEAR: Final = ("http", "h2c")
 
@@ -57,7 +59,14 @@ class HttpHop:
         self.access_log = AccessLog(
             config.access_log, hop=name, clock=clock, skip=[path for path in config.access_log_skip if path != "none"]
         )
-        self.exporter = exporter(config, name=name, kind=kind, clock=clock, random=random, net=net, metrics=metrics)
+        self.exporter: Exporter | None = None
+        sample: Sampler | None = None
+        if config.otlp:
+            from stack.hop import collector  # not for hops that export nothing: they start sooner
+
+            parts: dict[str, Any] = {"clock": clock, "random": random, "net": net, "metrics": metrics}
+            self.exporter = collector.exporter(config, name=name, kind=kind, **parts)
+            sample = collector.sampler(config)
         finished: list[Callable[[Exchange], object]] = [RequestMetrics(metrics, name), *net.observers]
         if self.exporter is not None:
             finished.append(self.exporter)
@@ -71,7 +80,7 @@ class HttpHop:
             timeouts=config.timeouts,
             trust=peers(config.trusted),
             finished=[self.access_log, *finished] if self.access_log.lines.enabled else finished,
-            sample=Sampler(config.otlp_sample) if self.exporter is not None else None,
+            sample=sample,
         )
         self.server = Server(self.context)
         self.faults = net.faults if isinstance(net, FaultyNet) else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -174,6 +176,11 @@ async def test_off_is_off(tmp_path: Path) -> None:
             assert hops.hops[hop].context.sample is None
             assert "otlp" not in hops.metrics[hop].text()
             assert "otlp" not in hops.hops[hop].stats()
+
+
+def test_nothing_is_imported_where_it_is_off() -> None:
+    code = "import sys, stack.hop.http_hop; assert not [name for name in sys.modules if 'otlp' in name], sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 class TestCollector:

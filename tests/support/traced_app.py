@@ -1,4 +1,4 @@
-"""Two small applications of a host: `app` in ASGI, `make` on aiohttp."""
+"""Small applications of a host: `app` in ASGI, `wsgi`, `make` on aiohttp."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": b"hello"})
+
+
+def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
 
 
 def make() -> web.Application:

@@ -87,7 +87,7 @@ async def path(state_dir: Path, otlp: str, *, app: str = "app", edge: tuple[str,
         await made.stop()
 
 
-@pytest.mark.parametrize("app", ["app", "make"], ids=["asgi", "aiohttp"])
+@pytest.mark.parametrize("app", ["app", "wsgi", "make"], ids=["asgi", "wsgi", "aiohttp"])
 async def test_one_request_is_one_tree_from_the_edge_to_the_app(tmp_path: Path, app: str) -> None:
     async with collecting() as collector:
         async with path(tmp_path, collector.url, app=app) as hops:
@@ -117,7 +117,7 @@ async def test_one_request_is_one_tree_from_the_edge_to_the_app(tmp_path: Path, 
     assert set(collector.paths) == {"/v1/traces"}
 
 
-@pytest.mark.parametrize("app", ["app", "make"], ids=["asgi", "aiohttp"])
+@pytest.mark.parametrize("app", ["app", "wsgi", "make"], ids=["asgi", "wsgi", "aiohttp"])
 async def test_a_hop_that_stands_alone_begins_the_trace(tmp_path: Path, app: str) -> None:
     async with collecting() as collector:
         alone = Path4(tmp_path)

@@ -62,7 +62,11 @@ def read(origin: bytes, text: str, place: str) -> list[Record]:
         file, line = where[-1] if where else reader.tok.where()
         detail = str(error).removeprefix(f"{file}:{reader.tok.where()[1]}: ")
         if detail in ("", dns.exception.SyntaxError.__doc__) and file == place:
-            detail = f"not understood: {text.splitlines()[line - 1].strip()}"
+            lines = text.splitlines()
+            line = min(line, len(lines))
+            while line > 1 and not lines[line - 1].strip():
+                line -= 1  # a line that ends too early is told of at the next one
+            detail = f"not understood: {lines[line - 1].strip()}"
         raise ConfigError(f"{file}:{line}: {detail}") from None
     except OSError as error:
         file, line = reader.tok.where()

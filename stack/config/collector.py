@@ -21,7 +21,7 @@ def parse_collector(text: str) -> tuple[UpstreamSpec, str]:
     except ValueError:  # brackets that do not close: said below
         parts, path = urlsplit(""), ""
     bare = text
-    if path and not parts.query and not parts.fragment and _PATH.fullmatch(path):
+    if path and "://" in text and not parts.query and not parts.fragment and _PATH.fullmatch(path):
         bare = text[: text.index(path, text.find("://") + 3)]
     spec = parse_upstream(bare, option="--otlp", schemes=("http", "https"), named=False, example=EXAMPLE)
     return spec, path if path.endswith(_TRACES) else path + _TRACES

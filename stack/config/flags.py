@@ -124,18 +124,19 @@ def effective(config: msgspec.Struct) -> dict[str, Any]:
         elif _SECRET.search(field.name):
             shown[field.name] = HIDDEN if value else value
         else:
-            shown[field.name] = _without_passwords(msgspec.to_builtins(value))
+            shown[field.name] = without_passwords(msgspec.to_builtins(value))
     return shown
 
 
-def _without_passwords(value: Any) -> Any:
+def without_passwords(value: Any) -> Any:
+    """The same text, list or table; passwords in URLs, and what a key says is a secret, are hidden."""
     if isinstance(value, str):
         return _PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}", value)
     if isinstance(value, list | tuple):
-        return [_without_passwords(item) for item in value]
+        return [without_passwords(item) for item in value]
     if isinstance(value, dict):
         return {
-            key: HIDDEN if item and _SECRET.search(str(key).lower()) else _without_passwords(item)
+            key: HIDDEN if item and _SECRET.search(str(key).lower()) else without_passwords(item)
             for key, item in value.items()
         }
     return value

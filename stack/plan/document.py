@@ -81,9 +81,17 @@ def written(path: Iterable[str | int]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            quoted = part if _BARE.fullmatch(part) else '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            quoted = part if _BARE.fullmatch(part) else '"' + escaped(part) + '"'
             text += f".{quoted}" if text else quoted
     return text
+
+
+def escaped(text: str) -> str:
+    """As it stands in a basic string of TOML, on one line."""
+    return "".join(
+        f"\\u{ord(mark):04x}" if ord(mark) < 32 or ord(mark) == 127 else f"\\{mark}" if mark in '"\\' else mark
+        for mark in text
+    )
 
 
 def _plain(value: Any) -> Any:

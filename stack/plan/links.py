@@ -8,6 +8,7 @@ from typing import Final
 
 from stack.config.upstream import parse_upstream
 from stack.errors import ConfigError
+from stack.plan.document import written
 from stack.plan.draft import Draft, Stack
 from stack.plan.layout import SECTIONS
 from stack.plan.sources import Said, Source, derived
@@ -108,7 +109,7 @@ def _unused(stack: Stack, source: Source, members: Said | None) -> None:
 def pool_of(balancer: Draft, pools: Collection[str]) -> str:
     """The name of its pool; empty when it has backends of its own, or it must say which."""
     said = balancer.more.get("pool")
-    if said is not None:
+    if said is not None and said.value:
         return str(said.value)
     if ("backend",) in balancer.said and balancer.said["backend",].source.kind != "derived":
         return ""
@@ -130,8 +131,8 @@ def _members(stack: Stack, balancer: Draft, pools: Pools) -> Said | None:
         what = f'which pool? say pool = "{next(iter(pools))}": there is {", ".join(pools)}'
         stack.fault(balancer.source, what)
         return None
-    if chosen is not None and name not in pools and name != "hosts":
-        hint = _nearest(name, pools) or f"; write it as [pools.{name}]"
+    if chosen is not None and chosen.value and name not in pools and name != "hosts":
+        hint = _nearest(name, pools) or f"; write it as [{written(('pools', name))}]"
         stack.fault(chosen.source, f"no pool is called {name!r}{hint}")
         return None
     members = pools[name][1] if name in pools else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from stack.config import listen
@@ -49,11 +49,11 @@ def _files(stack: Stack, draft: Draft) -> None:
         said = draft.said.get((option,))
         if said is None or said.source.kind == "derived" or said.value in WORDS:
             continue  # the stack's own authority is made when it starts
-        if not Path(said.value).is_file():
+        if not os.path.isfile(said.value):
             stack.fault(said.source, "there is no such file", value=said.value)
     for text in draft.get("static", default=()):
         prefix, folder = prefixed(text)
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):
             hint = "" if prefix or "=" not in text else "; a prefix begins and ends with a slash, as /files/=DIR"
             stack.fault(draft.place("static"), f"there is no such directory{hint}", value=folder)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stack.config import flags, values
 from stack.config.flags import Option
-from stack.plan.document import written
+from stack.plan.document import escaped, written
 from stack.plan.layout import OWN, SECTIONS
 from stack.plan.model import HopPlan, StackPlan
 from stack.plan.sources import DEFAULT, Source
@@ -62,7 +62,8 @@ def _data(plan: StackPlan, hop: HopPlan) -> dict[str, Any]:
             for key, said in (("key", place.key), ("file", place.file), ("line", place.line), ("why", place.why))
             if said
         }
-    return {"name": hop.name, "kind": hop.kind, "options": found}
+    shown = flags.without_passwords(dict(hop.env))
+    return {"name": hop.name, "kind": hop.kind, "options": found, "environment": shown}
 
 
 def _hop(plan: StackPlan, hop: HopPlan, *, every: bool) -> Iterator[str]:
@@ -73,6 +74,7 @@ def _hop(plan: StackPlan, hop: HopPlan, *, every: bool) -> Iterator[str]:
         place = source(plan, hop, option)
         (usual if place.kind == "default" else said).extend(_line(option, value, place))
     yield from said
+    yield from (f"# environment: {name}={value}" for name, value in flags.without_passwords(dict(hop.env)).items())
     if every:
         yield from usual
     else:
@@ -117,12 +119,7 @@ def _scalar(annotation: Any, value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    """A basic string of TOML."""
-    plain = "".join(
-        f"\\u{ord(mark):04x}" if ord(mark) < 32 or ord(mark) == 127 else f"\\{mark}" if mark in '"\\' else mark
-        for mark in value
-    )
-    return f'"{plain}"'
+    return f'"{escaped(value)}"'
 
 
 # What is different.

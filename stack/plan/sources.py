@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stack.config.flags import without_passwords
 from stack.errors import Problem
-from stack.plan.document import Document, written
+from stack.plan.document import Document, escaped, written
 from stack.plan.toml_places import Key
 
 
@@ -36,7 +37,7 @@ class Source:
         return Source(self.kind, f"{self.key}[{number}]", self.file, self.items[number])
 
     def problem(self, text: str, *, value: Any = None, warning: bool = False) -> Problem:
-        key = self.key if value is None else f"{self.key} = {spelled(value)}"
+        key = self.key if value is None else f"{self.key} = {spelled(without_passwords(value))}"
         return Problem(key, text, self.file, self.line, warning=warning)
 
 
@@ -67,7 +68,7 @@ def spelled(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        text = '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+        text = f'"{escaped(value)}"'
     elif isinstance(value, list | tuple):
         text = "[" + ", ".join(spelled(item) for item in value) + "]"
     elif isinstance(value, dict):

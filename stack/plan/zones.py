@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,8 @@ def _addressable(stack: Stack, zones: Sequence[Zone]) -> None:
     for draft in {draft.name: draft for draft in (*named, *(stack.of("edges") if named else ()))}.values():
         if not is_ip(draft.host):
             what = 'DNS answers with an address, not a name; give one, as host = "172.30.0.11"'
-            stack.fault(draft.more["host"].source, what, value=draft.host)
+            host = draft.more.get("host")
+            stack.fault(host.source if host else draft.place("listen"), what, value=host and host.value)
 
 
 def _write(stack: Stack, kinds: Kinds, zones: Sequence[Zone], servers: Sequence[Draft]) -> None:
@@ -172,7 +174,7 @@ def _texts(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
     for zone in zones:
         text = texts.get(zone.key, "") if not zone.file else None
         records = zone.said.get("records")
-        if zone.file and not Path(zone.file).is_file():
+        if zone.file and not os.path.isfile(zone.file):
             stack.fault(zone.said["file"].source, "there is no such file", value=zone.file, warning=records is None)
         elif zone.file and records is not None:
             try:
@@ -218,7 +220,7 @@ def file_faults(plan: StackPlan, kinds: Kinds) -> list[Problem]:
     for hop in plan.of("dns_server"):
         for text in getattr(hop.config, "zone", ()):
             name, _, file = text.partition("=")
-            if not Path(file).is_file() or any(file.endswith(f"/{known}") for known in hop.files):
+            if not os.path.isfile(file) or any(file.endswith(f"/{known}") for known in hop.files):
                 continue
             try:
                 zonefile.load(names.from_text(name), Path(file))

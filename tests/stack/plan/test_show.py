@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from stack.config import flags
+from stack.errors import ConfigErrors
 from stack.hop import registry
 from stack.plan import show
 from stack.plan.document import Document
@@ -66,12 +67,14 @@ def test_without_all_the_defaults_are_counted() -> None:
 
 
 def test_secrets_are_hidden() -> None:
-    for every in ("\n".join(show.lines(plan(""), every=True)), json.dumps(show.as_data(plan("")))):
-        assert "hunter2" not in every
-    made = plan('[defaults]\notlp = "http://me:hunter2@127.0.0.1:4318"\n')
+    made = plan("", given={"database_url": "postgresql://me:hunter2@h/x"})
     for text in ("\n".join(show.lines(made, every=True)), json.dumps(show.as_data(made))):
         assert "hunter2" not in text
-        assert "http://me:***@127.0.0.1:4318" in text
+        assert "postgresql://me:***@h/x" in text
+    with pytest.raises(ConfigErrors) as raised:
+        plan('[defaults]\notlp = "http://me:hunter2@h:1"\n')
+    assert "http://me:***@h:1" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_for_programs_each_value_has_its_source() -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -37,9 +38,12 @@ def _kept(kind: str, command: Sequence[str], requirements: Sequence[str]) -> Pat
     cache.mkdir(parents=True, exist_ok=True)
     fresh = tempfile.mkdtemp(dir=cache)
     try:
-        done = subprocess.run(
-            [*command, fresh, *requirements], capture_output=True, text=True, timeout=100, check=False, cwd=fresh
-        )
+        try:
+            done = subprocess.run(
+                [*command, fresh, *requirements], capture_output=True, text=True, timeout=100, check=False, cwd=fresh
+            )
+        except subprocess.TimeoutExpired:
+            _absent(f"{' '.join(requirements)} could not be installed: the registry does not answer")
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
             _absent(f"{' '.join(requirements)} could not be installed: {last}")
@@ -53,7 +57,7 @@ def _kept(kind: str, command: Sequence[str], requirements: Sequence[str]) -> Pat
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _absent(reason: str) -> None:
+def _absent(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -19,7 +19,7 @@ class FaultyNet(Net):
 
     def __init__(self, clock: Clock, random: Random, faults: Faults | None = None) -> None:
         super().__init__(clock, random)
-        self.faults = faults or Faults(clock)
+        self.faults = Faults(clock) if faults is None else faults  # an empty one is false
 
     def pool(
         self,

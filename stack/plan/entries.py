@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -187,6 +188,16 @@ class Entries:
                 problem = Problem("", str(error))
                 if problem not in self._problems:
                     self._problems.append(problem)
+
+    def slips(self) -> Iterable[Problem]:
+        """Variables that are nearly an option's: whoever set them meant something."""
+        options = [option for record in (Site, *self._records.values()) for option in flags.options(record)]
+        known = {option.variable for option in options}
+        for name in self._environ:
+            if not name.startswith(flags.PREFIX) or name in known:
+                continue
+            if near_ones := difflib.get_close_matches(name, known, 1, cutoff=0.9):
+                yield Problem(name, f"no option has this variable; did you mean {near_ones[0]}?", warning=True)
 
     def _named_well(self, key: str, source: Source) -> bool:
         if KEY.fullmatch(key):

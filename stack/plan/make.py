@@ -66,6 +66,7 @@ def make_plan(
     faults.inject(stack, reader)
     hops = tuple(hop for draft in stack if (hop := _hop(stack, draft)) is not None)
     check(stack, kinds, hops)
+    problems += entries.slips()
     wrong = _in_order(problem for problem in problems if not problem.warning)
     if wrong:
         raise ConfigErrors(wrong)

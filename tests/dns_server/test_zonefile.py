@@ -51,6 +51,8 @@ def test_a_record(text: str, name: str, type: str, ttl: int, count: int) -> None
     ("text", "message"),
     [
         ("a IN A 192.0.2.999\n", "z.zone:5: not understood: a IN A 192.0.2.999"),
+        ("a", "z.zone:5: not understood: a"),
+        ("a\n\n", "z.zone:5: not understood: a"),
         ("\n\na IN A\n", "z.zone:7: "),
         ("a IN NOSUCHTYPE x\n", "z.zone:5: "),
         ("$NOSUCH x\n", "z.zone:5: "),
@@ -63,7 +65,7 @@ def test_a_record(text: str, name: str, type: str, ttl: int, count: int) -> None
         ('a TXT ( "x"\n "y"\n', "z.zone:5: "),
     ],
     ids=[
-        "address", "lines-counted", "type", "directive", "include", "out-of-zone", "rfc1034-3.6.2-cname",
+        "address", "name-alone", "name-alone-and-blank-lines", "lines-counted", "type", "directive", "include", "out-of-zone", "rfc1034-3.6.2-cname",
         "rfc2181-10.1", "soa-below", "two-soas", "parenthesis",
     ],
 )  # fmt: skip

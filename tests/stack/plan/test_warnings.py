@@ -84,3 +84,40 @@ def test_warned_of(text: str, wanted: str) -> None:
 )
 def test_what_is_fine_is_not_warned_of(text: str) -> None:
     assert warnings(text) == []
+
+
+def test_a_variable_that_is_nearly_one() -> None:
+    environ = {
+        "HOPSTACK_LIMTS_BODY": "1M",
+        "HOPSTACK_HOME": "/s",
+        "HOPSTACK_URL": "x",
+        "HOPSTACK_LOG": "debug",
+        "LIMITS": "1",
+    }
+    made = make_plan(None, kinds=registry, state_dir=Path("/s"), environ=environ)
+    assert [str(problem) for problem in made.warnings] == [
+        "HOPSTACK_LIMTS_BODY: no option has this variable; did you mean HOPSTACK_LIMITS_BODY?"
+    ]
+
+
+def test_what_exec_and_containers_set_is_no_slip() -> None:
+    names = (
+        "URL",
+        "NAME",
+        "EDGE",
+        "CA",
+        "DNS",
+        "DOH",
+        "ADDRESS",
+        "RESOLVE",
+        "HOME",
+        "LOG",
+        "WORKER",
+        "CONTROL_FD",
+        "HOSTS",
+        "SITE",
+        "ADMIN",
+        "CONFIG",
+    )
+    made = make_plan(None, kinds=registry, state_dir=Path("/s"), environ={f"HOPSTACK_{name}": "x" for name in names})
+    assert made.warnings == ()

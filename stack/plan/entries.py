@@ -15,6 +15,7 @@ from stack.plan.draft import Draft
 from stack.plan.layout import (
     ALL,
     KEY,
+    LINKS,
     MOST,
     NAMED,
     NOT_OF_ENVIRONMENT,
@@ -192,7 +193,7 @@ class Entries:
     def slips(self) -> Iterable[Problem]:
         """Variables that are nearly an option's: whoever set them meant something."""
         options = [option for record in (Site, *self._records.values()) for option in flags.options(record)]
-        known = {option.variable for option in options}
+        known = {option.variable for option in options if option.path[0] not in LINKS}
         for name in self._environ:
             if not name.startswith(flags.PREFIX) or name in known:
                 continue

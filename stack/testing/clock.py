@@ -10,12 +10,14 @@ from typing import Any, Final
 from stack.clock import Handle, SystemClock, VirtualClock, settle
 from stack.net.tasks import Tasks
 
-PATIENCE: Final = 0.05
+PATIENCE: Final = 0.25
 """Seconds of the machine's time that something under way may make no progress in before time moves on without it."""
 EXACT: Final = 10.0
 """Seconds at the beginning and at the end of a long way in which every timer fires at its own time."""
 SPINS: Final = 200
 """Turns of the loop before waiting gives the processor to others: threads, other processes."""
+TURNS: Final = SPINS + 50
+"""And turns without progress: a machine that gave this process no time is no reason to lose patience."""
 
 
 class Instant(float):
@@ -51,6 +53,8 @@ class StackClock:
         self._idle_load = 0
         self.load: Callable[[], int] = lambda: 0
         """How many requests are being answered; the stack puts itself there."""
+        self.injected: set[asyncio.Task[Any] | None] = set()
+        """Tasks that an injected fault holds: they wait for this clock alone."""
 
     # A `Clock`.
 
@@ -133,19 +137,23 @@ class StackClock:
         progress = self._under_way()
         if not progress:
             return
-        turns, until = 0, self._machine.now() + PATIENCE
-        while (seen := self._under_way()) and self._machine.now() < until:
+        turns, since, until = 0, 0, self._machine.now() + PATIENCE
+        while (seen := self._under_way()) and (since < TURNS or self._machine.now() < until):
             if seen != progress:
-                progress, until = seen, self._machine.now() + PATIENCE
-            turns += 1
+                progress, since, until = seen, 0, self._machine.now() + PATIENCE
+            turns, since = turns + 1, since + 1
             await (settle(1) if turns < SPINS else self._machine.sleep(0.001))
         self._stuck = set(self._virtual.guarded)
         self._idle_load = self.load()
 
     def _under_way(self) -> tuple[object, ...]:
         """What is in progress but for what is known to be stuck; empty when nothing is."""
-        self._stuck &= self._virtual.guarded
+        self._stuck &= self._virtual.guarded.keys()
         load = self.load()
         self._idle_load = min(self._idle_load, load)
-        guarded = self._virtual.guarded - self._stuck
+        guarded = [
+            guard
+            for guard, task in self._virtual.guarded.items()
+            if guard not in self._stuck and task not in self.injected
+        ]
         return (load, *map(id, guarded)) if guarded or load > self._idle_load else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 from stack.faults.net import FaultyNet
@@ -17,9 +16,6 @@ class OnTime(FaultyNet):
     """A proxy's network: the Date and Expires of its app's responses are moved by what the clocks are apart."""
 
     clock: StackClock
-
-    def __init__(self, clock: StackClock, random: Random) -> None:
-        super().__init__(clock, random)
 
     def pool(self, upstream: Upstream, **how: Any) -> Pool:
         pool = super().pool(upstream, **how)

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stack.errors import ConfigError
+from stack.faults.active import Active
+from stack.faults.registry import Faults
 from stack.faults.spec import CLIENT, Fault, from_table
-from stack.testing.members import Member, Members
+from stack.testing.clock import StackClock
+
+if TYPE_CHECKING:
+    from stack.testing.members import Member, Members
+
+
+class Known(Faults):
+    """Faults whose clock knows which tasks they hold, and does not wait for those."""
+
+    clock: StackClock
+
+    async def wait(self, seconds: float) -> None:
+        with self._held():
+            await super().wait(seconds)
+
+    async def swallow(self, active: Active, seconds: float | None) -> None:
+        with self._held():
+            await super().swallow(active, seconds)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        self.clock.injected.add(task)
+        try:
+            yield
+        finally:
+            self.clock.injected.discard(task)
 
 
 class Ordered:

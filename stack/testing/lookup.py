@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from stack.clock import Clock, SystemClock
 from stack.net.dns_client import Address, ask_tcp, ask_udp
@@ -78,6 +82,43 @@ class Lookup:
             said = _RCODES.get(rcode, str(rcode)) if rcode else "no address"
             raise NoSuchHost(f"{name}: the resolver at {place} says {said}")
         return min(ttl for ttl, _ in found), tuple(address for _, address in found)
+
+
+@contextlib.contextmanager
+def resolving(site: str, resolver: Address) -> Iterator[None]:
+    """Within it every client in this process finds `site` and what is below it, by asking `resolver`.
+
+    It stands in for `socket.getaddrinfo`, which requests, httpx, urllib and aiohttp ask. Other names go the usual way.
+    """
+    plain = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *rest: Any, **named: Any) -> Any:
+        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+        if isinstance(name, str) and f".{name.lower().rstrip('.')}".endswith(f".{site}"):
+            host = _ask_blocking(resolver, name)[0]
+        return plain(host, port, *rest, **named)
+
+    socket.getaddrinfo = getaddrinfo
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = plain
+
+
+def _ask_blocking(resolver: Address, name: str) -> tuple[str, ...]:
+    """socket.gaierror, as from the system's resolver, when there is no address."""
+    question = _question(0, name)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.settimeout(_WITHIN)
+        asked.connect(resolver)
+        asked.send(question)
+        try:
+            rcode, found = _answers(asked.recv(65_535))
+        except OSError:
+            raise socket.gaierror(socket.EAI_AGAIN, f"{name}: the stack's resolver does not answer") from None
+    if rcode or not found:
+        raise socket.gaierror(socket.EAI_NONAME, f"{name}: the stack's resolver knows no address")
+    return tuple(address for _, address in found)
 
 
 def _question(mark: int, name: str) -> bytes:

@@ -21,6 +21,7 @@ from stack.testing import apps
 from stack.testing.certificates import Authority
 from stack.testing.clock import StackClock
 from stack.testing.dates import OnTime
+from stack.testing.faults import Known
 from stack.testing.journal import Logs
 from stack.testing.sockets import Sockets
 
@@ -58,7 +59,8 @@ class Member:
         """On its own addresses. ConfigError for options that do not fit."""
         if self.hop is not None:
             return
-        net = OnTime(self._clock, self._random) if self.kind == "proxy" else FaultyNet(self._clock, self._random)
+        network = OnTime if self.kind == "proxy" else FaultyNet
+        net = network(self._clock, self._random, Known(self._clock))
         skip = self.config.access_log_skip if isinstance(self.config, HttpOptions) else ()
         net.observers.append(self._logs.observer(self.name, self._clock, skip))
         self.net, self.metrics = net, Metrics()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
@@ -192,6 +193,9 @@ class SyncWebStack:
     @property
     def doh_url(self) -> str:
         return self._web.doh_url
+
+    def resolving(self) -> contextlib.AbstractContextManager[None]:
+        return self._web.resolving()
 
     def address(self, hop: str, scheme: str | None = None) -> tuple[str, int]:
         return self._web.address(hop, scheme)

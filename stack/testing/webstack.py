@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import shutil
 import ssl
@@ -28,6 +29,7 @@ from stack.testing.certificates import Authority
 from stack.testing.client import Client, Late, Target
 from stack.testing.clock import Begun, StackClock
 from stack.testing.journal import Logs
+from stack.testing.lookup import resolving
 from stack.testing.members import Member, Members, zone_files
 from stack.testing.response import Response
 from stack.testing.sockets import Sockets, has_many_addresses
@@ -327,6 +329,13 @@ class WebStack:
     def doh_url(self) -> str:
         """DNS over HTTPS (RFC 8484), by the same authority."""
         return f"https://localhost:{self._place('resolver', 'https').port}/dns-query"
+
+    def resolving(self) -> contextlib.AbstractContextManager[None]:
+        """`with web.resolving():` requests, httpx, urllib and aiohttp find the stack's names, by its own DNS.
+
+        A blocking one of them must be in another thread than the stack's loop.
+        """
+        return resolving(self.name, self.dns_address)
 
     def address(self, hop: str, scheme: str | None = None) -> tuple[str, int]:
         """Where a hop listens: `web.address("edge-fra", "https")`."""

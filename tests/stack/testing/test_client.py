@@ -105,18 +105,11 @@ async def test_names_come_from_the_stacks_own_dns() -> None:
 
 
 async def test_other_clients_find_it_and_believe_it() -> None:
-    async with WebStack(Probe, replicas=1) as web:
-        host, _ = web.address("edge-fra", "https")
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(
-                f"https://{host}:{web.address('edge-fra', 'https')[1]}/",
-                ssl=web.ssl_context(),
-                headers={"host": web.name},
-            ) as response,
-        ):
-            assert response.status == 200
-        async with aiohttp.ClientSession() as session, session.get(web.doh_url, ssl=web.ssl_context()) as response:
+    async with WebStack(Probe, replicas=1) as web, aiohttp.ClientSession() as session:
+        with web.resolving():
+            async with session.get(web.url("/echo"), ssl=web.ssl_context()) as response:
+                assert (await response.json())["scheme"] == "https"
+        async with session.get(web.doh_url, ssl=web.ssl_context()) as response:
             assert response.status in (400, 405)
 
 

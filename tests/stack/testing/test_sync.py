@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -44,11 +46,15 @@ def test_everything_without_await() -> None:
 
 
 def test_a_blocking_client_of_somebody_elses() -> None:
-    with SyncWebStack(Probe, edges={"fra": {"listen": ["https://127.0.0.1:0", "http://127.0.0.1:0"]}}) as web:
-        port = web.address("edge-fra", "https")[1]
-        request = urllib.request.Request(f"https://localhost:{port}/", headers={"Host": web.name})
-        with urllib.request.urlopen(request, context=web.ssl_context(), timeout=20) as response:
+    with SyncWebStack(Probe) as web:
+        with web.resolving(), urllib.request.urlopen(web.url("/"), context=web.ssl_context(), timeout=20) as response:
             assert response.status == 200
+            with pytest.raises(urllib.error.URLError, match="knows no address"):
+                urllib.request.urlopen(f"https://nowhere.{web.name}/", timeout=20)
+            assert socket.getaddrinfo("127.0.0.1", 80)
+        assert web.logs["resolver"][-1]["rcode"] == "NXDOMAIN"
+        with pytest.raises(socket.gaierror):
+            socket.getaddrinfo(web.name, 443)
 
 
 def test_a_wsgi_app() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web as aiohttp_web
 
+from stack.clock import eventually
 from stack.errors import ConfigError
 from stack.testing import Late, WebStack, assert_cached, assert_miss
 from tests.stack.testing.apps import MINUTE, Probe
@@ -105,8 +106,10 @@ async def test_an_aiohttp_application() -> None:
         await web.clock.advance(3600)
         assert_miss(await web.get("/hello"), reason="stale")
         assert_cached(await web.get("/hello"))  # though the app's own Date is an hour behind
-    with pytest.raises(ConfigError, match="factory"):
-        await WebStack(make(), replicas=2).start()
+    async with WebStack(make(), replicas=2) as web:
+        assert {(await web.get(f"/hello?{n}")).backend for n in range(4)} == {"app-1", "app-2"}
+        web.backends["app-1"].kill()
+        assert {(await web.get(f"/hello?again={n}")).backend for n in range(4)} == {"app-2"}
 
 
 async def test_the_demo_shop() -> None:
@@ -208,6 +211,38 @@ async def test_a_time_out_of_the_stack_comes_with_its_time() -> None:
             await asyncio.sleep(0.001)
         await web.clock.advance(61)
         assert (await asked).status == 504
+
+
+async def test_an_app_that_streams_and_goes_on_after_its_response() -> None:
+    done: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(3):
+            await send({"type": "http.response.body", "body": b"%d" % number, "more_body": True})
+            await asyncio.sleep(0.001)
+        await send({"type": "http.response.body", "body": b""})
+        await asyncio.sleep(0.01)
+        done.append(scope["path"])
+        await asyncio.sleep(3600 if scope["path"] == "/last" else 0)
+
+    async with WebStack(app, replicas=1) as web:
+        assert (await web.get("/first")).text == "012"
+        await eventually(lambda: "/first" in done)
+        assert (await web.get("/last")).text == "012"
+
+
+async def test_what_is_stale_is_refreshed_before_the_next_call() -> None:
+    path = "/x?cache-control=max-age%3D60,stale-while-revalidate%3D60"
+    async with WebStack(Probe, replicas=1) as web:
+        await web.get(path)
+        await web.clock.advance(61)
+        r = await web.get(path)
+        assert (r.cache.stale, r.cache.ttl, r.text) == (True, -1, "1")
+        r = await web.get(path)
+        assert (r.cache.hit, r.cache.ttl, r.text) == (True, 60, "2")
 
 
 async def test_many_requests_at_once() -> None:

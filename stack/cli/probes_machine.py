@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import platform
 import re
 import resource
@@ -45,26 +44,35 @@ def python(machine: Machine) -> Iterator[Finding]:
 
 
 def libraries(machine: Machine) -> Iterator[Finding]:
-    missing = [(name, error) for name in NEEDED if (error := _import(name)) is not None]
+    """Imported by another process: a compiled one may be there and not load, or end the process that tries."""
+    code, text = machine.command([sys.executable, "-c", _IMPORTS, *NEEDED, *FASTER])
+    errors = dict(re.findall(r"^import (\S+): (.*)$", text, re.MULTILINE))
+    tried = re.findall(r"^trying (\S+)$", text, re.MULTILINE)
+    if code and tried:
+        errors[tried[-1]] = f"it ends the process, exit status {code}"
+    missing = [f"{name} ({errors[name]})" for name in NEEDED if name in errors]
     if missing:
-        names = ", ".join(f"{name} ({error})" for name, error in missing)
         remedy = f"  {sys.executable} -m pip install --force-reinstall hopstack"
-        yield Finding("libraries", Level.MISSING, f"cannot be imported: {names}", remedy)
+        yield Finding("libraries", Level.MISSING, f"cannot be imported: {', '.join(missing)}", remedy)
     else:
         yield Finding("libraries", Level.OK, f"all {len(NEEDED)} can be imported")
     for name, gain in FASTER.items():
-        if (error := _import(name)) is not None:
+        if name in errors:
             remedy = f"  {sys.executable} -m pip install {name}"
-            yield Finding(name, Level.WARN, f"cannot be imported ({error}); it would save {gain}", remedy)
+            yield Finding(name, Level.WARN, f"cannot be imported ({errors[name]}); it would save {gain}", remedy)
 
 
-def _import(name: str) -> str | None:
-    """Why it cannot be; a compiled one may be there and still not load."""
+_IMPORTS: Final = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print("trying", name, flush=True)
     try:
         importlib.import_module(name)
-    except Exception as error:
-        return type(error).__name__ if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
-    return None
+    except ModuleNotFoundError as error:
+        print(f"import {name}: not installed" if error.name == name else f"import {name}: {error}", flush=True)
+    except BaseException as error:
+        print(f"import {name}: {type(error).__name__}: {' '.join(str(error).split())}", flush=True)
+"""
 
 
 def loopback(machine: Machine) -> Iterator[Finding]:

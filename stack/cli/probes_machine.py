@@ -45,7 +45,7 @@ def python(machine: Machine) -> Iterator[Finding]:
 
 def libraries(machine: Machine) -> Iterator[Finding]:
     """Imported by another process: a compiled one may be there and not load, or end the process that tries."""
-    code, text = machine.command([sys.executable, "-c", _IMPORTS, *NEEDED, *FASTER])
+    code, text = machine.command([sys.executable, "-P", "-c", _IMPORTS, *NEEDED, *FASTER])
     errors = dict(re.findall(r"^import (\S+): (.*)$", text, re.MULTILINE))
     tried = re.findall(r"^trying (\S+)$", text, re.MULTILINE)
     if code and tried:

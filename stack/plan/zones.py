@@ -272,4 +272,4 @@ def _root(stack: Stack, resolver: Draft, authorities: Sequence[Draft]) -> None:
         return
     first, item = places[0]
     resolver.derive("root", tuple(address(draft.host, at.port) for draft, at in places), f"{first.name} listens there")
-    resolver.derive("port", item.port, f"that of {first.name}: a referral names none")
+    resolver.derive("port", item.port, f"{first.name} has it")

@@ -126,7 +126,10 @@ def _syntax(text: str, name: str, said: str) -> Problem:
     if match and match[1]:
         line, column = int(match[1]), int(match[2])
     else:
-        line, column = len(text.splitlines()) or 1, 0
+        line, column = len(text.rstrip().splitlines()) or 1, 0
+        if what == "Invalid value":
+            missing = text.rstrip().endswith("=")
+            what = "the value is missing" if missing else "the array is not closed: ] is missing"
     if what.startswith("Cannot declare"):
         what = "this table stands here a second time; write it once" if "twice" in what else what
     elif re.fullmatch(r"Expected ['\"]+|Found invalid character '\\\\n'", what):

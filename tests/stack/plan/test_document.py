@@ -21,6 +21,8 @@ from stack.plan.document import Document, written
         ('a = "x\n', "stack.toml:1:7: not TOML: the text is not closed: a quote is missing"),
         ("a = 'x\n", "stack.toml:1: not TOML: the text is not closed: a quote is missing"),
         ('a = """x\n', "stack.toml:1: not TOML: the text is not closed: a quote is missing"),
+        ("a = [\n\n", "stack.toml:1: not TOML: the array is not closed: ] is missing"),
+        ("a = 1\nb =", "stack.toml:2: not TOML: the value is missing"),
         ("a = [1\nb = 2", "stack.toml:2:1: not TOML: the array is not closed: ] is missing"),
         ("x = 1 2\n", "stack.toml:1:7: not TOML: something is left over behind the value; "
          "each key has a line of its own, and text stands in quotes"),

@@ -141,8 +141,8 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
     access_log_skip: Annotated[
         tuple[str, ...],
         Meta(
-            description="Request targets whose success, or 404, is not logged: a balancer asks all the time. `none` logs "
-            "all. Repeats."
+            description="Request targets whose success, or 404, is not logged: a balancer asks all the time. "
+            "`none` logs all. Repeats."
         ),
     ] = ("/health",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import ssl
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class Server:
         """Begin to accept on a bound socket: with TLS by ALPN, in the clear HTTP/1.1 or HTTP/2 by prior knowledge."""
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
+        if tls is not None:
+            # ALPN may choose it, and the first client would wait for the import (50 ms)
+            importlib.import_module("stack.net.h2_server")
 
         def door() -> _Door:
             return _Door(self, tls is not None)

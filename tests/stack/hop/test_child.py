@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stack.hop.child import BACKOFF_LAST, CRASHES, SETTLED, STEADY, Crashes
-from stack.hop.child import ended
+from stack.hop.child import BACKOFF_LAST, CRASHES, SETTLED, STEADY, Crashes, ended
 
 
 def test_the_wait_doubles_until_it_is_a_crash_loop() -> None:

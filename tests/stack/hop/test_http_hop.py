@@ -111,7 +111,7 @@ async def test_a_name_that_the_existing_ca_may_not_vouch_for(parts: dict[str, An
     ca.ensure(parts["state_dir"])
     hop: HelloHop = build(Config(server_names=("other.example",)), **parts)
     sockets = bound("https://127.0.0.1:0")
-    with pytest.raises(ConfigError, match=r"may not vouch for 'other\.example', only for shop\.test, localhost"):
+    with pytest.raises(ConfigError, match=r"may not vouch for 'other\.example', only for test, localhost"):
         await hop.start(sockets)
     await hop.stop()
     sockets[0].socket.close()

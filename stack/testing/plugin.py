@@ -18,6 +18,8 @@ INI: Final = "webstack_app"
 MARKER: Final = "webstack"
 MOST: Final = 3
 """Requests that are printed for one failure."""
+_TEST: Final = pytest.StashKey[Any]()
+"""The test's own function: an item may run more than once (pytest-rerunfailures)."""
 _SECTION: Final = "webstack: what the requests went through"
 
 
@@ -85,9 +87,11 @@ def _arguments(node: pytest.Item, app: Any) -> dict[str, Any]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """The stack lives as long as the test's own coroutine: in its loop, its task and its context."""
-    web = getattr(item, "funcargs", {}).get("webstack")
-    test = getattr(item, "obj", None)
-    if web is None or test is None or not inspect.iscoroutinefunction(test) or not hasattr(web, "start"):
+    web: Any = getattr(item, "funcargs", {}).get("webstack")
+    if not _is(web, "WebStack") or web.started:
+        return  # none, or a user's own fixture of that name, which runs
+    test = item.stash.setdefault(_TEST, item.obj)  # type: ignore[attr-defined]
+    if not inspect.iscoroutinefunction(test):
         return
 
     @functools.wraps(test)

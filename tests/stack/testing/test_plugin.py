@@ -128,9 +128,20 @@ class TestOverridden:
 
     async def test_by_a_fixture(self, webstack):
         assert (await webstack.get("/")).text == "from my own app"
+
+class TestOwnFixture:
+    @pytest.fixture
+    async def webstack(self):
+        from stack.testing import WebStack
+        async with WebStack("myapp:app", name="own.test") as web:
+            yield web
+
+    async def test_of_the_same_name(self, webstack):
+        assert (await webstack.get("/")).status == 200
+        assert webstack.name == "own.test"
 """
     )
-    assert "11 passed" in out, out
+    assert "12 passed" in out, out
 
 
 def test_a_failure_prints_the_way_of_its_requests(run: Run) -> None:

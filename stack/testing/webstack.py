@@ -201,19 +201,28 @@ class WebStack:
         return "; ".join(found) or "all hops are"
 
     async def stop(self) -> None:
-        """Everything is released: tasks, sockets, files. Safe to call again."""
+        """Everything is released: tasks, sockets, files. Late if the app's shutdown does not end."""
+        hurried: list[bool] = []
+
+        async def hurry() -> None:
+            await self._machine.sleep(self._deadline)
+            hurried.append(True)
+            while True:  # the time-outs of the app's shutdown are the stack's, one hop after the other
+                await self.clock.advance_to(self.clock.now() + STEP)
+
         try:
             for client in self._clients:
                 await client.close()
             await self.tasks.close()
             await self.clock.close()
-            async with self._machine.timeout(START):
-                await self._members.stop()
-        except TimeoutError:
-            raise Late(f"the stack did not stop within {START:g} s: does the app's shutdown wait?") from None
+            self.tasks.spawn(hurry(), name="hurry")
+            await self._members.stop()
         finally:
+            await self.tasks.close()
             self._sockets.close()
             shutil.rmtree(self._state_dir, ignore_errors=True)
+        if hurried:
+            raise Late(f"the stack did not stop within {self._deadline:g} s: the app's shutdown waits for something")
 
     # Requests.
 

@@ -195,6 +195,23 @@ async def test_a_call_that_is_never_answered_ends_and_says_where_it_stands() -> 
             await web.get("/slow?s=5", within=0.1)
 
 
+@pytest.mark.parametrize("phase", ["startup", "shutdown"])
+async def test_an_app_that_never_starts_or_stops_is_not_waited_for(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stack.testing.webstack.START", 0.5)
+    tasks = asyncio.all_tasks()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while (kind := (await receive())["type"]) != f"lifespan.{phase}":
+                await send({"type": f"{kind}.complete"})
+            await asyncio.Event().wait()
+
+    with pytest.raises(Late, match={"startup": "not ready within 0.5 s: .*app-1", "shutdown": "shutdown waits"}[phase]):
+        async with WebStack(app, replicas=2, deadline=0.3):
+            pass
+    assert asyncio.all_tasks() == tasks
+
+
 async def test_what_is_slow_in_earnest_meets_no_time_out() -> None:
     """The machine's time is not the stack's: a slow app is not answered for by a clock that stands still."""
     async with WebStack(Probe, replicas=1) as web:

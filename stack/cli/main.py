@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 FAULT = 2
 """Exit status for a fault of the user's: a flag, a port, a privilege, a file."""
+FAILED = 1
+"""Exit status for what nobody foresaw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def cli() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status. A fault of the user's is one line on standard error and 2."""
+    """The exit status. A fault of the user's is one line on standard error and 2; whatever else fails is one and 1."""
     try:
         result = cli.main(argv, prog_name="hopstack", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -122,4 +125,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except Exception as error:
+        return _failed(error)
     return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    """Where it failed in the code is for whoever asks: HOPSTACK_LOG=debug."""
+    hint = "; HOPSTACK_LOG=debug shows where"
+    if "debug" in os.environ.get("HOPSTACK_LOG", ""):
+        import traceback
+
+        traceback.print_exception(error)
+        hint = ""
+    if isinstance(error, OSError) and error.strerror:
+        said = ": ".join(map(str, filter(None, (error.filename, error.strerror))))
+    else:
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+    click.echo(f"hopstack: {' '.join(said.split())}{hint}", err=True)
+    return FAILED

@@ -72,9 +72,8 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
 
 
 def _configured(kind: str, record: type[HopOptions], argv: Sequence[str] | None, control: Control) -> HopOptions:
-    environ = dict(os.environ)
-    if control.has_master:
-        environ.pop("HOPSTACK_CONFIG", None)  # who started this process has read the file
+    # who started this process has read file and environment, and leaves out what is as by default
+    environ = {} if control.has_master else dict(os.environ)
     given = flags.given(kind, record, argv, environ)
     if not given.get(("config",)):
         return flags.make(record, given)

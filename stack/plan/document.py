@@ -15,6 +15,7 @@ from stack.plan.toml_places import Key, places
 LIMIT: Final = 4 << 20
 """Bytes of a file; a configuration of a hundred hops is some 20 KiB."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_ENDLESS = re.compile(r"[0-9_]{1000}")
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -56,6 +57,8 @@ class Document:
             raise ConfigErrors([_syntax(text, name, str(error))]) from None
         except RecursionError:
             raise ConfigError(f"{name}: brackets within brackets without an end") from None
+        except ValueError:  # Python reads no number of more than 4300 digits
+            raise ConfigErrors([_endless(text, name)]) from None
         return cls(values, name, directory, places(text))
 
     @classmethod
@@ -118,6 +121,11 @@ _PLAIN_WORDS: Final = {
     "Invalid statement": "neither a table, as [edges.fra], nor a key and its value",
     "Unescaped '\\' in a string": "a backslash in text is written twice, or the text stands in single quotes",
 }
+
+
+def _endless(text: str, name: str) -> Problem:
+    line = next((n for n, line in enumerate(text.splitlines(), 1) if _ENDLESS.search(line)), 0)
+    return Problem("", "not TOML: a number with so many digits is none that is meant", name, line)
 
 
 def _syntax(text: str, name: str, said: str) -> Problem:

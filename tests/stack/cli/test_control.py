@@ -79,3 +79,28 @@ def test_somebody_reads(capsys: pytest.CaptureFixture[str]) -> None:
     say("two", err=False)
     told = capsys.readouterr()
     assert (told.out, told.err) == ("two\n", "one\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("odd\nthing"), "hopstack: RuntimeError: odd thing; HOPSTACK_LOG=debug shows where\n"),
+        (KeyError(), "hopstack: KeyError; HOPSTACK_LOG=debug shows where\n"),
+        (OSError(28, "No space left on device", "/s/ca.pem"), "hopstack: /s/ca.pem: No space left on device; HOPSTACK_LOG=debug shows where\n"),
+    ],
+)  # fmt: skip
+def test_what_nobody_foresaw_is_one_line(
+    error: Exception, said: str, home: StateDir, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("stack.cli.control.show_status", fails)
+    monkeypatch.delenv("HOPSTACK_LOG", raising=False)
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err == said
+    monkeypatch.setenv("HOPSTACK_LOG", "debug")
+    assert main(["status"]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "in fails" in told

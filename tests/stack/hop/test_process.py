@@ -311,6 +311,18 @@ def test_the_master_is_told_why_it_failed(state: Any, fault: str, reason: str) -
         hop.end()
 
 
+def test_its_master_has_read_the_environment(state: Any) -> None:
+    """What the master left out is as by default: a variable meant for another hop does not count."""
+    with master_end() as (ours, theirs):
+        variables = {VARIABLE: str(theirs.fileno()), "HOPSTACK_GREETING": "not this", "HOPSTACK_DRAIN": "x"}
+        hop = state(*ANY, fds=(theirs.fileno(),), **variables)
+        theirs.close()
+        messages(ours, "ready")
+        assert get(hop.wait_for(READY)[1] + "/") == "hello"
+        hop.signal(signal.SIGTERM)
+        assert hop.end()[0] == 0
+
+
 def test_it_stops_when_its_master_hangs_up(state: Any) -> None:
     """What stands in for the parent's death signal where the kernel has none."""
     with master_end() as (ours, theirs):

@@ -74,6 +74,11 @@ def test_brackets_without_end() -> None:
         Document.of_text("a = " + "[" * 100_000)
 
 
+def test_a_number_without_end() -> None:
+    with pytest.raises(ConfigErrors, match=r"stack\.toml:2: not TOML: a number with so many digits"):
+        Document.of_text("a = 1\nreplicas = " + "9" * 6000)
+
+
 def test_an_unknown_key_stands_where_the_nearest_known_one_does() -> None:
     document = Document.of_text("\n[edges.fra]\nlisten = 1\n")
     assert document.line(("edges", "fra", "listen")) == 3

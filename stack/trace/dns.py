@@ -177,7 +177,8 @@ class Walk:
         except (OSError, EOFError) as problem:
             came = getattr(problem, "strerror", None) or "connection closed"
             failed = f"{called} ({server[0]}:{server[1]}): {came}"
-        except (dnslib.DNSError, ValueError, IndexError, KeyError, TypeError):
+        except (dnslib.DNSError, ValueError, IndexError, KeyError, TypeError, RecursionError):
+            # the last: pointers to pointers to pointers (RFC 1035 §4.1.4)
             came = "a response that cannot be read"
             failed = f"{called} gave {came}"
         took = (self._clock.now() - start) * 1000
@@ -204,24 +205,25 @@ def _came(reply: Reply, name: str, zone: str) -> tuple[str, bool]:
 
 
 def _answer(message: Any, name: str) -> tuple[list[str], str | None]:
-    """Addresses of `name`, following aliases as far as the message goes; else the name at their end."""
-    asked = name
-    for _ in range(len(message.rr) + 1):
-        found = [
-            str(rr.rdata)
-            for rr in message.rr
-            if rr.rtype in (dnslib.QTYPE.A, dnslib.QTYPE.AAAA) and _text(rr.rname) == name
-        ]
-        if found:
-            return found, None
-        alias = next(
-            (_text(rr.rdata.label) for rr in message.rr if rr.rtype == dnslib.QTYPE.CNAME and _text(rr.rname) == name),
-            None,
-        )
-        if alias is None:
+    """Addresses of `name`, following aliases as far as the message goes; else the name at their end.
+
+    Each record is read once: a message over TCP has room for thousands of aliases, one after the other.
+    """
+    addresses: dict[str, list[str]] = {}
+    aliases: dict[str, str] = {}
+    for rr in message.rr:
+        if rr.rtype in (dnslib.QTYPE.A, dnslib.QTYPE.AAAA):
+            addresses.setdefault(_text(rr.rname), []).append(str(rr.rdata))
+        elif rr.rtype == dnslib.QTYPE.CNAME:
+            aliases.setdefault(_text(rr.rname), _text(rr.rdata.label))
+    end = name
+    for _ in range(len(aliases) + 1):
+        if end in addresses:
+            return addresses[end], None
+        if end not in aliases:
             break
-        name = alias
-    return [], None if name == asked else name
+        end = aliases[end]
+    return [], None if end == name else end
 
 
 def _referral(message: Any, name: str, zone: str) -> str | None:

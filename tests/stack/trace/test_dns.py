@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from random import Random
 
+import dnslib
 import pytest
 
 from stack.clock import SystemClock
@@ -198,6 +200,46 @@ async def test_what_cannot_be_read() -> None:
     _, lines, why = await walk("shop.test", changed={ZONE: broken})
     assert lines[-1] == "dns-shop A shop.test: a response that cannot be read !"
     assert why == "shop.test: dns-shop gave a response that cannot be read"
+
+
+async def test_pointers_to_pointers_cannot_be_read() -> None:
+    """RFC 1035 §4.1.4: a name whose compression has no end that is worth following."""
+    filler = 12 + 1 + 10
+    pointers = b"\0" + b"".join((0xC000 | max(filler, filler + at - 1)).to_bytes(2, "big") for at in range(0, 8000, 2))
+
+    def tangled(message: bytes, stream: bool) -> bytes:
+        if not stream:
+            return message[:2] + b"\x82\0\0\0\0\0\0\0\0\0"
+        opaque = b"\0" + struct.pack("!HHIH", 999, 1, 0, len(pointers)) + pointers
+        end = (0xC000 | filler + len(pointers) - 2).to_bytes(2, "big")
+        return message[:2] + b"\x80\0\0\0\0\x02\0\0\0\0" + opaque + end + struct.pack("!HHIH", 1, 1, 0, 4) + b"\1\1\1\1"
+
+    _, lines, why = await walk("shop.test", changed={ZONE: tangled})
+    assert lines[-1] == "dns-shop A shop.test: a response that cannot be read, over TCP !"
+    assert why == "shop.test: dns-shop gave a response that cannot be read"
+
+
+def test_thousands_of_aliases_in_one_message_are_read_once_each() -> None:
+    """The loop must not stand still while they are followed: no time-out would end that."""
+    reads = 0
+
+    class Counted(dnslib.RR):  # type: ignore[misc]
+        @property
+        def rtype(self) -> int:
+            nonlocal reads
+            reads += 1
+            return int(self._rtype)
+
+        @rtype.setter
+        def rtype(self, value: int) -> None:
+            self._rtype = value
+
+    count = 2000
+    message = dnslib.DNSRecord()
+    for number in reversed(range(count)):
+        message.add_answer(Counted(f"n{number}.test", dnslib.QTYPE.CNAME, rdata=dnslib.CNAME(f"n{number + 1}.test")))
+    assert dns._answer(message, "n0.test") == ([], f"n{count}.test")
+    assert reads <= 4 * count
 
 
 @pytest.mark.parametrize("place", [0, 2, 13], ids=["id", "QR", "question"])

@@ -11,7 +11,7 @@ from typing import Final, cast
 from stack.errors import CutOff, HopError
 from stack.http.chunked import encode, last
 from stack.http.h1 import response_head, serialise
-from stack.http.message import Fields, Request, Response, get, has_no_content
+from stack.http.message import Fields, Request, Response, get, has_no_content, unmeasured
 from stack.net.content import Content
 from stack.net.context import Context
 from stack.telemetry.exchange import Exchange
@@ -68,6 +68,7 @@ class H1Sender(asyncio.Protocol):
         assert isinstance(body, bytes)
         if has_no_content(request.method, response.status):
             whole, body, framing = body, b"", b""
+            unmeasured(response)
             if request.method == b"HEAD" and whole and response.get(b"content-length") is None:
                 framing = b"content-length: %d\r\n" % len(whole)
         elif (block is None or not block.measured) and get(response.fields, b"content-length") is None:
@@ -94,6 +95,7 @@ class H1Sender(asyncio.Protocol):
         whole = False
         try:
             if has_no_content(request.method, response.status):
+                unmeasured(response)
                 self.transport.write(self._begin_response(request, response, exchange, b""))
                 whole = True
                 return

@@ -12,7 +12,7 @@ from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
 from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Reset, Trailers
 from stack.http.h2_fields import Malformed, RequestHead, request_head, response_list, trailer_fields, trailer_list
-from stack.http.message import Fields, Peer, Request, Response, get, has_no_content
+from stack.http.message import Fields, Peer, Request, Response, get, has_no_content, unmeasured
 from stack.net.context import Context
 from stack.net.h2_connection import INFINITY, H2Transport
 from stack.net.h2_stream import ServerStream
@@ -265,6 +265,7 @@ class H2ServerConnection(H2Transport):
             more.append((b"content-length", b"%d" % len(body)))
         if no_content:
             body = b""
+            unmeasured(response)
         trailers = [] if no_content or not response.trailers else trailer_list(response.trailers)
         ended = not body and not trailers
         try:
@@ -290,6 +291,7 @@ class H2ServerConnection(H2Transport):
                 return
             if has_no_content(stream.request.method, response.status):
                 stream.queued = True
+                unmeasured(response)
                 self._send_head(stream, response, [], ended=True)
                 self._sent(stream.id)
                 self._soon()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -124,6 +124,15 @@ async def test_no_content(request_bytes: bytes, status: int, has_body: bool) -> 
         answer = await talk(service.port, request_bytes)
     assert answer.endswith(b"\r\n\r\n")
     assert (b"content-length: 5" in answer) is (b"HEAD" in request_bytes)
+
+
+@pytest.mark.parametrize("body", [lambda: b"hello", lambda: pieces(b"hello")], ids=["whole", "stream"])
+@pytest.mark.parametrize(("status", "kept"), [(204, False), (304, True)], ids=["9110-8.6-204", "9110-8.6-304"])
+async def test_no_length_with_204(status: int, kept: bool, body: Callable[[], bytes]) -> None:
+    async with serving(lambda request, exchange: Response(status, [(b"content-length", b"5")], body())) as (service, _):
+        answer = await talk(service.port, GET + GET)
+    assert statuses(answer) == [status, status]
+    assert (b"content-length" in answer) is kept
 
 
 async def test_errors_are_problem_documents(caplog: pytest.LogCaptureFixture) -> None:

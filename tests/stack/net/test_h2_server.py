@@ -73,6 +73,9 @@ async def test_content_and_trailers_both_ways(bytewise: bool) -> None:
         pytest.param(b"HEAD", lambda: Response(200, [], b"hello"), b"5", id="9110-9.3.2-head"),
         pytest.param(b"HEAD", lambda: Response(200, [], pieces(b"hello")), None, id="9110-9.3.2-head-of-a-stream"),
         pytest.param(b"GET", lambda: Response(204, []), None, id="9110-15.3.5-no-content"),
+        pytest.param(
+            b"GET", lambda: Response(204, [(b"content-length", b"9")]), None, id="9110-8.6-no-length-with-204"
+        ),
         pytest.param(b"GET", lambda: Response(304, [(b"content-length", b"9")]), b"9", id="9110-15.4.5-not-modified"),
         pytest.param(b"GET", lambda: Response(200, []), b"0", id="9110-8.6-empty"),
     ],

@@ -31,15 +31,24 @@ class Threads:
         self._started = 0
 
     def run(self, job: Callable[[], None]) -> None:
-        """In a thread, as soon as one is free. Jobs begin in the order they come."""
+        """In a thread, as soon as one is free. Jobs begin in the order they come. RuntimeError when there is no thread,
+        and the system gives none.
+        """
         with self._lock:
             self._unfinished += 1
             another = self._started < min(self._limit, self._unfinished)
             self._started += another
             number = self._started
-        self._jobs.put(job)
         if another:
-            threading.Thread(target=self._work, name=f"{self._name}.{number}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name=f"{self._name}.{number}", daemon=True).start()
+            except RuntimeError:  # a limit of processes: those that there are have to do
+                with self._lock:
+                    self._started -= 1
+                    if not self._started:
+                        self._unfinished -= 1
+                        raise
+        self._jobs.put(job)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

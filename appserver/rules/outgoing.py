@@ -10,6 +10,8 @@ from stack.http.message import Fields
 _OURS: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"content-length"}
 )
+_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+"""What names are made of (RFC 9110 §5.6.2), once they are lower-cased."""
 
 
 def response_fields(headers: Iterable[Any]) -> tuple[Fields, int]:
@@ -35,6 +37,10 @@ def response_fields(headers: Iterable[Any]) -> tuple[Fields, int]:
                 continue
             length = int(value)
         fields.append((name, value))
+    names = [name for name, _ in fields]
+    if b"" in names or b"".join(names).translate(None, _TOKEN):  # `transfer-encoding ` would be read as one by some
+        bad = next(name for name in names if not name or name.translate(None, _TOKEN))
+        raise ValueError(f"a header is called {bad!r}: that is no field name (RFC 9110 §5.1)")
     return fields, length
 
 

@@ -208,6 +208,13 @@ def not_started(environ: dict[str, Any], start_response: StartResponse) -> Any:
         pytest.param(answering(b"x", status=200), "not a str", id="a status that is a number"),  # type: ignore[arg-type]
         pytest.param(answering(b"x", headers=[("X", 1)]), "both are str", id="a header that is no str"),  # type: ignore[list-item]
         pytest.param(answering(b"x", headers=[("X", "\u20ac")]), "latin-1", id="PEP 3333: beyond Latin-1"),
+        pytest.param(answering(b"x", headers=[("", "x")]), "no field name", id="9110-5.1: an empty name"),
+        pytest.param(answering(b"x", headers=[("X A", "x")]), "no field name", id="9110-5.1: a blank in a name"),
+        pytest.param(answering(b"x", headers=[("X:A", "x")]), "no field name", id="9110-5.1: a colon in a name"),
+        pytest.param(
+            answering(b"x", headers=[("Transfer-Encoding ", "x")]), "no field name", id="9112-5.1: a blank behind"
+        ),
+        pytest.param(answering(b"x", headers=[("X\r\nY", "x")]), "no field name", id="9112-5: a line break in a name"),
         pytest.param(answering("text"), "str found", id="content that is text"),  # type: ignore[arg-type]
         pytest.param(answering(b"abc", headers=[("Content-Length", "5")]), "is 5, the content has 3", id="too short"),
         pytest.param(answering(b"abc", headers=[("Content-Length", "1")]), "is 1, the content has 3", id="too long"),

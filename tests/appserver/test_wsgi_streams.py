@@ -183,17 +183,18 @@ async def test_who_writes_gets_an_oserror_then(ask: Ask) -> None:
 
 
 async def test_a_client_that_left_before_the_answer(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
-    go = threading.Event()
+    began, go = threading.Event(), threading.Event()
     results: list[Closing] = []
 
     def app(environ: dict[str, Any], start_response: StartResponse) -> Closing:
+        began.set()
         go.wait(10)
         start_response("200 OK", TEXT)
         results.append(Closing(iter([b"x"])))
         return results[0]
 
     answer = ask(app, valid=False)
-    await settle()
+    await eventually(began.is_set, within=10)
     answer.cancel()
     await settle()
     go.set()
@@ -244,4 +245,28 @@ async def test_a_job_that_dies_takes_no_thread_with_it(caplog: pytest.LogCapture
     threads.run(done.set)
     await eventually(done.is_set, within=10)
     assert "ZeroDivisionError" in caplog.text
+    threads.close()
+
+
+async def test_a_thread_that_cannot_be_made_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of processes: whoever asks gets an error while there is no thread, and those that there are do the work."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads, done = Threads(2, name="t"), threading.Semaphore(0)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            with pytest.raises(RuntimeError):
+                threads.run(done.release)
+    assert threads.unfinished == 0
+    go = threading.Event()
+    threads.run(lambda: bool(go.wait(10)))  # type: ignore[arg-type, return-value]
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        threads.run(lambda: bool(done.release()))  # type: ignore[arg-type, func-returns-value, return-value]
+    go.set()
+    await eventually(lambda: threads.unfinished == 0, within=10)
+    assert done.acquire(blocking=False)
     threads.close()

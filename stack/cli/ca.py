@@ -10,6 +10,8 @@ import click
 def ca(context: click.Context) -> None:
     """Say how to trust the certificate authority of this stack.
 
+    It is made when there is none yet.
+
     Exit status: 0 said, 2 there is none and none can be made.
     """
     if context.invoked_subcommand is None:
@@ -30,7 +32,7 @@ def ca_path() -> None:
 
 
 @ca.command("issue")
-@click.option("--config", default="stack.toml", show_default=True, help="The file of the stack.")
+@click.option("--config", "-c", default="stack.toml", metavar="FILE", help="The stack. Default: stack.toml.")
 @click.option("--into", required=True, metavar="DIR", help="Directory of the hops' directories.")
 def ca_issue(config: str, into: str) -> None:
     """Issue a certificate for every hop of a file.

@@ -38,7 +38,7 @@ def check(file: str | None, also: str | None) -> int:
 @config.command(short_help="Print the whole configuration, each value with its source.")
 @click.argument("hop", required=False, shell_complete=hops)
 @click.option("--all", "-a", "every", is_flag=True, help="Defaults too. With HOP they are always shown.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: every option of every hop, and its source.")
+@click.option("--json", "as_json", is_flag=True, help="Print every option of every hop, with its source, as JSON.")
 @stack_options
 def show(hop: str | None, every: bool, as_json: bool, **values: Any) -> int:
     """Print the whole configuration as `up` with the same flags would use it, or

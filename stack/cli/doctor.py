@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs: every finding with its level and remedy.")
+@click.option("--json", "as_json", is_flag=True, help="Print every finding, with its level and remedy, as JSON.")
 def doctor(as_json: bool) -> int:
     """Say what is missing on this machine, and how to mend it.
 

@@ -34,7 +34,7 @@ def fault() -> None:
 @click.argument("words", nargs=-1, metavar="KIND=VALUE...")
 @click.option("--name", default="", metavar="NAME", help="Name in logs and `fault list`. Default: link and kinds.")
 @click.option("--for", "lasts", default="", metavar="TIME", help="It ends by itself, as after 30s.")
-@click.option("--json", "as_json", is_flag=True, help="Print where it acts as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON where it acts.")
 def add(on: str, words: tuple[str, ...], name: str, lasts: str, as_json: bool) -> int:
     """Add a fault to the link or hop ON.
 
@@ -82,7 +82,7 @@ def add(on: str, words: tuple[str, ...], name: str, lasts: str, as_json: bool) -
 
 
 @fault.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print every hop's faults with their counts as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print every hop's faults, with their counts, as JSON.")
 def list_(as_json: bool) -> int:
     """List the faults that are on, with how often each was injected.
 

@@ -20,7 +20,9 @@ def up(watch: bool, detach: bool, as_json: bool, **values: Any) -> int:
     is yours (--app, --origin, --static, or a stack.toml).
 
     Ctrl-C stops every hop, outermost first, and lets requests in flight end.
-    Exit status: 0 stopped as asked, 2 could not start.
+
+    Exit status: 0 stopped as asked (with --detach: every hop is ready), 1 with
+    --detach: not every hop was within a minute, 2 could not start.
     """
     from stack.cli.up import run_detached, run_foreground
 
@@ -29,7 +31,7 @@ def up(watch: bool, detach: bool, as_json: bool, **values: Any) -> int:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(as_json: bool) -> int:
     """Show the hops of the running stack.
 
@@ -59,6 +61,7 @@ def logs(hop: str | None, follow: bool, lines: int | None) -> int:
     """Print the log of HOP (such as edge-fra), or of all hops by time.
 
     Each line is JSON for a request, plain text for anything else.
+
     Exit status: 0 printed, 2 no such hop, 3 no logs here.
     """
     from stack.cli.logs import show

@@ -49,7 +49,7 @@ _FORM: Final = b"application/x-www-form-urlencoded"
     metavar="S",
     help="Seconds for one request. Default: 30.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs; docs/trace.md describes it.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, which docs/trace.md describes.")
 @click.option("--har", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTTP Archive.")
 @click.option(
     "--output",

@@ -180,12 +180,12 @@ def _explained(trace: Trace, width: int, paint: Paint, marks: Marks) -> list[str
         head = f"{clean(said.cache)}: {name}: {clean(said.why)}"
         lines += _labelled("cache", head, width, paint, word)
     for error in trace.proxy_status:
-        lines += _labelled("error", f"{clean(error.hop)}: {error.error}: {clean(error.why)}", width, paint, RED)
+        lines += _labelled("error", f"{clean(error.hop)}: {clean(error.error)}: {clean(error.why)}", width, paint, RED)
     if trace.request_id:
         lines += _labelled("request id", clean(trace.request_id), width, paint)
     for note in trace.notes:
-        lines += _labelled("note", note, width, paint)
-    legend = f"{marks.full} own time, with the way to the next hop; {marks.waiting} waiting"
+        lines += _labelled("note", clean(note), width, paint)
+    legend = f"{marks.full} own time and the way to the next hop; {marks.waiting} waiting"
     if any(span.faults for span in trace.spans):
         legend += f"; {marks.injected} injected fault"
     return [*lines, *_labelled("bars", legend, width, paint)] if trace.status else lines

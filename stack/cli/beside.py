@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from stack.cli.environment import environment
 from stack.cli.options import argv as flags
-from stack.cli.report import Reporter
+from stack.cli.report import Reporter, log_in_lines
 from stack.cli.up import say, source_of
 from stack.clock import SystemClock
 from stack.errors import ConfigError
@@ -39,6 +39,7 @@ FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR
 
 def run(values: Mapping[str, Any], command: Sequence[str]) -> int:
     """The command's exit status."""
+    log_in_lines()
     program = shutil.which(command[0])
     if program is None:
         say(f"hopstack: exec: there is no command {command[0]!r}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stack.cli.site import site
+from stack.errors import ConfigError
 
 HOOKS: Final = Path(__file__).parent / "resolve"
 """What makes Python and Node find names that the system does not know."""
@@ -76,8 +77,11 @@ def write_bundle(home: Path, ca: Path, environ: Mapping[str, str]) -> Path:
             text = f"{known.read_text(errors='replace').rstrip()}\n{text}"
             break
     temporary = home / f".{BUNDLE}.{os.getpid()}"
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
     return path
 
 

@@ -126,8 +126,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and error.filename is None and _is_nowhere():
+            click.echo("hopstack: the working directory was deleted; change to another", err=True)
+            return FAULT
         return _failed(error)
     return result if isinstance(result, int) else 0
+
+
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def _failed(error: Exception) -> int:

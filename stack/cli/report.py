@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from stack.hop.child import Event, State
@@ -12,6 +15,13 @@ SERIOUS: Final = frozenset({State.RESTARTING, State.CRASH_LOOP, State.FAILED})
 STEPS: Final = frozenset({State.READY, State.NOT_READY})
 
 LastWords = Callable[[str], list[str]]
+
+
+def moment() -> str:
+    """Now: short for a terminal, else as in every log, so that `hopstack logs` puts the line where it belongs."""
+    if sys.stderr.isatty():
+        return datetime.now().astimezone().strftime("%H:%M:%S")
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 class Reporter:
@@ -27,8 +37,7 @@ class Reporter:
         if event.new is State.FAILED and not self.is_up:
             self._before(event)  # that it failed, and why, is what the start ends with
         elif event.new in SERIOUS or (event.new in STEPS and self.is_up and self._steps):
-            moment = datetime.now().astimezone().strftime("%H:%M:%S")
-            self._say(f"{moment} {event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}")
+            self._say(f"{moment()} {event.name} {event.new.value}{': ' if event.reason else ''}{event.reason}")
             if event.new in (State.CRASH_LOOP, State.FAILED):
                 self.quote(event.name)
 
@@ -47,3 +56,20 @@ class Reporter:
     def _quote(self, lines: list[str]) -> None:
         for line in lines:
             self._say(f"  {line}")
+
+
+def log_in_lines() -> None:
+    """What the stack's own process logs, for a terminal: no traceback but for whoever asks (HOPSTACK_LOG=debug)."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line())
+    logging.getLogger().handlers[:] = [handler]
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        line = f"hopstack: {record.getMessage()}" + (f": {type(error).__name__}: {error}" if error else "")
+        line = " ".join(line.split())
+        if record.exc_info and "debug" in os.environ.get("HOPSTACK_LOG", ""):
+            line += f"\n{self.formatException(record.exc_info)}"
+        return line

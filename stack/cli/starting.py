@@ -41,7 +41,7 @@ def write(directory: Path, wishes: Wishes, *, force: bool) -> int:
         _write(target, made.text)
         _schema(home)
     except OSError as error:
-        raise ConfigError(f"{error.filename or target}: {error.strerror}") from None
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
     for line in made.report:
         click.echo(line)
     move = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
@@ -67,6 +67,8 @@ def _write(target: Path, text: str) -> None:
     try:
         temporary.write_text(text, "utf-8")
         temporary.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

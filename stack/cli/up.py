@@ -16,7 +16,7 @@ import msgspec
 
 from stack.cli.options import argv as flags
 from stack.cli.options import given
-from stack.cli.report import Reporter
+from stack.cli.report import Reporter, log_in_lines, moment
 from stack.cli.table import invitation, table
 from stack.clock import SystemClock
 from stack.errors import ConfigError
@@ -40,6 +40,7 @@ def run_foreground(values: Values, *, watch: bool, as_json: bool) -> int:
     source = source_of(state, values)
     plan = source.plan()
     check_watch(plan, watch)
+    log_in_lines()
     with own_terminal():
         return asyncio.run(_supervise(plan, state, source, watch=watch, as_json=as_json))
 
@@ -73,7 +74,7 @@ async def _supervise(plan: StackPlan, state: StateDir, source: Source, *, watch:
     for warning in plan.warnings:
         say(f"hopstack: warning: {warning}")
     reporter = Reporter(say)
-    supervisor = Supervisor(plan, state, SystemClock(), report=reporter, say=say, source=source, watch=watch)
+    supervisor = Supervisor(plan, state, SystemClock(), report=reporter, say=say_when, source=source, watch=watch)
     reporter.last_words = supervisor.last_words
     try:
         await supervisor.run(ready)
@@ -97,6 +98,11 @@ def say(text: str, *, err: bool = True) -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 2 if err else 1)  # what is still buffered goes there too, and cannot fail at the end
             os.close(nowhere)
+
+
+def say_when(text: str) -> None:
+    """What happens while the stack runs has a time, as in every log."""
+    say(f"{moment()} {text}")
 
 
 @contextlib.contextmanager
@@ -141,7 +147,12 @@ def run_detached(values: Values, *, watch: bool, as_json: bool) -> int:
         pass  # begun anew
     with log.open("ab") as output:  # appended to: it may be cut short when it has grown large
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ, start_new_session=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # the status is for a caller, and is in status.json
+            stderr=output,
+            env=environ,
+            start_new_session=True,
         )
     return asyncio.run(_await_ready(process, state, plan, as_json=as_json))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from stack.config.arguments import arguments
@@ -18,7 +19,8 @@ from stack.supervisor.state import StateDir
 def prepare(state: StateDir, hops: Iterable[HopPlan]) -> None:
     """The certificate authority and the files of the hops: zones."""
     hops = tuple(hops)
-    ca.ensure(state.path, sorted({name for hop in hops for name in hop.server_names}))
+    with _told(state):
+        ca.ensure(state.path, sorted({name for hop in hops for name in hop.server_names}))
     for hop in hops:
         for file, text in hop.files.items():
             write(state.path / file, text)
@@ -35,13 +37,23 @@ def write(path: Path, text: str) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
 
+@contextlib.contextmanager
+def _told(state: StateDir) -> Iterator[None]:
+    """A full disk, a directory of somebody else's."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{error.filename or state.path}: {error.strerror or error}") from None
+
+
 def child(state: StateDir, hop: HopPlan, sockets: Sequence[tuple[str, socket.socket]]) -> Child:
     """Started through its own entry point, with flags that whoever reads `ps` understands."""
     own: dict[str, object] = {}
     if hop.tls and not getattr(hop.config, "cert", ""):
         hosts = sorted({item.host for item in hop.listen})
         names = [name for name in hop.server_names if name != "localhost"] + ["localhost"]
-        cert, key = ca.issue(state.path, hop.name, names, hosts)
+        with _told(state):
+            cert, key = ca.issue(state.path, hop.name, names, hosts)
         own |= {"cert": str(cert), "key": str(key)}
     own |= {"listen": [f"{scheme}+fd://{one.fileno()}" for scheme, one in sockets if scheme != "admin"], "admin": ""}
     for scheme, one in sockets:

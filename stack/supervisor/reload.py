@@ -37,7 +37,7 @@ STOP_ALL: Final = 45.0
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a wish to reload. Anything but `done` and `unchanged` leaves all as it was."""
 
-    outcome: Literal["done", "unchanged", "refused", "failed"]
+    outcome: Literal["done", "unchanged", "refused", "failed", "stopping"]
     changes: tuple[Change, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -53,6 +53,8 @@ class Outcome(msgspec.Struct, frozen=True):
                 return [*(line for change in self.changes for line in change.lines()), *self.notes]
             case "unchanged":
                 return ["Nothing has changed.", *self.notes]
+            case "stopping":
+                return ["The stack was told to stop; nothing was changed."]
             case _:
                 return [*self.problems, "Nothing was changed; the stack runs on as before."]
 

@@ -40,18 +40,23 @@ class StateDir:
         return cls(Path(os.environ.get("HOPSTACK_HOME") or ".hopstack").absolute())
 
     def create(self) -> None:
+        """ConfigError where it cannot be, or has a name that no status could tell."""
+        shown = os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        if shown != str(self.path):
+            raise ConfigError(f"{shown}: a name that is not UTF-8; name another state directory in HOPSTACK_HOME")
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
             (self.path / "zones").mkdir(exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                f"{error.filename}: {error.strerror}; name another state directory in HOPSTACK_HOME"
-            ) from None
+            raise self._not_ours(error) from None
 
     def lock(self) -> None:
         """Held until the process ends, however it ends. ConfigError when another supervisor holds it."""
-        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._not_ours(error) from None
         if not _taken(lock):
             os.close(lock)
             raise ConfigError(
@@ -96,8 +101,10 @@ class StateDir:
         """Whether a supervisor runs here."""
         try:
             lock = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise self._not_ours(error) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
@@ -106,6 +113,10 @@ class StateDir:
             return False
         finally:
             os.close(lock)
+
+    @staticmethod
+    def _not_ours(error: OSError) -> ConfigError:
+        return ConfigError(f"{error.filename}: {error.strerror}; name another state directory in HOPSTACK_HOME")
 
     def status(self) -> dict[str, Any]:
         """As last written, by whomever; empty when there is none."""

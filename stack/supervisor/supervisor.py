@@ -227,7 +227,7 @@ class Supervisor:
 
     async def _change(self, make: Callable[[], tuple[StackPlan, tuple[Change, ...]]]) -> Outcome:
         if self._stop.is_set():
-            return Outcome("refused", problems=("The stack is stopping.",))
+            return Outcome("stopping")
         try:
             new, found = make()
         except ConfigError as error:
@@ -294,7 +294,7 @@ class Supervisor:
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-            return Outcome("failed", problems=("The stack was told to stop meanwhile.",))
+            return Outcome("stopping")
 
     async def _reload_by_signal(self) -> None:
         for line in (await self._begin(self.reload())).lines():

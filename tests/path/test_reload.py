@@ -90,6 +90,7 @@ async def test_no_request_is_lost_and_only_what_changed_is_replaced(project: Pro
     assert project.status()["pid"] == supervisor
     assert {hop["state"] for hop in project.status()["hops"]} == {"ready"}
     assert not (project.home / "logs" / "supervisor.log").read_text().count("Traceback")
+    assert " died" not in (project.home / "logs" / "supervisor.log").read_text()
 
 
 def test_all_faults_are_told_and_nothing_changes(project: Project) -> None:

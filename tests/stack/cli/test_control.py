@@ -104,3 +104,14 @@ def test_what_nobody_foresaw_is_one_line(
     told = capsys.readouterr().err
     assert "Traceback" in told
     assert "in fails" in told
+
+
+def test_a_working_directory_that_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.delenv("HOPSTACK_HOME", raising=False)
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["status"]) == 2
+    assert capsys.readouterr().err == "hopstack: the working directory was deleted; change to another\n"

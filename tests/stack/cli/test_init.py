@@ -185,3 +185,14 @@ def test_another_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     init(str(tmp_path / "project"))
     assert (tmp_path / "project" / "stack.toml").read_text().startswith("#:schema ../state/stack.schema.json\n")
     assert (tmp_path / "state" / "stack.schema.json").is_file()
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(self: Path, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    assert main(["init", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"hopstack: {tmp_path / 'stack.toml'}: Permission denied\n"

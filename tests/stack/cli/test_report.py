@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
 import pytest
 
-from stack.cli.report import Reporter
+from stack.cli.report import Reporter, log_in_lines
 from stack.hop.child import Event, State
 
 WHY = "--app a:b: there is no module 'a'"
@@ -46,3 +49,31 @@ def test_who_is_given_up_is_quoted(said: list[str]) -> None:
     reporter(event(State.CRASH_LOOP, "5 exits in a row"))
     assert said[0].endswith(" app-1 crash-loop: 5 exits in a row")
     assert said[1:] == ["  Traceback", "  ValueError"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_is_logged_has_a_traceback_for_who_asks(
+    debug: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOPSTACK_LOG", "debug" if debug else "")
+    root = logging.getLogger()
+    before = root.handlers[:]
+    try:
+        log_in_lines()
+        logging.getLogger("x").error("task died", exc_info=ValueError("no\nluck"))
+    finally:
+        root.handlers[:] = before
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "hopstack: task died: ValueError: no luck"
+    assert (len(told) > 1) is debug
+
+
+@pytest.mark.parametrize(
+    ("terminal", "when"), [(True, r"\d\d:\d\d:\d\d"), (False, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")]
+)
+def test_off_a_terminal_a_line_has_the_time_that_logs_are_put_in_order_by(
+    terminal: bool, when: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    Reporter(said.append)(event(State.RESTARTING, "killed by SIGKILL"))
+    assert re.fullmatch(f"{when} app-1 restarting: killed by SIGKILL", said[0])

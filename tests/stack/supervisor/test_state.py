@@ -160,3 +160,27 @@ def test_a_log_that_grows_is_cut_while_it_is_written(tmp_path: Path, monkeypatch
     assert state.log("edge-fra").read_bytes() == b"on\n"
     assert (state.logs / "edge-fra.log.1").read_bytes() == b"0123456789a\n"
     assert state.log("small").read_text() == "0123456789"
+
+
+def test_a_directory_that_is_a_file_or_whose_lock_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert not StateDir(tmp_path / "file").locked()
+    with pytest.raises(ConfigError, match="file: File exists; name another state directory in HOPSTACK_HOME"):
+        StateDir(tmp_path / "file").create()
+    (tmp_path / "home" / "lock").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="lock: Is a directory; name another state directory in HOPSTACK_HOME"):
+        StateDir(tmp_path / "home").lock()
+
+
+def test_somebody_elses_lock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "lock"))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(ConfigError, match="lock: Permission denied; name another state directory"):
+        StateDir(tmp_path).locked()
+
+
+def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\\xff: a name that is not UTF-8"):
+        StateDir(tmp_path / os.fsdecode(b"a\xff")).create()

@@ -1,0 +1,28 @@
+"""What a hop needs before it can be started, and what is told when it cannot be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stack.errors import ConfigError
+from stack.supervisor import children
+from stack.supervisor.reload import Outcome
+from stack.supervisor.state import StateDir
+
+
+@pytest.mark.parametrize("path", ["/home/ca-key.pem", None])
+def test_a_full_disk_is_told_in_a_line(tmp_path: Path, path: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr("stack.net.ca.ensure", full)
+    with pytest.raises(ConfigError) as raised:
+        children.prepare(StateDir(tmp_path), ())
+    assert str(raised.value) == f"{path or tmp_path}: No space left on device"
+
+
+def test_a_stack_that_stops_is_not_said_to_run_on() -> None:
+    assert Outcome("stopping").lines() == ["The stack was told to stop; nothing was changed."]
+    assert not Outcome("stopping").ok

@@ -24,6 +24,24 @@ class Brotli:
         return _Stream(self._level, _WINDOW)
 
 
+class Undoing:
+    """The way back, piece by piece. ValueError for what is no brotli."""
+
+    def __init__(self) -> None:
+        self._decompressor = brotli.Decompressor()
+
+    def feed(self, piece: bytes) -> bytes:
+        try:
+            return bytes(self._decompressor.process(piece))
+        except brotli.error as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def done(self) -> bool:
+        """Whether its end was seen."""
+        return bool(self._decompressor.is_finished())
+
+
 class _Stream:
     __slots__ = ("_compressor", "feed", "finish", "flush")
 

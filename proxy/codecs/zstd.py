@@ -27,6 +27,26 @@ class Zstd:
         return _Stream(self._held if held else self._streamed)
 
 
+class Undoing:
+    """The way back, piece by piece. ValueError for what is no zstd."""
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor().decompressobj()
+
+    def feed(self, piece: bytes) -> bytes:
+        if self.done:
+            return b""
+        try:
+            return self._decompressor.decompress(piece)
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def done(self) -> bool:
+        """Whether its end was seen."""
+        return self._decompressor.eof
+
+
 class _Stream:
     """With a context of its own: streams interleave, and one context holds the state of one frame."""
 

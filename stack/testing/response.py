@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stack.http.message import combined
+from stack.testing.codings import uncoded
 from stack.testing.fields import Fields
 from stack.trace import caches
 from stack.trace.model import CacheDecision, Span, Trace
@@ -141,15 +141,8 @@ class Response:
 
     @cached_property
     def body(self) -> bytes:
-        """Content without its coding: gzip and deflate are undone. Other codings are only sent to who asks for them."""
-        coding = self.headers.get("content-encoding", "").lower()
-        if coding in ("gzip", "x-gzip"):
-            return zlib.decompress(self.raw, 47) if self.raw else b""
-        if coding == "deflate":
-            return zlib.decompress(self.raw) if self.raw else b""
-        if coding not in ("", "identity"):
-            raise ValueError(f"content-encoding: {coding}: r.body undoes gzip and deflate, r.raw nothing")
-        return self.raw
+        """Content without its codings: gzip, deflate, br and zstd are undone."""
+        return uncoded(self.raw, self.headers.get("content-encoding", ""))
 
     @property
     def text(self) -> str:

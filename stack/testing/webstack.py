@@ -18,6 +18,7 @@ from stack.clock import SystemClock
 from stack.config.listen import Listen, address
 from stack.errors import ConfigError
 from stack.hop import registry
+from stack.net.loopback import has_many_addresses
 from stack.net.tasks import Tasks
 from stack.plan.document import Document
 from stack.plan.layout import SECTIONS
@@ -32,7 +33,7 @@ from stack.testing.journal import Logs
 from stack.testing.lookup import resolving
 from stack.testing.members import Member, Members, zone_files
 from stack.testing.response import Response
-from stack.testing.sockets import Sockets, has_many_addresses
+from stack.testing.sockets import Sockets
 from stack.trace.model import Trace
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Traced requests as an HTTP Archive 1.2, which browsers' developer tools open.
 
-Content is not kept. Authorization, cookies and the request's content are left out unless asked for.
+Content is not kept. Authorization, cookies, fields named after a token or key, and the request's content are left out
+unless asked for.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from stack.http.message import Fields, get
 from stack.trace import report
 from stack.trace.run import Outcome
 
 SECRET: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
+SECRET_WORDS: Final = (b"token", b"secret", b"passw", b"api-key", b"apikey", b"credential")
+"""In a field's name, as in X-Api-Key or X-Auth-Token."""
 LEFT_OUT: Final = "[left out]"
 
 
@@ -28,7 +29,7 @@ def archive(outcomes: Sequence[Outcome], *, secrets: bool = False) -> bytes:
         "creator": {"name": "hopstack", "version": version("hopstack")},
         "entries": [_entry(one, secrets) for one in outcomes],
     }
-    return msgspec.json.format(msgspec.json.encode({"log": log})) + b"\n"
+    return report.encoded({"log": log}) + b"\n"
 
 
 def _entry(outcome: Outcome, secrets: bool) -> dict[str, Any]:
@@ -136,7 +137,8 @@ def _headers(fields: Fields, secrets: bool) -> list[dict[str, str]]:
 
 def shown(name: bytes, value: bytes, secrets: bool) -> str:
     """A field's value, or that it was left out."""
-    return LEFT_OUT if name in SECRET and not secrets else value.decode("latin-1")
+    hidden = not secrets and (name in SECRET or any(word in name for word in SECRET_WORDS))
+    return LEFT_OUT if hidden else value.decode("latin-1")
 
 
 def _cookies(fields: Fields, field: bytes, secrets: bool) -> list[dict[str, str]]:

@@ -15,11 +15,19 @@ from stack.trace.run import Outcome
 VERSION: Final = 1
 """Goes up when a key changes its meaning or goes away; keys may be added without."""
 
+_CONTROLS: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""DEL and C1: JSON lets them stand, but 0x9B is to a terminal what ESC [ is."""
+
 
 def document(outcomes: Sequence[Outcome]) -> bytes:
     """All requests, in order."""
-    whole = {"version": VERSION, "requests": [_request(one) for one in outcomes if one.trace is not None]}
-    return msgspec.json.format(msgspec.json.encode(whole))
+    return encoded({"version": VERSION, "requests": [_request(one) for one in outcomes if one.trace is not None]})
+
+
+def encoded(value: object) -> bytes:
+    """JSON on several lines, of which no terminal obeys anything that a server sent."""
+    written = msgspec.json.format(msgspec.json.encode(value))
+    return written.decode().translate(_CONTROLS).encode()
 
 
 def _request(outcome: Outcome) -> dict[str, Any]:

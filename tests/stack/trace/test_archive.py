@@ -19,7 +19,7 @@ from tests.stack.trace.cases import BEFORE, DNS, MISS, TRACES, fields, made
 
 ROOT = Path(__file__).parents[3]
 HAR_SCHEMA = ROOT / "tests" / "data" / "har-schema"
-SECRETS = ("s3cret", "c00kie", "s3t", "hidden")
+SECRETS = ("s3cret", "c00kie", "s3t", "hidden", "k3y", "t0ken")
 
 
 def har_validator() -> Draft6Validator:
@@ -45,7 +45,12 @@ def outcome(kind: str) -> Outcome:
     order = Order(
         target=parse("https://shop.test:8443/products/shoes?size=42&size=43&empty="),
         method="POST" if kind == "miss" else "GET",
-        fields=[(b"authorization", b"Basic s3cret"), (b"cookie", b"a=c00kie; b=c00kie"), (b"accept", b"*/*")],
+        fields=[
+            (b"authorization", b"Basic s3cret"),
+            (b"cookie", b"a=c00kie; b=c00kie"),
+            (b"x-api-key", b"k3y"),
+            (b"accept", b"*/*"),
+        ],
         body=b"password=hidden" if kind == "miss" else b"",
     )
     one = Outcome(order, 1_700_000_000.25)
@@ -63,7 +68,9 @@ def outcome(kind: str) -> Outcome:
     if kind == "waiting":
         one.trace, one.failure = TRACES["timeout"](), Failure.TIMEOUT
         return one
-    head = fields(f"{MISS}\ncontent-type: text/html\nset-cookie: id=s3t; Path=/; Secure\nlocation: /next")
+    head = fields(
+        f"{MISS}\ncontent-type: text/html\nset-cookie: id=s3t; Path=/; Secure\nx-csrf-token: t0ken\nlocation: /next"
+    )
     one.response, one.first_ms, one.size, one.protocol = Response(200, head), 15.0, 2492, "HTTP/2"
     one.trace = made(MISS)
     return one
@@ -132,6 +139,18 @@ def test_without_a_response_the_status_is_0_and_the_comment_says_why() -> None:
     assert (entry["response"]["status"], entry["request"]["httpVersion"]) == (0, "HTTP/1.1")
     assert entry["comment"] == "nope.shop.test does not exist, says dns-shop (NXDOMAIN)"
     assert "serverIPAddress" not in entry
+
+
+def test_a_terminal_obeys_nothing_of_what_a_server_sent() -> None:
+    """JSON lets DEL and C1 stand."""
+    one = outcome("miss")
+    assert one.response is not None
+    one.response.fields = [*one.response.fields, (b"x-evil", b"\x9b2J\x7f")]
+    one.trace = made(f'{MISS}\nx-request-id: \x9b2J\nproxy-status: "\x9ba"; error="\x9bb"; details="\x9bc"')
+    for written in (har.archive([one]), report.document([one])):
+        assert all(char == "\n" or char.isprintable() for char in written.decode())
+        assert json.loads(written)
+    assert json.loads(report.document([one]))["requests"][0]["proxy_status"][0]["error"] == "\x9bb"
 
 
 def test_secrets_are_left_out_unless_asked_for() -> None:

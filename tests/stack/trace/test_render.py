@@ -56,8 +56,8 @@ def test_failures_are_red_and_faults_yellow() -> None:
 
 
 def test_what_a_server_sends_cannot_move_the_cursor() -> None:
-    trace = made(HIT.replace("edge-fra;", 'edge-fra; detail="\x1b[2J\x07\x9b";'), url="https://shop.test/\x1b[31m")
-    text = render(trace)
+    head = HIT.replace("edge-fra;", 'edge-fra; detail="\x1b[2J\x07\x9b";') + '\nproxy-status: "\x9b"; error="\x9b\x1b"'
+    text = render(made(head, url="https://shop.test/\x1b[31m", notes=["\x9b"]))
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "\x9b" not in text

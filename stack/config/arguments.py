@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from stack.config.flags import options
-from stack.config.values import element, is_bool
+from stack.config.values import digits, element, is_bool
 
 
 def _at(config: Any, path: tuple[str, ...]) -> Any:
@@ -30,5 +30,5 @@ def arguments(config: msgspec.Struct, *, changed_only: bool = False, **own: Any)
         elif element(option.type) is not None:
             given += [f"{option.flag}={item}" for item in value]
         else:
-            given.append(f"{option.flag}={value}")
+            given.append(f"{option.flag}={digits(value) if isinstance(value, float) else value}")
     return given

@@ -8,6 +8,7 @@ import math
 import re
 import types
 import typing
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -136,8 +137,11 @@ def _converted(annotation: Any, value: Any) -> Any:
     fits = isinstance(value, bool) if bare is bool else isinstance(value, int | float) and not isinstance(value, bool)
     if bare is str and isinstance(value, int | float):
         raise ValueError(f"{wanted(annotation)}; text stands in quotes")
-    if not fits or not math.isfinite(value):
-        raise ValueError(wanted(annotation))
+    try:
+        if not fits or not math.isfinite(value):
+            raise ValueError(wanted(annotation))
+    except OverflowError:  # an integer beyond any float
+        raise ValueError(wanted(annotation)) from None
     try:
         return msgspec.convert(float(value) if bare is float else value, _one_meta(plain(annotation)))
     except msgspec.ValidationError:
@@ -197,7 +201,7 @@ def wanted(annotation: Any) -> str:
         "s": ("a duration in seconds", ", as 500ms, 2s or 1m"),
     }.get(unit(annotation), ("a whole number" if bare is int else "a number" if bare is float else "text", ""))
     bounds = [
-        f"{word} {value:g}" if isinstance(value, int | float) else f"{word} {value}"
+        f"{word} {digits(value)}" if isinstance(value, int | float) else f"{word} {value}"
         for meta in split(_one_meta(annotation))[1]
         for word, value in (
             ("from", meta.ge), ("above", meta.gt), ("up to", meta.le), ("below", meta.lt),
@@ -208,8 +212,14 @@ def wanted(annotation: Any) -> str:
     return " ".join(["wanted", name, *bounds]) + example
 
 
+def digits(value: float, *, thousandths: bool = False) -> str:
+    """The number as options take it: exact, as short as can be, and never with an exponent."""
+    text = format(Decimal(repr(value)) * (1000 if thousandths else 1), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def show(annotation: Any, value: Any) -> str:
-    """A default as help prints it: 64K, 500ms, yes."""
+    """A value as help prints it and options take it: 64K, 500ms, 1d, yes."""
     kind = unit(annotation)
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -220,9 +230,14 @@ def show(annotation: Any, value: Any) -> str:
             if value % SIZES[suffix.lower()] == 0:
                 return f"{value // SIZES[suffix.lower()]}{suffix}"
     if kind == "s" and value:
-        return f"{value:g}s" if value >= 1 else f"{value * 1000:g}ms"
+        for suffix in ("d", "h"):
+            if value % DURATIONS[suffix] == 0:
+                return f"{digits(value / DURATIONS[suffix])}{suffix}"
+        if value < 1 and _number(short := f"{digits(value, thousandths=True)}ms", float, kind) == value:
+            return short
+        return f"{digits(value)}s"
     if isinstance(value, float):
-        return f"{value:g}"
+        return digits(value)
     if isinstance(value, tuple | list | frozenset):
         return " ".join(str(item) for item in value)
     return str(value)

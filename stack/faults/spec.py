@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final
 
@@ -33,8 +32,11 @@ _ANSWERS: Final = ("refused", "blackhole", "status")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 # names of hops, and what a next hop without a name is called by: its address; each with * ? [ ] of a glob
 _END = re.compile(r"[A-Za-z0-9._:/*?\[\]!-]{1,128}")
+_METHOD = re.compile(r"[A-Za-z]{1,16}")
 _ARROW = re.compile(r"\s*(?:->|→|>)\s*")
 _LONGEST: Final = 1024
+_LONGEST_PATH: Final = 200
+_MOST_METHODS: Final = 8
 _NOT_HTTP = re.compile(r"(?:db|database|postgres|dns-.*|dns|resolver)", re.IGNORECASE)
 
 
@@ -131,6 +133,10 @@ def parse(text: str, *, name: str = "") -> Fault:
     """From `LINK KEY=VALUE ...`, separated by blanks or semicolons. ConfigError says what was wanted."""
     if len(text) > _LONGEST:
         raise ConfigError(f"a fault is at most {_LONGEST} characters")
+    return _parse(text, name)
+
+
+def _parse(text: str, name: str) -> Fault:
     on, *words = _ARROW.sub(">", text.replace(";", " ")).split() or [""]
     if not on or "=" in on:
         raise ConfigError(f"a fault begins with the link or hop it is on, as {EXAMPLE}")
@@ -176,23 +182,10 @@ def show(fault: Fault) -> str:
         value = getattr(fault, field.name)
         if value == field.default:
             continue
-        shown = ",".join(value) if key == "method" else _shown(field.type, value)
+        shown = ",".join(value) if key == "method" else values.show(field.type, value)
         words.append(key if value is True and key != "checks" else f"{key}={shown}")
     written = " ".join(words)
-    return written if parse(written).name == fault.name else f"{written} name={fault.name}"
-
-
-def _shown(annotation: Any, value: Any) -> str:
-    """As short as it may be and still the same."""
-    text = values.show(annotation, value)
-    if isinstance(value, float):
-        try:
-            if values.read(annotation, text) == value:
-                return text
-        except ValueError:
-            pass
-        return format(Decimal(repr(value)), "f")
-    return text
+    return written if _parse(written, "").name == fault.name else f"{written} name={fault.name}"
 
 
 def as_table(fault: Fault) -> dict[str, Any]:
@@ -214,8 +207,12 @@ def _value(key: str, value: Any) -> Any:
     field = _FIELDS[key]
     if key == "method":
         words = value.split(",") if isinstance(value, str) else value
-        if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word.isalpha() for word in words):
+        if not isinstance(words, list | tuple) or not all(
+            isinstance(word, str) and _METHOD.fullmatch(word) for word in words
+        ):
             raise ConfigError(f"method={value}: wanted names of methods, as GET,HEAD")
+        if len(words) > _MOST_METHODS:
+            raise ConfigError(f"method: there are {len(words)}; at most {_MOST_METHODS} are taken")
         return tuple(word.upper() for word in words)
     try:
         return values.convert(field.type, value)
@@ -260,6 +257,8 @@ def _check(fault: Fault) -> None:
         raise ConfigError(f"{' and '.join(answers)} exclude each other; give two faults with a share each")
     if fault.path and (not fault.path.startswith(("/", "*")) or re.search(r"[\s;]", fault.path)):
         raise ConfigError(f"path={fault.path}: it begins with a slash and has no blanks, as /api/*")
+    if not fault.path.isascii() or len(fault.path) > _LONGEST_PATH:  # as it is sent
+        raise ConfigError(f"path: wanted up to {_LONGEST_PATH} characters of ASCII, others as %C3%A4")
 
 
 def _unknown(key: str) -> str:

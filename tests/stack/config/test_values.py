@@ -56,6 +56,8 @@ def test_converted(annotation: Any, given: Any, wanted: Any) -> None:
         (int, {"a": 1}, "wanted a whole number"),
         (float, float("nan"), "wanted a number"),
         (float, float("inf"), "wanted a number"),
+        (float, 10**400, "wanted a number"),
+        (int, 10**400, "wanted a whole number"),
         (Bytes, -1, "wanted a size in bytes from 0, as 512, 64K or 256M"),
         (Seconds, 0, "wanted a duration in seconds above 0, as 500ms, 2s or 1m"),
         (Twice, 0, "wanted a whole number from 1"),
@@ -74,3 +76,27 @@ def test_the_element_that_is_wrong() -> None:
     with pytest.raises(values.BadElement) as raised:
         values.convert(tuple[Bytes, ...], ["1K", "x"])
     assert raised.value.index == 1
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "shown"),
+    [
+        (Bytes, 65_536, "64K"),
+        (Bytes, 1000, "1000"),
+        (Seconds, 0.5, "500ms"),
+        (Seconds, 0.1 + 0.2, "300.00000000000004ms"),
+        (Seconds, 0.00001, "0.01ms"),
+        (Seconds, 0.9322405696329548, "0.9322405696329548s"),
+        (Seconds, 75.0, "75s"),
+        (Seconds, 1_234_567.0, "1234567s"),
+        (Seconds, 7200.0, "2h"),
+        (Seconds, 172_800.0, "2d"),
+        (Seconds, 1e17, "100000000000000000s"),
+        (float, 0.00005, "0.00005"),
+        (float, 1.0, "1"),
+        (bool, True, "yes"),
+    ],
+)
+def test_what_is_shown_is_what_is_read(annotation: Any, value: Any, shown: str) -> None:
+    assert values.show(annotation, value) == shown
+    assert values.read(annotation, shown) == value

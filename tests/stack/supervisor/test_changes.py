@@ -32,7 +32,7 @@ def edge(**changed: Any) -> HopPlan:
     ("changed", "detail"),
     [
         ({"cache": Cache(size=1 << 30)}, "cache.size 256M -> 1G"),
-        ({"cache": Cache(stale_if_unreachable=0.5)}, "cache.stale_if_unreachable 86400s -> 500ms"),
+        ({"cache": Cache(stale_if_unreachable=0.5)}, "cache.stale_if_unreachable 1d -> 500ms"),
         ({"origin": "http://127.0.0.1:1"}, "origin http://127.0.0.1:8101 -> http://127.0.0.1:1"),
         ({"trusted": ("10.0.0.0/8",)}, "trusted +10.0.0.0/8"),
         ({"server_names": ("a.test", "b.test")}, "server_names +a.test +b.test"),

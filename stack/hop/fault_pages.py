@@ -56,7 +56,7 @@ def _read(content: bytes) -> Fault:
         return parse(text)
     try:
         table = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the content is no JSON ({error}). {_WRITTEN}") from None
     if not isinstance(table, dict):
         raise ConfigError(_WRITTEN)

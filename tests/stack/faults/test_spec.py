@@ -83,6 +83,10 @@ def test_the_name_says_link_and_kinds_unless_given(on: str, name: str) -> None:
         ("a>client refused", "'a>client': a link goes from the asker to the asked"),
         ("app-1>db latency=1", "'app-1>db': faults are on HTTP links and hops; the database and DNS are not covered"),
         ("a>b refused path=/" + 2000 * "x", "a fault is at most 1024 characters"),
+        ("a>b refused path=/" + 200 * "x", "path: wanted up to 200 characters of ASCII"),
+        ("a>b refused path=/\u00e4", "path: wanted up to 200 characters of ASCII, others as %C3%A4"),
+        ("a>b refused method=\u00c9T", "wanted names of methods"),
+        ("a>b refused method=" + ",".join("ABCDEFGHI"), "method: there are 9; at most 8 are taken"),
         ("resolver>dns-root latency=1", "the database and DNS are not covered"),
     ],
 )
@@ -108,6 +112,9 @@ def test_a_table_has_plain_values_too() -> None:
         ({"on": "a>b", "refused": 1}, "refused=1: wanted yes or no"),
         ({"on": "a>b", "latency": {}}, "latency={}: wanted a duration"),
         ({"on": "a>b", "latency": True}, "latency=True: wanted a duration"),
+        ({"on": "a>b", "latency": 10**400}, "wanted a duration"),
+        ({"on": "a>b", "truncate": 10**400}, "wanted a size"),
+        ({"on": "a>b", "refused": True, "path": "/\ud800"}, "path: wanted up to 200 characters of ASCII"),
         ({"on": "a>b", "reset": 1.5}, "reset=1.5: wanted a size"),
         ({"on": "a>b", "refused": True, "method": [1]}, "method=[1]: wanted names of methods"),
     ],
@@ -116,6 +123,21 @@ def test_what_is_wrong_in_a_table(table: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError) as raised:
         from_table("x", table)
     assert says in str(raised.value)
+
+
+def test_the_longest_fault_has_a_text_too() -> None:
+    """As the page `/-/faults` and the log show it."""
+    sizes = dict.fromkeys(("bandwidth", "down", "up", "reset", "truncate", "corrupt"), 999_999_999_999)
+    times = dict.fromkeys(("first", "count", "seed"), 999_999_999)
+    table = {
+        **dict.fromkeys(("latency", "jitter", "slow_close", "for"), 604_799.999),
+        **{**sizes, **times, "status": 599, "share": 0.1234, "checks": True},
+        "on": f"{'a' * 128}>{'b' * 128}",
+        "path": "/" + 199 * "*",
+        "method": 8 * ["A" * 16],
+    }
+    fault = from_table("n" * 64, table)
+    assert parse(show(fault)) == fault
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,10 @@ async def test_text_and_replacement(endpoint: Endpoint) -> None:
         ("app-1 refuse", 400, "did you mean refused?"),
         ("{", 400, "the content is no JSON"),
         ("[]", 400, 'Send {"on": "lb-a>proxy-2"'),
+        ("[" * 2000, 400, "the content is no JSON"),
+        ('{"on": "app-1", "latency": ' + "9" * 1000 + "}", 400, "wanted a duration"),
+        ({"on": "app-1", "refused": True, "path": "/*" + "a*" * 800}, 400, "path: wanted up to 200 characters"),
+        ({"on": "app-1", "refused": True, "path": "/\ud800"}, 400, "path: wanted up to 200 characters"),
         ({"on": "app-1", "name": 3, "refused": True}, 400, "name: wanted text"),
         ({"on": "app-1"}, 400, "it does nothing"),
         ("x" * 20_000, 413, "at most"),
@@ -110,6 +114,7 @@ async def test_refusals(endpoint: Endpoint, content: Any, status: int, says: str
     found, answer = await endpoint.ask("POST", content=content)
     assert found == status
     assert says in answer["detail"]
+    assert (await endpoint.ask("GET"))[0] == 200
 
 
 async def test_no_such_fault(endpoint: Endpoint) -> None:

@@ -13,7 +13,9 @@ from stack.supervisor.state import StateDir
 
 def ensure() -> Path:
     """The CA certificate's path; made when there is none yet."""
-    return ca.ensure(StateDir.chosen().path)
+    state = StateDir.chosen()
+    state.create()
+    return ca.ensure(state.path)
 
 
 def explain() -> None:
@@ -28,8 +30,10 @@ It can vouch for {names} and names below them, and for
 loopback addresses, only; its key stays beside it, readable by you alone.
 
 For one command     curl --cacert {path} ...
+For a program       hopstack exec -- PROGRAM ...
 For one shell       export SSL_CERT_FILE={path} CURL_CA_BUNDLE={path}
                     export REQUESTS_CA_BUNDLE={path} NODE_EXTRA_CA_CERTS={path}
+                    (all but the last: instead of the system's authorities)
 For Debian, Ubuntu  sudo cp {path} /usr/local/share/ca-certificates/hopstack.crt
                     sudo update-ca-certificates
 For macOS           sudo security add-trusted-cert -d -r trustRoot \\

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -14,12 +13,15 @@ from stack.hop.child import Event, State
 SERIOUS: Final = frozenset({State.RESTARTING, State.CRASH_LOOP, State.FAILED})
 STEPS: Final = frozenset({State.READY, State.NOT_READY})
 
+STDERR: Final = 2
+"""By number: there is no sys.stderr when it was closed."""
+
 LastWords = Callable[[str], list[str]]
 
 
 def moment() -> str:
     """Now: short for a terminal, else as in every log, so that `hopstack logs` puts the line where it belongs."""
-    if sys.stderr.isatty():
+    if os.isatty(STDERR):
         return datetime.now().astimezone().strftime("%H:%M:%S")
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 

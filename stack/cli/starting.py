@@ -19,6 +19,7 @@ from stack.plan.document import Document
 from stack.plan.make import make_plan
 from stack.plan.schema import FILE, schema
 from stack.plan.starter import Wishes, starter
+from stack.supervisor.state import StateDir
 
 CONFIG: Final = "stack.toml"
 
@@ -75,9 +76,6 @@ def _write(target: Path, text: str) -> None:
 
 
 def _schema(home: Path) -> None:
-    """For editors, which find it by the first line of the file. What is in the state directory is no concern of git."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ignored = home / ".gitignore"
-    if not ignored.exists():
-        ignored.write_text("*\n")
+    """For editors, which find it by the first line of the file."""
+    StateDir(home).create()
     _write(home / FILE, msgspec.json.format(msgspec.json.encode(schema(registry))).decode() + "\n")

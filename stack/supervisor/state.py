@@ -45,7 +45,10 @@ class StateDir:
         if shown != str(self.path):
             raise ConfigError(f"{shown}: a name that is not UTF-8; name another state directory in HOPSTACK_HOME")
         try:
+            is_new = not self.path.exists()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_new:  # in a project of the user's: keys and logs are no concern of git
+                (self.path / ".gitignore").write_text("*\n")
             self.logs.mkdir(exist_ok=True)
             (self.path / "zones").mkdir(exist_ok=True)
         except OSError as error:

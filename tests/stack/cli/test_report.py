@@ -74,6 +74,6 @@ def test_what_is_logged_has_a_traceback_for_who_asks(
 def test_off_a_terminal_a_line_has_the_time_that_logs_are_put_in_order_by(
     terminal: bool, when: str, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setattr("os.isatty", lambda _: terminal)
     Reporter(said.append)(event(State.RESTARTING, "killed by SIGKILL"))
     assert re.fullmatch(f"{when} app-1 restarting: killed by SIGKILL", said[0])

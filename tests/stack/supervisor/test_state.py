@@ -184,3 +184,10 @@ def test_somebody_elses_lock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\\xff: a name that is not UTF-8"):
         StateDir(tmp_path / os.fsdecode(b"a\xff")).create()
+
+
+def test_git_takes_nothing_of_a_directory_that_was_made_for_the_state(tmp_path: Path) -> None:
+    StateDir(tmp_path / ".hopstack").create()
+    assert (tmp_path / ".hopstack" / ".gitignore").read_text() == "*\n"
+    StateDir(tmp_path).create()
+    assert not (tmp_path / ".gitignore").exists(), "it was there before, for other things too"

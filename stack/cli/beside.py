@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Final
 from stack.cli.environment import environment
 from stack.cli.options import argv as flags
 from stack.cli.report import Reporter, log_in_lines
-from stack.cli.up import say, source_of
+from stack.cli.up import in_foreground, say, source_of
 from stack.clock import SystemClock
 from stack.errors import ConfigError
 from stack.net.tasks import Tasks
@@ -42,6 +41,9 @@ def run(values: Mapping[str, Any], command: Sequence[str]) -> int:
     log_in_lines()
     program = shutil.which(command[0])
     if program is None:
+        if os.path.dirname(command[0]) and os.path.lexists(command[0]):
+            say(f"hopstack: exec: {command[0]}: cannot be executed; is it a program, and may you (chmod +x)?")
+            return CANNOT_RUN
         say(f"hopstack: exec: there is no command {command[0]!r}")
         return NOT_FOUND
     state = StateDir.chosen()
@@ -177,7 +179,7 @@ class _Command:
         for number in FORWARDED:
             loop.add_signal_handler(number, self._forward, number)
         # Ctrl-C goes to everybody before the terminal, so the command has it already
-        from_terminal = _in_foreground()
+        from_terminal = in_foreground()
         loop.add_signal_handler(signal.SIGINT, (lambda _: None) if from_terminal else self._forward, signal.SIGINT)
         try:
             self._process = await asyncio.create_subprocess_exec(*self._argv, env=dict(self._environ))
@@ -191,10 +193,3 @@ class _Command:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
-
-
-def _in_foreground() -> bool:
-    try:
-        return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError):
-        return False

@@ -29,6 +29,8 @@ from stack.supervisor.supervisor import Supervisor
 
 PATIENCE: Final = 60.0
 """Seconds that a detached stack has to say whether it is ready."""
+STDIN: Final = 0
+"""By number: there is no sys.stdin when it was closed."""
 Values = Mapping[str, Any]
 """Options of `up`, by the name of their parameter."""
 
@@ -105,25 +107,29 @@ def say_when(text: str) -> None:
     say(f"{moment()} {text}")
 
 
+def in_foreground() -> bool:
+    """Whether Ctrl-C at the terminal of standard input, if it is one, comes to this process."""
+    try:
+        return os.tcgetpgrp(STDIN) == os.getpgrp()
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def own_terminal() -> Iterator[None]:
     """Be the terminal's foreground job alone: Ctrl-C then asks this process to stop, and kills no `make` around it."""
-    try:
-        group = os.getpgrp()
-        mine = sys.stdin.isatty() and group != os.getpid() and os.tcgetpgrp(sys.stdin.fileno()) == group
-    except (OSError, ValueError):
-        mine = False
-    if not mine:
+    group = os.getpgrp()
+    if group == os.getpid() or not in_foreground():
         yield
         return
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         os.setpgid(0, 0)
-        os.tcsetpgrp(sys.stdin.fileno(), os.getpid())
+        os.tcsetpgrp(STDIN, os.getpid())
         yield
     finally:
         with contextlib.suppress(OSError):
-            os.tcsetpgrp(sys.stdin.fileno(), group)
+            os.tcsetpgrp(STDIN, group)
         signal.signal(signal.SIGTTOU, before)
 
 

@@ -121,11 +121,16 @@ def effective(config: msgspec.Struct) -> dict[str, Any]:
         value = getattr(config, field.name)
         if isinstance(value, msgspec.Struct):
             shown[field.name] = effective(value)
-        elif _SECRET.search(field.name):
+        elif is_secret(field.name):
             shown[field.name] = HIDDEN if value else value
         else:
             shown[field.name] = without_passwords(msgspec.to_builtins(value))
     return shown
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of an option of this name is shown to nobody."""
+    return _SECRET.search(name.lower()) is not None
 
 
 def without_passwords(value: Any) -> Any:
@@ -136,7 +141,7 @@ def without_passwords(value: Any) -> Any:
         return [without_passwords(item) for item in value]
     if isinstance(value, dict):
         return {
-            key: HIDDEN if item and _SECRET.search(str(key).lower()) else without_passwords(item)
+            key: HIDDEN if item and is_secret(str(key)) else without_passwords(item)
             for key, item in value.items()
         }
     return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import reduce
 from pathlib import Path
@@ -19,7 +18,6 @@ from stack.plan.model import HopPlan, StackPlan
 
 LONGEST: Final = 1 << 20
 """Bytes of a file above which only its size and time are compared."""
-_SECRET: Final = re.compile(r"(^|_)(key|password|token|secret)s?$")
 
 Files = Mapping[str, str]
 """What the files that a hop's options name were found to be, by path."""
@@ -97,7 +95,7 @@ def _details(old: HopPlan, new: HopPlan) -> Iterator[str]:
 
 
 def _difference(option: Option, was: Any, now: Any) -> str:
-    if _SECRET.search(option.path[-1]):
+    if flags.is_secret(option.path[-1]):
         return "has changed"
     one = values.element(option.type)
     if one is None:
@@ -109,11 +107,7 @@ def _difference(option: Option, was: Any, now: Any) -> str:
 
 def _shown(annotation: Any, value: Any) -> str:
     text = values.show(annotation, value) if value is not None else "none"
-    return _without_password(text) or '""'
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"(?<=://)([^/@:\s]*):[^/@\s]*(?=@)", rf"\1:{flags.HIDDEN}", text)
+    return flags.without_passwords(text) or '""'
 
 
 # ── Files that options name: certificates, zones. A reload reads them anew, as every server's does ──

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -89,6 +90,23 @@ async def test_the_status_is_the_commands_own(project: Project) -> None:
     await eventually(lambda: left(project) == [])
 
 
+def test_what_is_there_and_cannot_be_run(project: Project) -> None:
+    """As a shell says it: 126, where 127 is for what is not there."""
+    script = project.folder / "script"
+    script.write_text("exit 0\n")
+    done = executed(project, str(script))
+    assert done.returncode == 126
+    assert done.stderr == f"hopstack: exec: {script}: cannot be executed; is it a program, and may you (chmod +x)?\n"
+
+
+def test_standard_input_may_be_closed(project: Project) -> None:
+    argv = [sys.executable, "-m", "stack", "exec", "--", "sh", "-c", "exit 5"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *argv], env=project.env, cwd=project.cwd, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (5, b"", b"")
+
+
 @pytest.mark.parametrize("name", ["TERM", "INT"])
 async def test_a_signal_is_the_commands_and_then_the_stack_goes(project: Project, name: str) -> None:
     argv = [sys.executable, "-m", "stack", "exec", "--", sys.executable, "-c", WAITS.format(name=name)]
@@ -103,16 +121,25 @@ async def test_a_signal_is_the_commands_and_then_the_stack_goes(project: Project
     await eventually(lambda: left(project) == [])
 
 
+def command(project: Project) -> list[int]:
+    found = []
+    for pid in left(project):
+        with contextlib.suppress(OSError):  # it has just ended
+            if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
+                found.append(pid)
+    return found
+
+
 async def test_killed_it_takes_the_stack_along(project: Project) -> None:
     argv = [sys.executable, "-m", "stack", "exec", "--", "sh", "-c", "echo begun; exec sleep 60"]
     with subprocess.Popen(argv, env=project.env, cwd=project.cwd, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
-        hops = left(project)
-        assert len(hops) > 8
+        assert len(left(project)) > 8
+        await eventually(lambda: command(project) != [])  # the shell has become it
+        pids = command(project)
         process.kill()
-        command = [pid for pid in hops if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]
-        for pid in command:
+        for pid in pids:
             os.kill(pid, signal.SIGTERM)
     await eventually(lambda: left(project) == [])
 

@@ -45,6 +45,7 @@ class Faults:
         self._waits: dict[int, float] = {}
         self._swallowed: dict[str, set[asyncio.Future[None]]] = {}
         self._numbers = itertools.count()
+        self._stopping = False
 
     # What a process is made of.
 
@@ -109,7 +110,8 @@ class Faults:
         return Standing(self.name, self.kind, self.links)
 
     def let_go(self) -> None:
-        """The hop is to stop: what a black hole holds ends now."""
+        """The hop is to stop: what a black hole holds ends now, and what it is still to get ends at once."""
+        self._stopping = True
         for name in list(self._swallowed):
             self._release(name)
 
@@ -155,15 +157,20 @@ class Faults:
             del self._waits[number]
 
     async def swallow(self, active: Active, seconds: float | None) -> None:
-        """Returns when the fault has gone, or after `seconds`."""
+        """Returns when the fault has gone, by its own time too, or after `seconds`; at once when the hop is to stop."""
+        if self._stopping or self._active.get(active.fault.name) is not active:  # gone while something else was awaited
+            return
+        left = max(0.0, active.ends - self.clock.now())
+        seconds = left if seconds is None else min(seconds, left)
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         held = self._swallowed.setdefault(active.fault.name, set())
         held.add(gone)
         number = next(self._numbers)
-        if seconds is not None:
+        endless = seconds == float("inf")
+        if not endless:
             self._waits[number] = self.clock.now() + seconds
         try:
-            async with self.clock.timeout(seconds):
+            async with self.clock.timeout(None if endless else seconds):
                 await gone
         except TimeoutError:
             pass

@@ -87,6 +87,15 @@ async def test_a_black_hole_that_is_cleared_lets_go(link: Lab) -> None:
     assert await link.get() == CONTENT
 
 
+async def test_a_black_hole_ends_with_its_time(link: Lab) -> None:
+    link.add("edge-fra>lb-a blackhole for=5s name=x")
+    before = link.clock.now()
+    with pytest.raises(ResponseTimeout):
+        await link.send()
+    assert link.clock.now() - before == pytest.approx(5)
+    assert await link.get() == CONTENT
+
+
 async def test_a_status(link: Lab) -> None:
     link.add("edge-fra>lb-a status=503 name=x")
     response = await link.send()

@@ -144,6 +144,33 @@ async def test_a_black_hole_swallows_until_it_is_cleared(served: Lab) -> None:
     assert await waiting == (b"", "reset")
 
 
+async def test_a_black_hole_ends_with_its_time(served: Lab) -> None:
+    """Though nobody else asks, which would have it looked at."""
+    served.add("lb-a blackhole for=30s name=x")
+    before = served.clock.now()
+    assert await raw(served) == (b"", "reset")
+    assert served.clock.now() - before == pytest.approx(30)
+    assert served.serving.waiting() is None
+
+
+async def test_a_black_hole_that_is_cleared_before_a_request_reaches_it() -> None:
+    async with lab() as served:
+        served.add("lb-a latency=5s blackhole name=x")
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.service.port)
+        writer.write(GET)
+        await eventually(lambda: served.serving.waiting() is not None)
+        served.serving.clear()
+        await served.clock.advance(5)
+        with contextlib.closing(writer), pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
+
+
+async def test_a_hop_that_is_to_stop_keeps_nothing_in_a_black_hole(served: Lab) -> None:
+    served.add("lb-a blackhole name=x")
+    served.serving.let_go()
+    assert await asyncio.wait_for(raw(served), 10) == (b"", "reset")  # on a connection that was kept
+
+
 async def test_a_client_that_leaves_a_black_hole_is_forgotten() -> None:
     async with lab() as served:
         served.add("lb-a blackhole")

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from stack.testing.asserts import assert_miss as assert_miss
     from stack.testing.asserts import assert_no_leak as assert_no_leak
     from stack.testing.asserts import assert_served_by as assert_served_by
+    from stack.testing.calls import Late as Late
     from stack.testing.client import Client as Client
-    from stack.testing.client import Late as Late
     from stack.testing.client import NoResponse as NoResponse
     from stack.testing.lookup import NoSuchHost as NoSuchHost
     from stack.testing.response import Response as Response
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stack.testing.webstack import WebStack as WebStack
 
 _WHERE: Final = {
-    "Client": "client", "Late": "client", "NoResponse": "client", "NoSuchHost": "lookup", "Response": "response",
+    "Client": "client", "Late": "calls", "NoResponse": "client", "NoSuchHost": "lookup", "Response": "response",
     "SyncWebStack": "sync", "WebStack": "webstack", "assert_cached": "asserts", "assert_miss": "asserts",
     "assert_no_leak": "asserts", "assert_served_by": "asserts",
 }  # fmt: skip

@@ -20,6 +20,7 @@ from stack.testing.cookies import CookieJar
 from stack.testing.fields import Fields
 from stack.testing.lookup import Lookup
 from stack.testing.response import Response, Timing
+from stack.testing.verbs import Verbs
 from stack.trace.model import Span
 
 if TYPE_CHECKING:
@@ -39,10 +40,6 @@ class NoResponse(ConnectionError):
     partial: Response | None = None
 
 
-class Late(TimeoutError):
-    """The call took longer than its time; the message says what was waited for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """A URL, taken apart."""
@@ -58,7 +55,7 @@ class Target:
         return self.target.partition("?")[0]
 
 
-class Client:
+class Client(Verbs):
     """One user agent: its own cookies, its own memory of names, its own connections. Made by `web.client()`.
 
     `edge`: the edge that it is near to (`fra`); None: the first address that DNS gives. `http`: h2 or h1.
@@ -67,36 +64,17 @@ class Client:
     def __init__(
         self, web: WebStack, *, edge: str | None = None, http: str = "h2", headers: Headers = (), cookies: bool = True
     ) -> None:
+        if edge is not None and web.started:
+            web.edge_name(edge)
         self._web = web
         self._edge, self._http = edge, http
         _alpn(http)
         self._headers = list(_pairs(headers))
         self._machine = SystemClock()
-        self._lookup = Lookup(web.dns_address, web.clock, web.random)
+        self._lookup: Lookup | None = None
         self._pools: dict[tuple[str, int, str, str, str], _TimedPool] = {}
         self._keeps_cookies = cookies
         self.cookies = CookieJar(web.clock, self._machine)
-
-    async def get(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("GET", url, **how)
-
-    async def head(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("HEAD", url, **how)
-
-    async def post(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("POST", url, **how)
-
-    async def put(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("PUT", url, **how)
-
-    async def patch(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("PATCH", url, **how)
-
-    async def delete(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("DELETE", url, **how)
-
-    async def options(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("OPTIONS", url, **how)
 
     async def request(
         self,
@@ -241,6 +219,8 @@ class Client:
         """Addresses by DNS, and the line of the waterfall for it. `edge` is looked up by its own name."""
         if _is_address(target.host):
             return [target.host], []
+        if self._lookup is None:  # a client may be made before the stack has addresses
+            self._lookup = Lookup(self._web.dns_address, self._web.clock, self._web.random)
         found = await self._lookup.addresses(self._web.edge_name(edge) if edge else target.host)
         if found.cached:
             return list(found.addresses), []

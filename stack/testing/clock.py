@@ -45,8 +45,8 @@ class StackClock:
 
     def __init__(self, *, time: float | None = None) -> None:
         self._machine = SystemClock()
-        self._virtual = VirtualClock(time=float(int(self._machine.time() if time is None else time)))
-        self._offset = self._virtual.time() - self._machine.time()
+        self._given = time
+        self.begin()
         self._tasks = Tasks()
         self._moving: asyncio.Task[None] | None = None
         self._stuck: set[object] = set()
@@ -55,6 +55,12 @@ class StackClock:
         """How many requests are being answered; the stack puts itself there."""
         self.injected: set[asyncio.Task[Any] | None] = set()
         """Tasks that an injected fault holds: they wait for this clock alone."""
+        self.held: Callable[[], None] = lambda: None
+        """Called when one begins to."""
+
+    def begin(self) -> None:
+        """Now, before anybody has asked it for the time."""
+        self._virtual = VirtualClock(time=float(int(self._machine.time() if self._given is None else self._given)))
 
     # A `Clock`.
 
@@ -92,9 +98,11 @@ class StackClock:
 
     async def caught_up(self) -> None:
         """Wait until every move that was begun has ended."""
-        while self._moving is not None:
-            moving, self._moving = self._moving, None
-            await moving
+        while (moving := self._moving) is not None:
+            await asyncio.wait([moving])  # which many may do at once, and none of them ends it by giving up
+            if self._moving is moving:
+                self._moving = None
+                moving.result()
 
     async def advance_to(self, moment: float) -> None:
         """For the stack itself: on to a moment as of `now`, for requests that wait for it."""

@@ -47,7 +47,9 @@ class Uncoded:
             try:
                 piece = step.feed(piece)
             except ValueError as error:
-                raise ValueError(f"content-encoding: {coding}, and the content is none: {error}; r.raw has it") from None
+                raise ValueError(
+                    f"content-encoding: {coding}, and the content is none: {error}; r.raw has it"
+                ) from None
         return piece
 
     def end(self) -> None:

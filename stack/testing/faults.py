@@ -36,6 +36,7 @@ class Known(Faults):
     def _held(self) -> Iterator[None]:
         task = asyncio.current_task()
         self.clock.injected.add(task)
+        self.clock.held()
         try:
             yield
         finally:

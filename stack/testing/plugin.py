@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -20,6 +21,8 @@ MOST: Final = 3
 """Requests that are printed for one failure."""
 _TEST: Final = pytest.StashKey[Any]()
 """The test's own function: an item may run more than once (pytest-rerunfailures)."""
+_STACK: Final = pytest.StashKey[Any]()
+"""What the fixture webstack made for the test."""
 _SECTION: Final = "webstack: what the requests went through"
 
 
@@ -62,7 +65,8 @@ def webstack(request: pytest.FixtureRequest, webstack_app: Any) -> WebStack:
 
     if not inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         pytest.fail("the fixture webstack is for async tests; this one is not: take webstack_sync", pytrace=False)
-    return WebStack(**_arguments(request.node, webstack_app))
+    web = request.node.stash[_STACK] = WebStack(**_arguments(request.node, webstack_app))
+    return web
 
 
 @pytest.fixture
@@ -84,12 +88,60 @@ def _arguments(node: pytest.Item, app: Any) -> dict[str, Any]:
     return named
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """An async fixture that asks for the stack finds it running; then it runs until that fixture has ended."""
+    func: Any = fixturedef.func
+    web = request.node.stash.get(_STACK, None)
+    is_generator = inspect.isasyncgenfunction(func)
+    if web is None or not (is_generator or inspect.iscoroutinefunction(func)) or not _asks(fixturedef, request):
+        return (yield)
+    bound = func
+    if inspect.ismethod(func) and type(func.__self__) is type(request.instance):
+        bound = func.__func__.__get__(request.instance)  # of this test's instance, as pytest does it
+
+    @functools.wraps(func)
+    async def within(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with contextlib.AsyncExitStack() as ends:
+            if not web.started:
+                await ends.enter_async_context(web)
+            if is_generator:
+                async with contextlib.aclosing(bound(*args, **kwargs)) as values:
+                    async for value in values:
+                        yield value
+            else:
+                yield await bound(*args, **kwargs)
+
+    fixturedef.func = within  # type: ignore[misc]
+    try:
+        return (yield)
+    finally:
+        fixturedef.func = func  # type: ignore[misc]
+
+
+def _asks(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> bool:
+    """Whether it needs the fixture webstack, itself or through others."""
+    known: Any = getattr(request.node, "_fixtureinfo", None)
+    found = known.name2fixturedefs if known is not None else {}
+    names, seen = list(fixturedef.argnames), set[str]()
+    while names:
+        name = names.pop()
+        if name == "webstack":
+            return True
+        if name not in seen:
+            seen.add(name)
+            names += [more for one in found.get(name, ())[-1:] for more in one.argnames]
+    return False
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """The stack lives as long as the test's own coroutine: in its loop, its task and its context."""
-    web: Any = getattr(item, "funcargs", {}).get("webstack")
+    web: Any = getattr(item, "funcargs", {}).get("webstack") or item.stash.get(_STACK, None)
     if not _is(web, "WebStack") or web.started:
-        return  # none, or a user's own fixture of that name, which runs
+        return  # none, or one that an async fixture has started, of the user's own or one that asked for it
     test = item.stash.setdefault(_TEST, item.obj)  # type: ignore[attr-defined]
     if not inspect.iscoroutinefunction(test):
         return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from stack.testing.backends import Backend
 from stack.testing.client import Client
 from stack.testing.response import Response
+from stack.testing.verbs import SyncVerbs
 from stack.testing.webstack import WebStack
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ PATIENCE: Final = 90.0
 """Seconds for a call that has a deadline of its own: more than any, so that its message is the one that is seen."""
 
 
-class SyncWebStack:
+class SyncWebStack(SyncVerbs):
     """`with SyncWebStack(app) as web: r = web.get("/")`. Takes what `WebStack` takes; nothing is awaited."""
 
     def __init__(self, app: Any = None, **how: Any) -> None:
@@ -99,27 +100,6 @@ class SyncWebStack:
     def request(self, method: str, url: str = "/", **how: Any) -> Response:
         """As `Client.request`."""
         return self._wait(self._web.request(method, url, **how))
-
-    def get(self, url: str = "/", **how: Any) -> Response:
-        return self.request("GET", url, **how)
-
-    def head(self, url: str = "/", **how: Any) -> Response:
-        return self.request("HEAD", url, **how)
-
-    def post(self, url: str = "/", **how: Any) -> Response:
-        return self.request("POST", url, **how)
-
-    def put(self, url: str = "/", **how: Any) -> Response:
-        return self.request("PUT", url, **how)
-
-    def patch(self, url: str = "/", **how: Any) -> Response:
-        return self.request("PATCH", url, **how)
-
-    def delete(self, url: str = "/", **how: Any) -> Response:
-        return self.request("DELETE", url, **how)
-
-    def options(self, url: str = "/", **how: Any) -> Response:
-        return self.request("OPTIONS", url, **how)
 
     def client(self, **how: Any) -> SyncClient:
         return SyncClient(self._do(lambda: self._web.client(**how)), self._wait)
@@ -201,7 +181,7 @@ class SyncWebStack:
         return self._web.address(hop, scheme)
 
 
-class SyncClient:
+class SyncClient(SyncVerbs):
     """As `Client`."""
 
     def __init__(self, client: Client, wait: Callable[[Coroutine[Any, Any, Response]], Response]) -> None:
@@ -213,27 +193,6 @@ class SyncClient:
 
     def request(self, method: str, url: str = "/", **how: Any) -> Response:
         return self._wait(self._client.request(method, url, **how))
-
-    def get(self, url: str = "/", **how: Any) -> Response:
-        return self.request("GET", url, **how)
-
-    def head(self, url: str = "/", **how: Any) -> Response:
-        return self.request("HEAD", url, **how)
-
-    def post(self, url: str = "/", **how: Any) -> Response:
-        return self.request("POST", url, **how)
-
-    def put(self, url: str = "/", **how: Any) -> Response:
-        return self.request("PUT", url, **how)
-
-    def patch(self, url: str = "/", **how: Any) -> Response:
-        return self.request("PATCH", url, **how)
-
-    def delete(self, url: str = "/", **how: Any) -> Response:
-        return self.request("DELETE", url, **how)
-
-    def options(self, url: str = "/", **how: Any) -> Response:
-        return self.request("OPTIONS", url, **how)
 
 
 class SyncClock:

@@ -26,14 +26,16 @@ from stack.plan.make import make_plan
 from stack.plan.model import StackPlan
 from stack.testing import apps, faults
 from stack.testing.backends import Backends, purged, samples
+from stack.testing.calls import Calls, Late
 from stack.testing.certificates import Authority
-from stack.testing.client import Client, Late, Target
+from stack.testing.client import Client, Target
 from stack.testing.clock import Begun, StackClock
 from stack.testing.journal import Logs
 from stack.testing.lookup import resolving
 from stack.testing.members import Member, Members, zone_files
 from stack.testing.response import Response
 from stack.testing.sockets import Sockets
+from stack.testing.verbs import Verbs
 from stack.trace.model import Trace
 
 if TYPE_CHECKING:
@@ -50,12 +52,18 @@ STEP: Final = 0.05
 """Seconds of the stack's time between two looks at whether it is ready."""
 WARM: Final = 120.0
 """Seconds of the stack's time that it may take to be ready: a stack in which a check never passes is an error."""
-PUMP: Final = 0.002
 KEPT: Final = 100
 """Responses that are kept for what a failing test prints."""
+_NOT_RUNNING: Final = (
+    "the stack does not run: use it in `async with WebStack(app) as web:`; that of the fixture webstack runs in async "
+    "tests, and in async fixtures that ask for it"
+)
+_STOPPED: Final = "the stack was stopped; make another WebStack"
+_AT_START: Final = frozenset({"name", "kinds", "plan", "logs", "backends", "_members", "_sockets", "_authority"})
+"""What a stack has from its start on."""
 
 
-class WebStack:
+class WebStack(Verbs):
     """`async with WebStack(app, replicas=3, edges=["fra", "nrt"]) as web: r = await web.get("/x")`.
 
     `app`: an ASGI or WSGI callable, an aiohttp Application, a factory of one (called for each replica),
@@ -84,16 +92,17 @@ class WebStack:
         self._edges = edges
         self._config, self._sections = config, sections
         self._deadline = deadline
-        self._time = time
+        self.clock = StackClock(time=time)
         self._machine = SystemClock()
         self.random = Random(seed)  # noqa: S311 - repeatable, that is the point
         self.tasks = Tasks()
         self.started = False
-        self._begun: list[Begun] = []
-        self._calls = 0
+        self.calls = Calls(self.clock, self.tasks, deadline)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: list[Client] = []
         self.responses: list[Response] = []
         """The last ones, oldest first."""
+        self._own: Client | None = None
 
     def sync(self) -> SyncWebStack:
         """The same for tests that do not await: `with WebStack(app).sync() as web: web.get("/")`."""
@@ -115,9 +124,10 @@ class WebStack:
     async def start(self) -> None:
         """Returns when every hop is ready. ConfigError for what cannot be built, with everything released again."""
         if self.started:
-            raise RuntimeError("this stack runs already; make another WebStack")
+            raise RuntimeError("this stack runs already" if self._loop is not None else _STOPPED)
+        loop = _asyncio_loop()
         self.started = True
-        self.clock = StackClock(time=self._time)
+        self.clock.begin()
         self.logs = Logs()
         self._state_dir = Path(tempfile.mkdtemp(prefix="webstack-"))
         self._sockets = Sockets()
@@ -125,6 +135,7 @@ class WebStack:
         try:
             async with self._machine.timeout(START):
                 await self._start()
+            self._loop = loop
         except BaseException as error:
             await self.stop()
             if isinstance(error, TimeoutError):
@@ -156,11 +167,11 @@ class WebStack:
                 for hop in plan.hops
             ]
         )
+        self.calls.members = self._members
         self.backends = Backends(self._members, self._begin)
         self.clock.load = lambda: sum(member.in_flight for member in self._members)
         await self._members.start()
         await self._ready()
-        self.client_ = self.client()
 
     def _planned(self, app: apps.Given) -> StackPlan:
         """Once to know the hops, and once with the addresses that they got."""
@@ -203,6 +214,7 @@ class WebStack:
 
     async def stop(self) -> None:
         """Everything is released: tasks, sockets, files. Late if the app's shutdown does not end."""
+        self._loop = None
         hurried: list[bool] = []
 
         async def hurry() -> None:
@@ -229,32 +241,16 @@ class WebStack:
 
     async def request(self, method: str, url: str = "/", **how: Any) -> Response:
         """As `Client.request`, by a client of the stack's own."""
-        return await self._own().request(method, url, **how)
-
-    async def get(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("GET", url, **how)
-
-    async def head(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("HEAD", url, **how)
-
-    async def post(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("POST", url, **how)
-
-    async def put(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("PUT", url, **how)
-
-    async def patch(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("PATCH", url, **how)
-
-    async def delete(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("DELETE", url, **how)
-
-    async def options(self, url: str = "/", **how: Any) -> Response:
-        return await self.request("OPTIONS", url, **how)
+        self._running()
+        if self._own is None:
+            self._own = self.client()
+        return await self._own.request(method, url, **how)
 
     def client(self, **how: Any) -> Client:
-        """Another user: cookies, memory of names and connections of its own. Takes edge, http, headers, cookies."""
-        self._running()
+        """Another user: cookies, memory of names and connections of its own. Takes edge, http, headers, cookies.
+
+        May be made before the stack runs, as by a fixture that is not async.
+        """
         client = Client(self, **how)
         self._clients.append(client)
         return client
@@ -273,7 +269,8 @@ class WebStack:
 
     async def purge(self, url: str) -> int:
         """Throw away what the edges have stored under a URL or path, all its variants; how many there were."""
-        await self._caught_up()
+        self._running()
+        await self.calls.caught_up()
         whole = url if "://" in url else self.url(url)
         quoted = whole.replace("%", "%25").replace("&", "%26").replace("+", "%2B").replace("#", "%23")
         count = 0
@@ -381,85 +378,33 @@ class WebStack:
         self.responses.append(response)
         del self.responses[:-KEPT]
 
-    async def watched(self, call: Callable[[], Awaitable[T]], *, what: str, within: float | None) -> T:
-        """A call with its deadline by the machine's clock. While it waits for an injected fault, time passes."""
-        seconds = self._deadline if within is None else within
-        self._running()
-        pump, waiting = None, ""
-        try:
-            async with self._machine.timeout(seconds):
-                await self._caught_up()
-                self._calls += 1
-                try:
-                    if any(member.net is not None and len(member.net.faults) for member in self._members):
-                        pump = self.tasks.spawn(self._pass_time(), name="faults")
-                    return await call()
-                except asyncio.CancelledError:
-                    waiting = self._waiting()  # in a moment they have given up
-                    raise
-                finally:
-                    self._calls -= 1
-                    if pump is not None:
-                        pump.cancel()
-                    if not self._calls:
-                        await self.clock.quiet()
-        except TimeoutError as error:
-            if isinstance(error, Late):
-                raise
-            raise Late(f"{what}: no whole response within {seconds:g} s: {waiting or self._waiting()}") from None
-
-    async def _pass_time(self) -> None:
-        """On to the end of the next injected wait, as often as there is one."""
-        while True:
-            waits = [
-                at for member in self._members
-                if member.net is not None and (at := member.net.faults.waiting()) is not None
-            ]  # fmt: skip
-            if waits:
-                await self.clock.advance_to(min(waits))
-            await self._machine.sleep(PUMP)
-
     # Within.
 
     def _begin(self, work: Callable[[], Awaitable[Any]], name: str) -> Begun:
         self._running()
-
-        before = list(self._begun)
-
-        async def done() -> None:
-            for one in before:  # what is ordered happens in that order
-                await asyncio.wait([one.task])
-            await work()
-
-        begun = Begun(self.tasks.spawn(done(), name=name))
-        self._begun.append(begun)
-        return begun
-
-    async def _caught_up(self) -> None:
-        """What was begun without waiting for it has ended before anything else is asked."""
-        begun, self._begun = self._begun, []
-        for one in begun:
-            await one
-        await self.clock.caught_up()
+        return self.calls.begin(work, name)
 
     def _running(self) -> None:
-        if not self.started or not hasattr(self, "_members"):
-            raise RuntimeError("the stack does not run: use it in `async with WebStack(app) as web:`")
+        """RuntimeError unless it runs, and in this loop: sockets and tasks of another one would never answer."""
+        if self._loop is None:
+            raise RuntimeError(_NOT_RUNNING if not self.started else _STOPPED)
+        if _asyncio_loop() is not self._loop:
+            raise RuntimeError(
+                "the stack runs in another event loop: let the fixture that starts it and the test have the same one "
+                "(pytest-asyncio: the same loop_scope for both)"
+            )
 
-    def _own(self) -> Client:
+    if not TYPE_CHECKING:  # a type checker is not to believe that a stack has every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _AT_START:
+                raise RuntimeError(_NOT_RUNNING)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    async def watched(self, call: Callable[[], Awaitable[T]], *, what: str, within: float | None) -> T:
+        """A call with its deadline by the machine's clock."""
         self._running()
-        return self.client_
-
-    def _waiting(self) -> str:
-        busy = [f"{member.name} answers {member.in_flight}" for member in self._members if member.in_flight]
-        ordered = {
-            fault for member in self._members if member.net is not None
-            for fault in (one["text"] for one in member.net.faults.described()["faults"])
-        }  # fmt: skip
-        said = ", ".join(busy) or "no hop has a request"
-        if ordered:
-            said += f"; faults: {', '.join(sorted(ordered))}"
-        return said + "; the stack's clock stands still unless web.clock.advance() moves it"
+        return await self.calls.made(call, what=what, within=within)
 
     def _first_edge(self) -> str:
         edges = self._members.of("cdn_edge")
@@ -476,6 +421,17 @@ class WebStack:
             if scheme in (None, place.scheme):
                 return place
         raise LookupError(f"{hop} does not listen for {scheme}; it does for {', '.join(map(str, places)) or 'nothing'}")
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop:
+    """RuntimeError outside of one, as under trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "WebStack needs a running asyncio loop; with anyio's plugin let a fixture anyio_backend return 'asyncio', "
+            "and without any loop take SyncWebStack"
+        ) from None
 
 
 def _listens(plan: StackPlan, sockets: Sockets) -> dict[str, dict[str, dict[str, list[str]]]]:

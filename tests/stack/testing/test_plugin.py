@@ -144,6 +144,112 @@ class TestOwnFixture:
     assert "12 passed" in out, out
 
 
+FIXTURES = """
+import pytest, pytest_asyncio
+ended = []
+
+@pytest.fixture
+def ada(webstack):
+    return webstack.client(headers={"X-User": "ada"})
+
+@pytest_asyncio.fixture
+async def signed_in(webstack):
+    await webstack.get("/in")
+    return webstack
+
+@pytest_asyncio.fixture
+async def through_another(ada):
+    assert (await ada.get("/in")).status == 200
+    yield ada
+    assert (await ada.get("/out")).status == 200
+    ended.append("through_another")
+
+class TestOfAClass:
+    @pytest_asyncio.fixture
+    async def own(self, webstack):
+        self.seen = (await webstack.get("/in")).status
+        yield self.seen
+        assert (await webstack.get("/out")).status == 200
+
+    @pytest.mark.RUNNER
+    async def test_own(self, own, webstack):
+        assert self.seen == own == 200
+        assert (await webstack.get("/")).status == 200
+
+@pytest_asyncio.fixture
+async def has_nothing_to_do_with_it():
+    yield 1
+
+@pytest.mark.RUNNER
+async def test_plain(webstack, has_nothing_to_do_with_it):
+    assert not webstack.responses
+    assert (await webstack.get("/")).status == 200
+
+@pytest.mark.RUNNER
+async def test_a_client_made_before_the_stack_ran(ada):
+    assert (await ada.get("/")).request_at("app").headers["x-user"] == "ada"
+
+@pytest.mark.RUNNER
+async def test_returned(signed_in, webstack):
+    assert signed_in is webstack and [r.url for r in webstack.responses] == [webstack.url("/in")]
+    assert (await webstack.get("/")).status == 200
+
+@pytest.mark.RUNNER
+async def test_both(through_another, signed_in, webstack):
+    assert len(webstack.responses) == 2
+    assert (await through_another.get("/")).status == 200
+
+def test_its_end_was_reached():
+    assert ended == ["through_another"]
+"""
+STRICT = "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\nwebstack_app = myapp:app\n"
+
+
+def test_fixtures_that_ask_for_it_find_it_running(run: Run) -> None:
+    out = run(FIXTURES.replace("RUNNER", "asyncio"), ini=STRICT)
+    assert "6 passed" in out, out
+
+
+def test_fixtures_of_anyio_too(run: Run) -> None:
+    backend = "@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    tests = FIXTURES.replace("RUNNER", "anyio").replace("pytest_asyncio.fixture", "pytest.fixture")
+    out = run(
+        tests.replace("ended = []", backend + "ended = []"), "-p", "no:asyncio", ini=STRICT.replace("asyncio_", "#")
+    )
+    assert "6 passed" in out, out
+
+
+def test_another_loop_or_none_is_said(run: Run) -> None:
+    out = run(
+        """
+import pytest, pytest_asyncio
+from stack.testing import WebStack
+from myapp import app
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def web():
+    async with WebStack(app) as web:
+        yield web
+
+@pytest.mark.asyncio
+async def test_in_another_loop(web):
+    await web.get("/")
+
+@pytest.fixture
+def page(webstack):
+    return webstack.url("/")
+
+@pytest.mark.asyncio
+async def test_too_early(page): ...
+""",
+        ini=STRICT,
+    )
+    assert "the stack runs in another event loop" in out
+    assert "loop_scope" in out
+    assert "and in async fixtures that ask for it" in out
+    assert "1 failed, 1 error" in out, out
+
+
 def test_a_failure_prints_the_way_of_its_requests(run: Run) -> None:
     tests = """
 async def test_plain(webstack):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -55,6 +56,26 @@ def test_a_blocking_client_of_somebody_elses() -> None:
         assert web.logs["resolver"][-1]["rcode"] == "NXDOMAIN"
         with pytest.raises(socket.gaierror):
             socket.getaddrinfo(web.name, 443)
+
+
+def test_injected_waits_pass_for_a_client_of_somebody_elses_too() -> None:
+    """It has no call of the stack's under way, and might wait for ever: requests has no time-out of its own."""
+    with SyncWebStack(Probe, replicas=1) as web, web.resolving():
+        began = web.clock.now()
+        with web.fault("lb-a>proxy-1", latency=0.4) as fault:
+            with urllib.request.urlopen(web.url("/"), context=web.ssl_context(), timeout=8) as got:
+                assert got.status == 200
+            assert fault.hits == 1
+        assert web.clock.now() - began == pytest.approx(0.4)
+
+
+def test_injected_waits_of_health_checks_alone_move_no_clock() -> None:
+    with SyncWebStack(Probe, replicas=1) as web:
+        web.fault("lb-a>proxy-1", latency=0.4, checks=True)
+        web.clock.advance(2.1)
+        now = web.clock.now()
+        time.sleep(0.3)
+        assert web.clock.now() == now
 
 
 def test_a_wsgi_app() -> None:

@@ -289,8 +289,74 @@ async def test_metrics_stats_and_a_hop_that_does_not_exist() -> None:
 
 
 def test_it_is_told_when_it_does_not_run() -> None:
-    with pytest.raises(RuntimeError, match="async with WebStack"):
-        WebStack(Probe).client()
+    web = WebStack(Probe)
+    for ask in (
+        lambda: web.name,
+        lambda: web.logs,
+        lambda: web.backends["app-1"],
+        lambda: web.url("/"),
+        lambda: web.ca_path,
+        lambda: web.dns_address,
+        lambda: web.config("app-1"),
+        lambda: web.fault("edge-*>lb-a", latency=1),
+        lambda: web.kill("app-1"),
+        lambda: asyncio.run(web.client().get("/")),
+        lambda: asyncio.run(web.purge("/")),
+    ):
+        with pytest.raises(RuntimeError, match="async with WebStack"):
+            ask()
+    with pytest.raises(AttributeError, match="no attribute 'no_such'"):
+        _ = web.no_such  # type: ignore[attr-defined]
+
+
+async def test_it_is_told_when_it_runs_no_more() -> None:
+    async with WebStack(Probe, replicas=1) as web:
+        r = await web.get("/")
+    assert r.trace
+    assert web.logs["edge-fra"]
+    for ask in (web.get, web.client().get, web.purge):
+        with pytest.raises(RuntimeError, match="was stopped"):
+            await ask("/")
+    with pytest.raises(RuntimeError, match="was stopped"):
+        async with web:
+            pass
+
+
+def test_another_loop_is_told() -> None:
+    async def started() -> WebStack:
+        web = WebStack(Probe, replicas=1)
+        await web.start()
+        return web
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        web = one.run(started())
+        for ask in (lambda: web.get("/"), lambda: web.client().get("/"), lambda: web.purge("/")):
+            with pytest.raises(RuntimeError, match=r"another event loop: .*loop_scope"):
+                other.run(ask())
+        with pytest.raises(RuntimeError, match="SyncWebStack"):
+            web.kill("app-1")
+        one.run(web.stop())
+
+
+async def test_calls_made_at_once_all_wait_for_what_was_ordered() -> None:
+    async with WebStack(Probe, replicas=1) as web:
+        pages = [f"{MINUTE}&{number}" for number in range(4)]
+        await asyncio.gather(*map(web.get, pages))
+        web.clock.advance(61)
+        assert [r.cache.reason for r in await asyncio.gather(*map(web.get, pages))] == ["stale"] * 4
+        web.kill("edge-fra")
+        web.revive("edge-fra")
+        assert [r.status for r in await asyncio.gather(*map(web.get, pages))] == [200] * 4
+
+
+async def test_who_gives_up_waiting_for_time_does_not_stop_it() -> None:
+    async with WebStack(Probe, replicas=1) as web:
+        began = web.clock.now()
+        moving = web.clock.advance(61)
+        with pytest.raises(Late):
+            await web.get("/", within=0.0)
+        await moving
+        assert web.clock.now() - began == pytest.approx(61)
 
 
 async def test_ready_within_a_tenth_of_a_second_after_the_imports() -> None:

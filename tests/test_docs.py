@@ -81,6 +81,36 @@ def test_every_promise_names_a_test() -> None:
         assert not test or f"def {test}" in text, f"{file} has no {test}"
 
 
+@pytest.mark.parametrize(
+    ("library", "door"),
+    [
+        ("asyncpg", "appserver/shop/postgres.py"),
+        ("aiosqlite", "appserver/shop/sqlite.py"),
+        ("brotli", "proxy/codecs/br.py"),
+        ("cryptography", "stack/net/ca.py"),
+        ("dns", "dns_server/zonefile.py"),
+        ("dnslib", "stack/trace/dns.py"),
+        ("h2", "stack/http/h2_library.py"),
+        ("hpack", "stack/http/h2_library.py"),
+        ("httptools", "stack/http/h1.py"),
+        ("isal", "proxy/codecs/gzip.py"),
+        ("jinja2", "appserver/shop/rendering.py"),
+        ("uvloop", "stack/hop/process.py"),
+        ("watchfiles", "stack/supervisor/watch.py"),
+        ("zstandard", "proxy/codecs/zstd.py"),
+    ],
+)
+def test_a_library_has_one_door(library: str, door: str) -> None:
+    """docs/architecture.md, the import rule."""
+    found = {
+        str(path.relative_to(ROOT))
+        for part in ("stack", *STEPS)
+        for path in (ROOT / part).rglob("*.py")
+        if re.search(rf"^\s*(?:import|from) {library}\b", path.read_text(), re.MULTILINE)
+    }
+    assert found == {door}
+
+
 def test_no_source_file_is_long() -> None:
     for path in ROOT.rglob("*.py"):
         if not {".venv", "build", "dist"} & set(path.relative_to(ROOT).parts):

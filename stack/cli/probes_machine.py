@@ -18,7 +18,7 @@ from stack.cli.checkup import Finding, Level, Machine
 OLDEST: Final = (3, 11)
 NEEDED: Final = (
     "aiohttp", "aiosqlite", "asyncpg", "brotli", "click", "cryptography", "dns", "dnslib", "h2", "httptools", "jinja2",
-    "msgspec", "rich", "watchfiles", "zstandard",
+    "msgspec", "watchfiles", "zstandard",
 )  # fmt: skip
 FASTER: Final = {"uvloop": "a third of the CPU of every request", "isal": "gzip at the proxies"}
 """Without these all works, and costs more."""

@@ -145,6 +145,11 @@ class Exporter:
                 log.warning("%s takes no spans: %s; they are dropped until it does", self._collector, error)
             self._fails = True
             return
+        except Exception as error:
+            # a defect of ours costs these spans, and not those of the rest of the hop's life
+            self._count("failed", spans)
+            log.error("spans were lost: %r", error, exc_info=error)
+            return
         except BaseException:
             self._count("failed", spans)
             raise

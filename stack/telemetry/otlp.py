@@ -6,6 +6,7 @@ each step. Attributes are those of the HTTP semantic conventions; what is ours b
 
 from __future__ import annotations
 
+import json
 from binascii import hexlify
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -102,7 +103,11 @@ class Spans:
         """An ExportTraceServiceRequest in JSON, where ids are hexadecimal and 64-bit integers are strings."""
         spans = [span for finished in batch for span in self._spans(finished)]
         scoped = {"scope": self._scope, "spans": spans}
-        return msgspec.json.encode({"resourceSpans": [{"resource": self._resource, "scopeSpans": [scoped]}]})
+        message = {"resourceSpans": [{"resource": self._resource, "scopeSpans": [scoped]}]}
+        try:
+            return msgspec.json.encode(message)
+        except UnicodeEncodeError:  # half a surrogate pair, in the words of an app's error
+            return json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
 
     def _spans(self, finished: Finished) -> Iterator[dict[str, Any]]:
         trace_id, span_id = finished.trace_id.decode(), finished.span_id.decode()

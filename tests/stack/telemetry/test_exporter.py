@@ -151,6 +151,16 @@ async def test_a_partial_success_is_counted(lab: Lab) -> None:
     assert lab.metrics.samples()['hopstack_otlp_spans_total{hop="hop",result="refused"}'] == 2
 
 
+async def test_what_cannot_be_written_costs_its_message_alone(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    lab.script = [ValueError("a defect")]
+    lab.finish()
+    await lab.clock.advance(DELAY)
+    lab.finish(2)
+    await lab.clock.advance(DELAY)
+    assert lab.counts() == {"failed": 1, "exported": 2}
+    assert "spans were lost: ValueError('a defect')" in caplog.text
+
+
 async def test_what_waits_is_sent_when_the_hop_stops(lab: Lab) -> None:
     lab.finish(BATCH + 5)
     await lab.exporter.close()

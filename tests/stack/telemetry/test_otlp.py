@@ -192,6 +192,14 @@ def test_bytes_that_are_no_text_and_long_values_do_no_harm() -> None:
     assert len(str(found["url.path"])) == 1024
 
 
+def test_half_a_surrogate_pair_does_no_harm() -> None:
+    """An app's error may say anything."""
+    clock = VirtualClock()
+    span = server(written(clock, exchange(clock, status=500, detail="Failed('\udcff')", upstream="\ud800")))
+    assert span.status.message == "Failed('?')"
+    assert attributes(span)["hopstack.upstream"] == "?"
+
+
 def test_a_head_that_was_no_request() -> None:
     clock = VirtualClock()
     one = exchange(clock, request=None, status=400, parent_span=b"")

@@ -82,6 +82,18 @@ def test_every_promise_names_a_test() -> None:
 
 
 @pytest.mark.parametrize(
+    "file",
+    [path for part in ("path", "compose") for path in sorted((ROOT / "tests" / part).glob("test_*.py"))],
+    ids=lambda path: path.stem,
+)
+def test_every_test_of_the_whole_is_a_promise(file: Path) -> None:
+    promises, name = (ROOT / "docs" / "promises.md").read_text(), str(file.relative_to(ROOT))
+    if f"`{name}`" not in promises:  # each by itself, then
+        tests = re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+        assert [test for test in tests if f"`{name}::{test}`" not in promises] == []
+
+
+@pytest.mark.parametrize(
     ("library", "door"),
     [
         ("asyncpg", "appserver/shop/postgres.py"),

@@ -15,6 +15,8 @@ class Life:
 
     def __init__(self) -> None:
         self.users = 0
+        self.serving = 0
+        """Of the users, those that have not begun to end: several may do so at once."""
         self.started = False
         self.changing = asyncio.Lock()
 
@@ -31,7 +33,7 @@ class SharingRunner(web.AppRunner):
     def __init__(self, app: web.Application, **options: Any) -> None:
         super().__init__(app, **options)
         self._life = app[LIFE]
-        self._uses = False
+        self._uses = self._serves = False
 
     async def _make_server(self) -> web.Server:
         app, life = self.app, self._life
@@ -43,7 +45,8 @@ class SharingRunner(web.AppRunner):
             )
         async with life.changing:
             life.users += 1
-            self._uses = True
+            life.serving += 1
+            self._uses = self._serves = True
             if life.started:
                 return app._make_handler(loop=asyncio.get_running_loop(), **self._kwargs)
             server = await super()._make_server()
@@ -52,8 +55,14 @@ class SharingRunner(web.AppRunner):
 
     async def shutdown(self) -> None:
         """The application's `on_shutdown`, before its last connections are closed."""
-        if self._uses and self._life.users == 1:
+        if self._leaves() and self._life.serving == 0:
             await super().shutdown()
+
+    def _leaves(self) -> bool:
+        """Whether it served until now."""
+        serves, self._serves = self._serves, False
+        self._life.serving -= serves
+        return serves
 
     async def _cleanup_server(self) -> None:
         life = self._life
@@ -61,6 +70,7 @@ class SharingRunner(web.AppRunner):
             if not self._uses:
                 return
             self._uses = False
+            self._leaves()  # its start failed
             life.users -= 1
             if life.users == 0:
                 life.started = False

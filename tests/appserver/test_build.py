@@ -16,6 +16,7 @@ from aiohttp import web
 from appserver.build import build_for
 from appserver.config import Config
 from stack.clock import SystemClock
+from stack.config.base import Timeouts
 from stack.errors import ConfigError
 from stack.hop.hop import Bound
 from stack.net import Net
@@ -118,6 +119,32 @@ async def test_an_aiohttp_application_starts_and_ends_once(tmp_path: Path) -> No
     async with replica(app, tmp_path) as again:
         assert await get(again) == (200, b"aiohttp")
     assert told == (BEGIN + END) * 2
+
+
+async def test_replicas_that_end_at_once_shut_the_application_down_once(tmp_path: Path) -> None:
+    """`on_shutdown` is where an app ends what would go on for ever, such as its WebSockets."""
+    told: list[str] = []
+    app = telling(told)
+    asked, over = asyncio.Semaphore(0), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        asked.release()
+        await over.wait()
+        return web.Response(text="ended")
+
+    async def end(app: web.Application) -> None:
+        over.set()
+
+    app.router.add_get("/wait", wait)
+    app.on_shutdown.append(end)
+    running = [replica(app, tmp_path, f"app-{number}", timeouts=Timeouts(drain=4)) for number in (1, 2, 3)]
+    ports = [await one.__aenter__() for one in running]
+    waiting = [asyncio.ensure_future(get(port, "/wait")) for port in ports]
+    for _ in ports:
+        await asked.acquire()
+    await asyncio.gather(*(one.__aexit__(None, None, None) for one in running))
+    assert await asyncio.gather(*waiting) == [(200, b"ended")] * 3
+    assert told == BEGIN + END
 
 
 async def test_each_replica_of_a_shared_aiohttp_application_says_its_own_name(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class State(enum.Enum):
 
 FINAL: Final = frozenset({State.CRASH_LOOP, State.STOPPED, State.FAILED})
 """Nothing more happens of itself."""
+BROKEN: Final = frozenset({State.CRASH_LOOP, State.FAILED})
+"""Given up."""
 
 Argv = Sequence[str] | Callable[[Sequence[int]], Sequence[str]]
 

@@ -15,7 +15,7 @@ import msgspec
 
 from stack.clock import Clock
 from stack.errors import ConfigError
-from stack.hop.child import Child, Event, State
+from stack.hop.child import BROKEN, Child, Event, State
 from stack.hop.master import Master
 from stack.net import ca
 from stack.net.tasks import Tasks
@@ -37,7 +37,6 @@ PROGRESS: Final = 5.0
 """Seconds after which whoever asked for a reload is told that it goes on."""
 LOOK: Final = 5.0
 """Seconds between two looks at the state directory."""
-BROKEN: Final = frozenset({State.CRASH_LOOP, State.FAILED})
 
 Report = Callable[[Event], object]
 Say = Callable[[str], object]
@@ -103,11 +102,11 @@ class Supervisor:
                 await server.start()
             try:
                 async with self._changing:
+                    self._watch_code()  # from here on: the apps import it soon
                     await self._start()
                     if not self._stop.is_set():
                         self._phase = "ready"
                         self._write()
-                        self._watch_code()
                         ready()
                 await self._stop.wait()
                 self._phase = "stopping"
@@ -173,7 +172,18 @@ class Supervisor:
     def _watcher(self) -> CodeWatch:
         from stack.supervisor.watch import CodeWatch  # 50 ms, for those who want it
 
-        return CodeWatch(self._master, self._clock, self._tasks, self._say, self.state.path)
+        async def restart(names: Sequence[str]) -> Sequence[str]:
+            return (await self._begin(self.restart(names))).problems
+
+        return CodeWatch(
+            self._master,
+            self._clock,
+            self._tasks,
+            self._say,
+            self.state.path,
+            changing=self._changing,
+            restart=restart,
+        )
 
     # Starting.
 

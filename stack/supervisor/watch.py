@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from watchfiles import Change, DefaultFilter, awatch
 
 from stack.clock import Clock
-from stack.hop.child import State
+from stack.hop.child import BROKEN, State
 from stack.hop.master import Master
 from stack.net.tasks import Tasks
 from stack.plan.model import HopPlan, StackPlan
@@ -47,9 +47,20 @@ class CodeWatch:
     """Watches the directories of a plan's apps until it is told of another plan."""
 
     def __init__(
-        self, master: Master, clock: Clock, tasks: Tasks, say: Callable[[str], object], state_dir: Path
+        self,
+        master: Master,
+        clock: Clock,
+        tasks: Tasks,
+        say: Callable[[str], object],
+        state_dir: Path,
+        *,
+        changing: asyncio.Lock,
+        restart: Callable[[Sequence[str]], Awaitable[Sequence[str]]],
     ) -> None:
+        """`changing` is held by whatever else changes hops, the start first of all; `restart`, which takes it, starts
+        hops that were given up, and says what went wrong."""
         self._master, self._clock, self._tasks, self._say = master, clock, tasks, say
+        self._changing, self._restart = changing, restart
         self._filter = Code(state_dir)
         self._task: asyncio.Task[None] | None = None
         self._watched: tuple[HopPlan, ...] = ()
@@ -79,19 +90,31 @@ class CodeWatch:
             self._say(f"--reload: {', '.join(map(str, directories))} cannot be watched: {error}")
 
     async def _replace(self, what: str) -> None:
-        """One app first: code that does not import is not tried on the others."""
-        names = [app.name for app in self._watched]
+        """One app first: code that does not import is not tried on the others. Those that were given up, last."""
+        async with self._changing:
+            broken = await self._replace_running(what)
+        if broken and (problems := await self._restart(broken)):
+            self._say(f"{what} changed, but {', '.join(broken)} still cannot run: {'; '.join(problems)}")
+
+    async def _replace_running(self, what: str) -> list[str]:
+        """Those that were given up, when the code is fit to try them with."""
         standings = self._master.statistics()
-        names = [name for name in names if name in standings and standings[name].state is not State.STOPPING]
+        states = {app.name: standings[app.name].state for app in self._watched if app.name in standings}
+        broken = [name for name, state in states.items() if state in BROKEN]
+        # who is just started again has the new code of itself
+        leave = {*BROKEN, State.STOPPING, State.RESTARTING}
+        names = [name for name, state in states.items() if state not in leave]
         began = self._clock.now()
         for group in (names[:1], names[1:]):
             errors = await asyncio.gather(*(self._reload(name) for name in group))
             for error in errors:
                 if error:
                     self._say(f"{what} changed, but the old code serves on: {error}")
-                    return
+                    return []
         took = self._clock.now() - began
-        self._say(f"{what} changed: {', '.join(names)} replaced in {took:.1f} s")
+        if names:
+            self._say(f"{what} changed: {', '.join(names)} replaced in {took:.1f} s")
+        return broken
 
     async def _reload(self, name: str) -> str:
         """What went wrong, or nothing."""

@@ -113,6 +113,29 @@ async def test_changed_code_is_served_without_losing_a_request(project: Project)
         assert (project.status()["pid"], project.pid_of()) == (supervisor, hops), "workers are replaced, not hops"
 
 
+async def test_an_app_that_died_of_its_code_comes_back_with_mended_code(project: Project) -> None:
+    with foreground(project, "--app", "application:app", "--replicas", "2", "--edges", "fra", "--reload") as said:
+        await eventually(lambda: "Ctrl-C stops the stack." in said.read_text(), within=60)
+        (project.folder / "application.py").write_text("import nosuchmodule")
+        await eventually(lambda: "the old code serves on" in said.read_text(), within=30)
+        os.kill(project.hop("app-1")["pid"], signal.SIGKILL)
+        await eventually(lambda: project.hop("app-1")["state"] == "failed", within=30)
+        project.code(one="two")
+        await eventually(lambda: "application.py changed: app-2 replaced" in said.read_text(), within=30)
+        await eventually(lambda: project.hop("app-1")["state"] == "ready", within=30)
+        await eventually(lambda: project.hop("proxy-1")["state"] == "ready", within=30)
+        assert {project.answer(f"/{number}")["version"] for number in range(8)} == {"two"}
+
+
+async def test_code_that_is_changed_while_the_apps_start_is_served(project: Project) -> None:
+    with foreground(project, "--app", "application:app", "--replicas", "1", "--edges", "fra", "--reload") as said:
+        await eventually(lambda: "Watching" in said.read_text(), within=60)
+        await eventually(lambda: "app-1" in project.pid_of(), within=30)
+        project.code(one="two")
+        await eventually(lambda: "application.py changed: app-1 replaced" in said.read_text(), within=60)
+        assert project.answer()["version"] == "two"
+
+
 def test_reload_without_an_app_is_refused(project: Project) -> None:
     for detach in ([], ["--detach"]):
         done = project.hopstack("up", "--origin", "http://127.0.0.1:1", "--reload", *detach)

@@ -131,6 +131,9 @@ class Entries:
             return None
 
     def _edge_names(self, value: Any, source: Source) -> tuple[str, ...]:
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):  # [[edges]]
+            self._problems.append(source.problem("a table is wanted, as [edges.fra], or a list of names", value=value))
+            return EDGES
         names = [name for item in ([value] if isinstance(value, str) else value) for name in str(item).split(",")]
         found: dict[str, None] = {}
         for name in map(str.strip, names):
@@ -150,7 +153,8 @@ class Entries:
             names = self._edge_names(raw, self._reader.source((title,)))
             raw, listed = {}, names if listed is None else listed
         table = {} if raw is None else self._reader.table(raw, (title,), f"[{title}.{next(iter(default), '1')}]")
-        keys = list(table) if title in self._root and listed is None else list(default) if listed is None else listed
+        # a section that is no table was told above: the rest is read as with the default
+        keys = list(table) if isinstance(raw, dict) and listed is None else list(default) if listed is None else listed
         found: list[Draft] = []
         for key in keys:
             at = (title, key)
@@ -175,7 +179,7 @@ class Entries:
             found.append(draft)
         if len(found) > MOST:
             self._reader.fault((title,), f"{len(found)} entries; there may be {MOST}")
-        return found
+        return found[:MOST]
 
     def overrule(self, draft: Draft) -> None:
         """What the environment says to every hop that has the option."""

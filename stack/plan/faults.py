@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 from stack.errors import ConfigError
 from stack.faults import spec
@@ -22,29 +23,43 @@ def inject(stack: Stack, reader: Reader) -> None:
     for name, value in table.items():
         at = ("faults", name)
         entry = reader.table(value, at, f"[faults.{name}]")
-        try:
-            fault = spec.from_table(name, entry)
-        except ConfigError as error:
-            key, mark, rest = str(error).partition(": ")
-            word = key.partition("=")[0]
-            if mark and word in entry:
-                reader.fault((*at, word), rest, value=entry[word] if "=" in key else None)
-            elif mark and key == repr(entry.get("on")):
-                reader.fault((*at, "on"), rest, value=entry["on"])
-            else:
-                reader.fault(at, str(error))
+        fault, sound = _read(reader, at, entry)
+        if fault is None:
             continue
         ends = [end for end in (fault.source, fault.target) if end]
         missing = [end for end in ends if not any(fnmatchcase(known, end) for known in names)]
         for end in missing:
             hint = near(end, names) or f"; there is {', '.join(names)}"
             reader.fault((*at, "on"), f"no hop is called {end!r}{hint}", value=entry.get("on"))
-        if not missing:
+        if sound and not missing:
             faults.append(fault)
     for draft in stack.of("edges", "balancers", "proxies", "apps"):
         # a reload starts none again that a changed fault does not concern
         if texts := tuple(spec.show(fault) for fault in faults if concerns(fault, draft.name, draft.kind)):
             _add(draft, Said(texts, reader.source(("faults",))))
+
+
+def _read(reader: Reader, at: tuple[str, str], entry: Mapping[str, Any]) -> tuple[spec.Fault | None, bool]:
+    """The fault, and whether it is as written: what is wrong was told, and something else taken to read the rest."""
+    left, sound = dict(entry), True
+    while True:
+        try:
+            return spec.from_table(at[1], left), sound
+        except ConfigError as error:
+            key, mark, rest = str(error).partition(": ")
+            word = "on" if key == repr(left.get("on")) else key.partition("=")[0]
+            if not mark or (word not in left and word != "on"):
+                reader.fault(at, str(error))
+                return None, False
+            if word in left:
+                value = left.pop(word)
+                reader.fault((*at, word), rest, value=None if key == word else value)
+            else:
+                reader.fault(at, str(error))
+            sound = False
+            left.setdefault("latency", 1)  # that it does nothing without what was wrong is no fault of its own
+            if word == "on":
+                left["on"] = f"{spec.CLIENT}>*"
 
 
 def _add(draft: Draft, said: Said) -> None:

@@ -183,6 +183,13 @@ CASES = [
         [routes.api]
         prefix = "/api/"
         pool = "hosts"
+        [faults.many]
+        on = "lb>proxy-1"
+        latency = "soon"
+        shar = 0.2
+        status = 999
+        [faults.nowhere]
+        latency = "soon"
         """,
         """
         stack.toml:2: faults.slow.on = "lb-a>proxy-9": no hop is called 'proxy-9'; did you mean proxy-3?
@@ -191,8 +198,34 @@ CASES = [
         stack.toml:10: faults.db.on = "app-1>db": faults are on HTTP links and hops; the database and DNS are not covered, so put it on the hop that asks them, as proxy-1>app-1
         stack.toml:12: routes.api: static is needed, as static = "public"
         stack.toml:14: routes.api.pool: there is no such option; a route has prefix and static, the choice of a pool by host or path is not there yet
+        stack.toml:16: faults.many.on = "lb>proxy-1": no hop is called 'lb'; did you mean lb-a?
+        stack.toml:17: faults.many.latency = "soon": wanted a duration up to a week, as 500ms, 2s or 1m
+        stack.toml:18: faults.many.shar: a fault has no such key; did you mean share?
+        stack.toml:19: faults.many.status = 999: wanted a whole number from 400 up to 599
+        stack.toml:20: faults.nowhere: on: a fault is on a link or a hop, as on = "lb-a>proxy-2"
+        stack.toml:21: faults.nowhere.latency = "soon": wanted a duration up to a week, as 500ms, 2s or 1m
         """,
         id="faults and routes",
+    ),
+    pytest.param(
+        """
+        [[edges]]
+        name = "fra"
+        [[proxies]]
+        name = "1"
+        """,
+        """
+        stack.toml:1: edges = [{...}]: a table is wanted, as [edges.fra], or a list of names
+        stack.toml:3: proxies = [{...}]: a table is wanted, as [proxies.1]
+        """,
+        id="arrays of tables",
+    ),
+    pytest.param(
+        "\n".join(f"[edges.e{number}]" for number in range(300)),
+        """
+        stack.toml:1: edges: 300 entries; there may be 100
+        """,
+        id="more than there may be",
     ),
     pytest.param(
         """

@@ -71,6 +71,17 @@ class Lazy(click.Group):
                 return command
         return None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, known = args[0], self.list_commands(ctx)
+        if not ctx.resilient_parsing and name not in known and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, known, 1)
+            raise click.UsageError(f"No such command {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}", ctx)
+        return super().resolve_command(ctx, args)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """From the table: no command is imported to complete its name."""
         from click.shell_completion import CompletionItem
@@ -108,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         error.show(sys.stdout)
         return 0
     except click.UsageError as error:
-        context = error.ctx.command_path if error.ctx is not None else "hopstack"
+        context = error.ctx.command_path if error.ctx is not None else _command(argv)
         click.echo(f"{context}: {error.format_message()} See `{context} --help`.", err=True)
         return FAULT
     except (click.Abort, KeyboardInterrupt):
@@ -131,6 +142,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return FAULT
         return _failed(error)
     return result if isinstance(result, int) else 0
+
+
+def _command(argv: Sequence[str] | None) -> str:
+    """What was asked for; click does not say it where an option lacks its value."""
+    words = sys.argv[1:] if argv is None else argv
+    known = {name for section in COMMANDS.values() for name in section}
+    return f"hopstack {words[0]}" if words and words[0] in known else "hopstack"
 
 
 def _is_nowhere() -> bool:

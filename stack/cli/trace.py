@@ -85,19 +85,31 @@ def trace(
     Exit status: 0 answered, with a status below 500
                  1 answered 5xx, or with an error of a hop's own
                  2 a wrong option or URL
-                 3 no stack runs here, and nobody else knows the name
+                 3 no stack runs here, and nobody else knows URL
                  4 the name was not resolved
                  5 no connection, TLS failed, or the response broke off
                  6 time-out
     """
+    from stack.cli.control import NOTHING_RUNS
     from stack.errors import ConfigError
 
     if as_json and (output == "-" or verbose):
         raise ConfigError("--json is all there is on standard output: not together with -v or -o -")
+    if url.lstrip().startswith("/") and (nowhere := _nothing_runs()):
+        click.echo(f"No stack runs in {nowhere}; `hopstack up` starts one. Else give a whole URL.", err=True)
+        return NOTHING_RUNS
     order, stack, home = _order(
         url, method, headers, data, edge, repeat, http, cacert, timeout, plain=output is not None
     )
     return _run(order, stack, home, as_json=as_json, har=har, output=output, verbose=verbose, secrets=secrets)
+
+
+def _nothing_runs() -> Path | None:
+    """Where, if it is so."""
+    from stack.supervisor.state import StateDir
+
+    state = StateDir.chosen()
+    return None if state.running() else state.path
 
 
 def _order(

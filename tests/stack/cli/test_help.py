@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from stack.cli.main import COMMANDS, cli
+from stack.cli.main import COMMANDS, cli, main
 
 WIDTH = 80
 
@@ -100,3 +100,18 @@ def test_the_first_help_imports_no_command() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Set up" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["statu"], "hopstack: No such command 'statu'. Did you mean 'status'? See `hopstack --help`."),
+        (["xyzzy"], "hopstack: No such command 'xyzzy'. See `hopstack --help`."),
+        (["up", "--app"], "hopstack up: Option '--app' requires an argument. See `hopstack up --help`."),
+        (["fault", "xyzzy"], "hopstack fault: No such command 'xyzzy'. See `hopstack fault --help`."),
+    ],
+    ids=" ".join,
+)
+def test_who_mistypes_is_shown_where_to_look(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert capsys.readouterr() == ("", f"{said}\n")

@@ -21,7 +21,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 USAGE = [
     (["ftp://x/"], "ftp://x/: ftp is not traced; wanted http or https"),
-    (["/x"], "/x: no stack runs here whose path this could be; give a whole URL"),
     ([NOWHERE, "-H", "broken"], "-H 'broken': wanted 'NAME: VALUE', such as 'Accept-Language: de'"),
     ([NOWHERE, "-H", "A: b\nc"], "-H 'A: b\\nc': wanted 'NAME: VALUE', such as 'Accept-Language: de'"),
     ([NOWHERE, "-H", "Upgrade: x"], "-H 'Upgrade: x': Upgrade is the connection's own; it cannot be given"),
@@ -46,6 +45,12 @@ def test_a_users_fault_is_one_line(argv: list[str], said: str, capsys: pytest.Ca
 def test_a_wrong_option_leads_to_the_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trace", *([NOWHERE] if argv else []), *argv]) == 2
     assert capsys.readouterr().err.endswith("See `hopstack trace --help`.\n")
+
+
+def test_a_path_of_no_stack(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "/x"]) == 3
+    said = f"No stack runs in {home / 'home'}; `hopstack up` starts one. Else give a whole URL.\n"
+    assert capsys.readouterr() == ("", said)
 
 
 def test_an_edge_of_no_stack(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

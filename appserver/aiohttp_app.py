@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_protocol import RequestHandler
 
 from appserver.aiohttp_life import LIFE, Life, SharingRunner
+from appserver.marks import Marks
 from appserver.rules.scope import forwarded_scheme
 from stack.clock import Clock, settle
 from stack.config.base import Limits, Timeouts
@@ -31,7 +32,9 @@ from stack.telemetry.identity import identify
 log = logging.getLogger("hopstack.app")
 
 EXCHANGE: Final = "hopstack.exchange"
-"""`request["hopstack.exchange"]` is the Exchange: an app may append its own marks, such as ("db", "asked")."""
+"""`request["hopstack.exchange"]`: an app may add steps of its own with `.mark("db", "asked")`."""
+_EXCHANGE: Final = "hopstack._exchange"
+"""The Exchange itself."""
 
 _SERVER: Final = "hopstack.server"
 BACKLOG: Final = 2048
@@ -138,7 +141,8 @@ class AiohttpRunner:
             scheme = forwarded_scheme(seen.fields, exchange.client) or seen.scheme
             request = request.clone(remote=exchange.client, scheme=scheme.decode("ascii"))
         # aiohttp 3.14 warns of keys that are text, and where warnings are errors (in a test) that costs the connection
-        request._state[EXCHANGE] = exchange
+        request._state[EXCHANGE] = Marks(exchange)
+        request._state[_EXCHANGE] = exchange
         request._state[_SERVER] = self
         return request
 
@@ -147,7 +151,7 @@ class AiohttpRunner:
         headers = response.headers
         if headers.get(hdrs.SERVER, "").startswith("Python/"):
             del headers[hdrs.SERVER]
-        exchange = request.get(EXCHANGE)
+        exchange = request.get(_EXCHANGE)
         if exchange is not None:
             exchange.mark("app", "failed" if response.status == 500 else "answered")
             headers.setdefault("X-Request-ID", exchange.request_id.decode("ascii"))
@@ -157,7 +161,7 @@ class AiohttpRunner:
             headers[hdrs.CONNECTION] = "close"
 
     def failed(self, request: web.Request, error: Exception) -> web.Response:
-        exchange: Exchange = request[EXCHANGE]
+        exchange: Exchange = request[_EXCHANGE]
         if not isinstance(error, HopError):
             log.error("the app failed: %s %s", request.method, request.path, exc_info=error)
             error = HopError(private=repr(error))
@@ -269,7 +273,7 @@ def _finisher(finished: tuple[Callable[[Exchange], object], ...]) -> type[Abstra
         """aiohttp makes one for every connection and calls it after every response."""
 
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-            exchange = request.get(EXCHANGE)
+            exchange = request.get(_EXCHANGE)
             if exchange is None:
                 return
             exchange.status = response.status

@@ -12,6 +12,7 @@ from typing import Any, Final
 from wsgiref.util import FileWrapper
 
 from appserver.asgi import AppFailed, Disconnected
+from appserver.marks import Marks
 from appserver.rules.environ import environ
 from appserver.rules.outgoing import response_fields, status_code
 from appserver.threads import Threads
@@ -27,7 +28,7 @@ App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 log = logging.getLogger("hopstack.app")
 
 EXCHANGE: Final = "hopstack.exchange"
-"""`environ["hopstack.exchange"]` is the Exchange: an app may append its own marks, such as ("db", "asked")."""
+"""`environ["hopstack.exchange"]`: an app may add steps of its own with `.mark("db", "asked")`."""
 
 
 class WsgiService:
@@ -50,7 +51,7 @@ class WsgiService:
             "wsgi.input": content(request.body, cycle.loop, self._tasks, cycle.broken),
             "wsgi.errors": sys.stderr,
             "wsgi.file_wrapper": FileWrapper,
-            EXCHANGE: exchange,
+            EXCHANGE: Marks(exchange),
         }
         self._threads.run(cycle.run)
         return cycle.answer

@@ -173,6 +173,32 @@ async def test_an_app_marks_its_own_steps(ask: Ask) -> None:
     assert [(step, word) for step, word, _ in seen[0].marks] == [("db", "asked"), ("app", "answered")]
 
 
+@pytest.mark.parametrize("word", ["\u00e4", 'a";x="b', "a\r\nx-evil: 1", "", "a" * 41, None, "a b"])
+async def test_a_step_that_no_field_could_carry_is_the_apps_error(ask: Ask, word: Any) -> None:
+    """It would break the log's line, or leave the client without a response."""
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        environ[EXCHANGE].mark("db", word)
+        raise AssertionError("not reached")
+
+    with pytest.raises(AppFailed) as failed:
+        await ask(app, valid=False)
+    assert "each is up to 40 letters" in (failed.value.private or "")
+
+
+async def test_an_app_adds_no_more_steps_than_a_field_has_room_for(ask: Ask) -> None:
+    seen: list[Exchange] = []
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        for _ in range(5000):
+            environ[EXCHANGE].mark("db", "asked")
+        seen.append(environ[EXCHANGE])
+        return answering(b"x")(environ, start_response)  # type: ignore[return-value]
+
+    assert (await ask(app, valid=False)).status == 200
+    assert len(seen[0].marks) == 65
+
+
 # ── The app is wrong ──────────────────────────────────────────────────────────────────────────
 
 

@@ -51,7 +51,10 @@ def stop() -> int:
 
     from stack.clock import SystemClock
 
-    return asyncio.run(_stop(state, SystemClock()))
+    status = asyncio.run(_stop(state, SystemClock()))
+    if not state.locked():
+        click.echo("The stack is down." if status == 0 else "The stack did not stop in time, and was killed.")
+    return status
 
 
 async def _stop(state: StateDir, clock: Clock) -> int:

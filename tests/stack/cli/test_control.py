@@ -44,6 +44,7 @@ def test_down_ends_the_holder_of_the_lock_and_nobody_else(
         assert main(["status"]) == 3
         assert "about to start" in capsys.readouterr().err
         assert main(["down"]) == 0
+        assert capsys.readouterr().out == "The stack is down.\n"
         assert holder.wait(10) == -15
     assert bystander.poll() is None
 

@@ -25,7 +25,7 @@ class Calls:
     """Of one stack. While somebody outside waits for an injected fault, its clock moves on by itself."""
 
     def __init__(self, clock: StackClock, tasks: Tasks, deadline: float) -> None:
-        self.clock, self._tasks, self._deadline = clock, tasks, deadline
+        self.clock, self._tasks, self._patience = clock, tasks, deadline
         self._machine = SystemClock()
         self.members: Iterable[Member] = ()
         self._begun: list[Begun] = []
@@ -35,11 +35,13 @@ class Calls:
 
     # What is asked.
 
-    async def made(self, call: Callable[[], Awaitable[T]], *, what: str, within: float | None) -> T:
-        """The result of `call`. Late at its deadline."""
-        async with self.deadline(within, f"{what}: no whole response") as stands:
+    async def made(
+        self, call: Callable[[], Awaitable[T]], *, what: str, within: float | None, settled: bool = True
+    ) -> T:
+        """The result of `call`. Late at its deadline. `settled`: after it the hops are let to their end."""
+        async with self._deadline(within, f"{what}: no whole response") as stands:
             await self.caught_up()
-            async with self.under_way():
+            async with self._under_way(settled):
                 try:
                     return await call()
                 except asyncio.CancelledError:
@@ -48,23 +50,34 @@ class Calls:
         raise AssertionError("a time-out was swallowed")
 
     @contextlib.asynccontextmanager
-    async def under_way(self) -> AsyncIterator[None]:
-        """Somebody waits, so injected waits pass; after the last one the hops are let to their end."""
+    async def step(self, what: str, within: float | None) -> AsyncIterator[None]:
+        """A part of a call that goes on, with a deadline of its own."""
+        async with self._deadline(within, what), self._under_way(False):
+            yield
+
+    async def settled(self) -> None:
+        """The hops are let to their end, unless somebody else still waits for them."""
+        if not self._open:
+            await self.clock.quiet()
+
+    @contextlib.asynccontextmanager
+    async def _under_way(self, settled: bool) -> AsyncIterator[None]:
+        """Somebody waits, so injected waits pass."""
         self._open += 1
         try:
             yield
         finally:
             self._open -= 1
-            if not self._open:
-                await self.clock.quiet()
+            if settled:
+                await self.settled()
 
     @contextlib.asynccontextmanager
-    async def deadline(self, within: float | None, what: str) -> AsyncIterator[list[str]]:
+    async def _deadline(self, within: float | None, what: str) -> AsyncIterator[list[str]]:
         """Late after `within` seconds of the machine's time, by default the stack's deadline.
 
         What is in the list first, and else what is under way then, is said to have been waited for.
         """
-        seconds = self._deadline if within is None else within
+        seconds = self._patience if within is None else within
         stands: list[str] = []
         try:
             async with self._machine.timeout(seconds):

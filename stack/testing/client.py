@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from stack.clock import SystemClock
@@ -13,6 +13,7 @@ from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.config.listen import address
 from stack.errors import ConnectRefused, HopError
 from stack.http.message import Request
+from stack.http.message import Response as Got
 from stack.net.pool import Pool, Upstream, UpstreamConnection
 from stack.net.tls import client_context
 from stack.telemetry.exchange import Exchange
@@ -20,12 +21,14 @@ from stack.testing.cookies import CookieJar
 from stack.testing.fields import Fields
 from stack.testing.lookup import Lookup
 from stack.testing.response import Response, Timing
+from stack.testing.stream import Streamed, Streaming
 from stack.testing.verbs import Verbs
 from stack.trace.model import Span
 
 if TYPE_CHECKING:
     from stack.testing.webstack import WebStack
 
+R = TypeVar("R", bound=Response)
 REDIRECTS: Final = 10
 _FOREVER: Final = 3600.0
 _PATH: Final = "/%:@!$&'()*+,;=~-._"
@@ -53,6 +56,21 @@ class Target:
     @property
     def path(self) -> str:
         return self.target.partition("?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A request that is answered, its content not yet read."""
+
+    method: str
+    target: Target
+    wire: list[tuple[bytes, bytes]]
+    got: Got
+    began: float
+    first: float
+    spans: tuple[Span, ...]
+    address: str
+    reused: bool
 
 
 class Client(Verbs):
@@ -97,8 +115,7 @@ class Client(Verbs):
         to, whatever DNS says. `within`: seconds of the machine's time, by default the stack's `deadline`.
         Raises NoResponse, NoSuchHost, and Late at the end of `within`.
         """
-        if params:
-            url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
+        url = _with(url, params)
         fields, body = _content(list(_pairs(headers)), data, json)
         return await self._web.watched(
             lambda: self._follow(
@@ -106,6 +123,45 @@ class Client(Verbs):
             ),
             what=f"{method.upper()} {url}",
             within=within,
+        )
+
+    def stream(
+        self,
+        method: str,
+        url: str = "/",
+        *,
+        headers: Headers = (),
+        params: Mapping[str, Any] | None = None,
+        data: bytes | str | Mapping[str, Any] | None = None,
+        json: Any = None,
+        cookies: Mapping[str, str] | None = None,
+        edge: str | None = None,
+        http: str | None = None,
+        within: float | None = None,
+    ) -> Streaming:
+        """`async with web.stream("GET", "/events") as r: async for piece in r`: the content as it comes.
+
+        Takes what `request` takes; redirects are not followed. `within`: seconds for the head, and for each piece.
+        """
+        said = f"{method.upper()} {url}"
+        fields, body = _content(list(_pairs(headers)), data, json)
+
+        async def opened() -> Streamed:
+            target = self._target(_with(url, params), edge or self._edge)
+            return await self._streamed(
+                method.upper(),
+                target,
+                fields,
+                body,
+                cookies or {},
+                edge or self._edge,
+                http or self._http,
+                said,
+                within,
+            )
+
+        return Streaming(
+            lambda: self._web.watched(opened, what=said, within=within, settled=False), self._web.calls.settled
         )
 
     async def close(self) -> None:
@@ -152,6 +208,65 @@ class Client(Verbs):
         http: str,
         history: list[Response],
     ) -> Response:
+        opened = await self._opened(method, target, fields, body, cookies, edge, http)
+        content, broken = await _read(opened.got.body)
+        response = self._response(Response, opened, content, history)
+        if broken is not None:
+            raise _broken_off(response, broken, len(content))
+        return response
+
+    async def _streamed(
+        self,
+        method: str,
+        target: Target,
+        fields: list[tuple[str, str]],
+        body: bytes,
+        cookies: Mapping[str, str],
+        edge: str | None,
+        http: str,
+        said: str,
+        within: float | None,
+    ) -> Streamed:
+        opened = await self._opened(method, target, fields, body, cookies, edge, http)
+        response = self._response(Streamed, opened, b"", ())
+        response.begin(
+            opened.got.body,
+            lambda what: self._web.calls.step(f"{said}: {what}", within),
+            lambda error, came: _broken_off(response, error, came),
+            lambda: self._ms(opened.began),
+        )
+        return response
+
+    def _response(self, kind: type[R], opened: _Opened, content: bytes, history: Sequence[Response]) -> R:
+        """What the test is given."""
+        got, target = opened.got, opened.target
+        timing = Timing(
+            opened.spans, sum(span.total_ms for span in opened.spans), opened.first, self._ms(opened.began),
+            opened.address, opened.reused,
+        )  # fmt: skip
+        response = kind(
+            method=opened.method, url=f"{target.scheme}://{target.authority}{target.target}", status=got.status,
+            headers=Fields(got.fields), raw=content,
+            version="HTTP/2" if got.version == b"2" else f"HTTP/{got.version.decode()}",
+            timing=timing, logs=self._web.logs, kinds=self._web.kinds, sent=Fields(opened.wire), history=history,
+        )  # fmt: skip
+        if self._keeps_cookies:
+            for line in response.headers.all("set-cookie"):
+                self.cookies.store(line, host=target.host, path=target.path)
+        self._web.answered(response)
+        return response
+
+    async def _opened(
+        self,
+        method: str,
+        target: Target,
+        fields: list[tuple[str, str]],
+        body: bytes,
+        cookies: Mapping[str, str],
+        edge: str | None,
+        http: str,
+    ) -> _Opened:
+        """The head of the response. NoResponse where there is none."""
         began = self._moment()
         addresses, spans = await self._addresses(target, edge)
         given = {name for name, _ in fields}
@@ -174,28 +289,10 @@ class Client(Verbs):
             except HopError as error:
                 raise NoResponse(f"{method} {url}: {_said(error)}") from None
             spans += self._connected(pool, opened, asked)
-            first = self._ms(began)
-            content, broken = await _read(got.body)
-            timing = Timing(
-                tuple(spans), sum(span.total_ms for span in spans), first, self._ms(began),
-                address(host, pool.upstream.port), pool.statistics().opened == opened,
+            return _Opened(
+                method, target, wire, got, began, self._ms(began), tuple(spans), address(host, pool.upstream.port),
+                pool.statistics().opened == opened,
             )  # fmt: skip
-            response = Response(
-                method=method, url=url, status=got.status, headers=Fields(got.fields), raw=content,
-                version="HTTP/2" if got.version == b"2" else f"HTTP/{got.version.decode()}",
-                timing=timing, logs=self._web.logs, kinds=self._web.kinds, sent=Fields(wire), history=history,
-            )  # fmt: skip
-            if self._keeps_cookies:
-                for line in response.headers.all("set-cookie"):
-                    self.cookies.store(line, host=target.host, path=target.path)
-            self._web.answered(response)
-            if broken is not None:
-                error_ = NoResponse(
-                    f"{method} {url}: {response.status}, broken off after {len(content)} bytes: {_said(broken)}"
-                )
-                error_.partial = response
-                raise error_
-            return response
         said = _said(last_error) if last_error is not None else "no address"
         raise NoResponse(f"{method} {url}: {said}")
 
@@ -304,6 +401,18 @@ async def _read(body: Any) -> tuple[bytes, HopError | None]:
     finally:
         await body.aclose()
     return bytes(content), None
+
+
+def _broken_off(response: Response, error: HopError, came: int) -> NoResponse:
+    broken = NoResponse(
+        f"{response.method} {response.url}: {response.status}, broken off after {came} bytes: {_said(error)}"
+    )
+    broken.partial = response
+    return broken
+
+
+def _with(url: str, params: Mapping[str, Any] | None) -> str:
+    return url + ("&" if "?" in url else "?") + urlencode(params, doseq=True) if params else url
 
 
 def _said(error: HopError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Sequence
@@ -145,9 +146,17 @@ class Response:
         return uncoded(self.raw, self.headers.get("content-encoding", ""))
 
     @property
+    def charset(self) -> str:
+        """Of Content-Type; utf-8 where it names none, or one that nobody knows."""
+        named = _CHARSET.search(self.headers.get("content-type", ""))
+        try:
+            return codecs.lookup(named[1]).name if named else "utf-8"
+        except LookupError:
+            return "utf-8"
+
+    @property
     def text(self) -> str:
-        charset = _CHARSET.search(self.headers.get("content-type", ""))
-        return self.body.decode(charset[1] if charset else "utf-8", "replace")
+        return self.body.decode(self.charset, "replace")
 
     def json(self) -> Any:
         return json.loads(self.body)

@@ -6,13 +6,14 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stack.testing.backends import Backend
 from stack.testing.client import Client
 from stack.testing.response import Response
+from stack.testing.stream import Streamed, Streaming
 from stack.testing.verbs import SyncVerbs
 from stack.testing.webstack import WebStack
 
@@ -101,6 +102,10 @@ class SyncWebStack(SyncVerbs):
         """As `Client.request`."""
         return self._wait(self._web.request(method, url, **how))
 
+    def stream(self, method: str, url: str = "/", **how: Any) -> SyncStreaming:
+        """As `Client.stream`: `with web.stream("GET", "/events") as r: for line in r.lines()`."""
+        return SyncStreaming(self._do(lambda: self._web.stream(method, url, **how)), self._wait)
+
     def client(self, **how: Any) -> SyncClient:
         return SyncClient(self._do(lambda: self._web.client(**how)), self._wait)
 
@@ -184,7 +189,7 @@ class SyncWebStack(SyncVerbs):
 class SyncClient(SyncVerbs):
     """As `Client`."""
 
-    def __init__(self, client: Client, wait: Callable[[Coroutine[Any, Any, Response]], Response]) -> None:
+    def __init__(self, client: Client, wait: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         self._client, self._wait = client, wait
 
     @property
@@ -192,7 +197,51 @@ class SyncClient(SyncVerbs):
         return self._client.cookies
 
     def request(self, method: str, url: str = "/", **how: Any) -> Response:
-        return self._wait(self._client.request(method, url, **how))
+        got: Response = self._wait(self._client.request(method, url, **how))
+        return got
+
+    def stream(self, method: str, url: str = "/", **how: Any) -> SyncStreaming:
+        """As `Client.stream`."""
+        return SyncStreaming(self._client.stream(method, url, **how), self._wait)
+
+
+class SyncStreaming:
+    """`with web.stream("GET", "/events") as r:`. Leaving the block ends the request."""
+
+    def __init__(self, streaming: Streaming, wait: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._streaming, self._wait = streaming, wait
+
+    def __enter__(self) -> SyncStreamed:
+        return SyncStreamed(self._wait(self._streaming.__aenter__()), self._wait)
+
+    def __exit__(self, *error: object) -> None:
+        self._wait(self._streaming.__aexit__(*error))
+
+
+class SyncStreamed:
+    """As `Streamed`, with all that it has: `for piece in r`, `for line in r.lines()`, `r.read()`."""
+
+    def __init__(self, response: Streamed, wait: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._response, self._wait = response, wait
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._each(aiter(self._response))
+
+    def lines(self) -> Iterator[str]:
+        return self._each(self._response.lines())
+
+    def read(self) -> bytes:
+        return bytes(self._wait(self._response.read()))
+
+    def _each(self, things: AsyncIterator[T]) -> Iterator[T]:
+        async def following() -> T | None:
+            return await anext(things, None)
+
+        while (thing := self._wait(following())) is not None:
+            yield thing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._response, name)
 
 
 class SyncClock:

@@ -35,6 +35,7 @@ from stack.testing.lookup import resolving
 from stack.testing.members import Member, Members, zone_files
 from stack.testing.response import Response
 from stack.testing.sockets import Sockets
+from stack.testing.stream import Streaming
 from stack.testing.verbs import Verbs
 from stack.trace.model import Trace
 
@@ -241,10 +242,11 @@ class WebStack(Verbs):
 
     async def request(self, method: str, url: str = "/", **how: Any) -> Response:
         """As `Client.request`, by a client of the stack's own."""
-        self._running()
-        if self._own is None:
-            self._own = self.client()
-        return await self._own.request(method, url, **how)
+        return await self._me().request(method, url, **how)
+
+    def stream(self, method: str, url: str = "/", **how: Any) -> Streaming:
+        """As `Client.stream`: `async with web.stream("GET", "/events") as r: async for line in r.lines()`."""
+        return self._me().stream(method, url, **how)
 
     def client(self, **how: Any) -> Client:
         """Another user: cookies, memory of names and connections of its own. Takes edge, http, headers, cookies.
@@ -384,6 +386,12 @@ class WebStack(Verbs):
         self._running()
         return self.calls.begin(work, name)
 
+    def _me(self) -> Client:
+        self._running()
+        if self._own is None:
+            self._own = self.client()
+        return self._own
+
     def _running(self) -> None:
         """RuntimeError unless it runs, and in this loop: sockets and tasks of another one would never answer."""
         if self._loop is None:
@@ -401,10 +409,10 @@ class WebStack(Verbs):
                 raise RuntimeError(_NOT_RUNNING)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    async def watched(self, call: Callable[[], Awaitable[T]], *, what: str, within: float | None) -> T:
+    async def watched(self, call: Callable[[], Awaitable[T]], **how: Any) -> T:
         """A call with its deadline by the machine's clock."""
         self._running()
-        return await self.calls.made(call, what=what, within=within)
+        return await self.calls.made(call, **how)
 
     def _first_edge(self) -> str:
         edges = self._members.of("cdn_edge")

@@ -27,7 +27,9 @@ _OPTIONS: Final = (
     ),
     click.option("--replicas", type=click.IntRange(1, 100), metavar="N", help="Instances of the app. Default: 3."),
     click.option(
-        "--health", metavar="PATH", help="Path that says by 2xx or 3xx that the app is well. Default: any answer does."
+        "--health",
+        metavar="PATH",
+        help="Path that says by 2xx or 3xx that the app is well. Default: any answer below 500 does.",
     ),
     click.option("--name", metavar="NAME", help="Name of the site. Default: that of this directory, and .test."),
     click.option("--edges", metavar="LIST", help="Points of presence, as fra,nrt,iad. Default: fra,nrt."),

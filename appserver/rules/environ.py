@@ -62,7 +62,8 @@ def _add_fields(found: Environ, request: Request) -> None:
             found["CONTENT_TYPE"] = value.decode("latin-1")
         elif name == b"content-length":
             found["CONTENT_LENGTH"] = value.decode("latin-1")
-        elif b"_" not in name:  # X_Forwarded_For would pass for X-Forwarded-For
+        elif b"_" not in name and name != b"proxy":
+            # X_Forwarded_For would pass for X-Forwarded-For; HTTP_PROXY is a setting of many clients (CVE-2016-5385)
             key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
             text = value.decode("latin-1")
             if key in found:

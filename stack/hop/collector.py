@@ -133,7 +133,7 @@ def _refused(content: bytes) -> int:
     """Of a partial success (OTLP §Partial Success). Whatever else a collector answers is taken for full success."""
     try:
         partial = msgspec.json.decode(content, type=_Answer).partial_success
-        return int(partial.rejected_spans) if partial is not None else 0
+        return max(0, int(partial.rejected_spans)) if partial is not None else 0
     except (msgspec.MsgspecError, ValueError):
         return 0
 

@@ -98,6 +98,7 @@ def test_fields() -> None:
             (b"x-name", b"\xc3\xa9"),
             (b"x_forwarded_for", b"10.0.0.1"),
             (b"x-forwarded-for", b"192.0.2.7"),
+            (b"proxy", b"http://evil.example"),
         ]
     )
     assert (found["CONTENT_TYPE"], found["CONTENT_LENGTH"]) == ("text/plain", "5")
@@ -106,6 +107,7 @@ def test_fields() -> None:
     assert found["HTTP_COOKIE"] == "a=1; b=2"  # RFC 9113 §8.2.3
     assert found["HTTP_X_NAME"] == "\xc3\xa9"
     assert found["HTTP_X_FORWARDED_FOR"] == "192.0.2.7"  # an underscore would pass for the dash
+    assert "HTTP_PROXY" not in found  # CVE-2016-5385
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,7 @@ class TestCollector:
             (b"{}", 0),
             (b'{"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old"}}', 3),
             (b'{"partialSuccess": {"rejectedSpans": 3}}', 3),
+            (b'{"partialSuccess": {"rejectedSpans": -3}}', 0),
             (b'{"partialSuccess": {}}', 0),
             (b"\x0a\x00", 0),
             (b"x" * 200_000, 0),

@@ -214,7 +214,7 @@ class TestCollector:
             (b"\x0a\x00", 0),
             (b"x" * 200_000, 0),
         ],
-        ids=["full", "a string", "a number", "nothing refused", "no JSON", "too long"],
+        ids=["full", "a string", "a number", "below none", "nothing refused", "no JSON", "too long"],
     )
     async def test_a_partial_success(self, net: Net, answer: bytes, refused: int) -> None:
         async with collecting() as collector:

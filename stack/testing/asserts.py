@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, overload
 
-from stack.http.structured import string
+from stack.testing.client import Client
+from stack.testing.leaks import is_copy, leaks, proven
 from stack.testing.response import Response
-
-_SHORTEST: Final = 6
-"""Characters of a value that are taken for somebody's own: shorter ones are found anywhere."""
-_OF_HOPS: Final = frozenset({"x-request-id", "server-timing", "age", "date", "cache-status", "x-cache", "via"})
+from stack.testing.sync import SyncClient, SyncStreamed
 
 
 def assert_cached(r: Response, *, stale: bool = False) -> None:
     """It came from the edge's cache. `stale`: past its freshness is good as well."""
     __tracebackhide__ = True
+    _check(r)
     if not (r.cache.hit or (stale and r.cache.stale)):
         raise AssertionError(f"{r.method} {r.url} was not answered from the cache: {r.cache!r}{_stored(r)}")
 
@@ -23,6 +23,7 @@ def assert_cached(r: Response, *, stale: bool = False) -> None:
 def assert_miss(r: Response, *, reason: str | None = None) -> None:
     """The origin was asked. `reason`: a word of RFC 9211 §2.2, as uri-miss, vary-miss, method, request, stale."""
     __tracebackhide__ = True
+    _check(r)
     if not r.cache.miss:
         raise AssertionError(f"{r.method} {r.url} was no miss: {r.cache!r}")
     if reason is not None and r.cache.reason != reason:
@@ -32,61 +33,94 @@ def assert_miss(r: Response, *, reason: str | None = None) -> None:
 def assert_served_by(r: Response, backend: str) -> None:
     """This app instance answered."""
     __tracebackhide__ = True
+    _check(r)
     if r.backend != backend:
         by = r.backend or f"no backend: {r.cache!r}"
         raise AssertionError(f"{r.method} {r.url} was served by {by}, not {backend}")
 
 
-def assert_no_leak(a: Response, b: Response, *, secrets: tuple[str, ...] = ()) -> None:
-    """`b`, asked by somebody else, has nothing of `a`'s: no cookie, no session's value, none of `secrets`, no copy.
+@overload
+def assert_no_leak(a: Response, b: Response, *, secrets: Sequence[str] = ()) -> None: ...
+@overload
+def assert_no_leak(
+    a: Client, b: Client, page: str | Callable[[Client], Awaitable[Response]], *, secrets: Sequence[str] = ()
+) -> Coroutine[Any, Any, None]: ...
+@overload
+def assert_no_leak(
+    a: SyncClient, b: SyncClient, page: str | Callable[[SyncClient], Response], *, secrets: Sequence[str] = ()
+) -> None: ...
 
-    A response that one user got and another gets from a cache is a leak where it was personal: where it answers to a
-    Cookie or an Authorization, sets a cookie, or contains one of `secrets`.
+
+def assert_no_leak(
+    a: Any, b: Any, page: Any = None, *, secrets: Sequence[str] = ()
+) -> Coroutine[Any, Any, None] | None:
+    """`b`, asked by somebody else, has nothing of `a`'s: no cookie, no credentials, none of `secrets`, no copy.
+
+    Of two responses: one that one user got and another gets from a cache is a leak where it was personal, as it says
+    itself: by Set-Cookie, `Vary: Cookie`, `private`, or by one of `secrets` in it.
+
+    Of two users (`web.client()`) and a page, to be awaited: both ask for it, and where the second is given a copy both
+    ask once more without the cache. A copy that differs from what the second user gets alone was another's, whatever
+    the page says. `page`: a path, or what asks for it: `lambda user: user.get("/search", params={"q": "me"})`.
     """
     __tracebackhide__ = True
-    found = leaks(a, b, secrets)
+    secrets = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+    if not all(secrets):
+        raise ValueError("secrets has an empty one, and every page has that")
+    if page is None:
+        _check(a, b)
+        _raise(b, leaks(a, b, secrets))
+        return None
+    if isinstance(a, Client) and isinstance(b, Client):
+        return _two_users(a, b, (lambda user: user.get(page)) if isinstance(page, str) else page, secrets)
+    if isinstance(a, SyncClient) and isinstance(b, SyncClient):
+        a.with_other(b, page, lambda one, other, ask: _two_users(one, other, ask, secrets))
+        return None
+    raise TypeError(f"a page is for two users, as web.client() makes them, and these are {a!r} and {b!r}")
+
+
+async def _two_users(
+    a: Client, b: Client, ask: Callable[[Client], Awaitable[Response]], secrets: Sequence[str]
+) -> None:
+    __tracebackhide__ = True
+
+    async def asked(user: Client, *, anew: Response | None = None) -> Response:
+        if anew is not None:
+            await a.web.purge(anew.url)
+        r = await ask(user)
+        _check(r)
+        return r
+
+    before = await asked(a)
+    first = await asked(a, anew=before)
+    second = await asked(b)
+    if first.edge != second.edge:
+        raise ValueError(f"the users went to {first.edge} and {second.edge}, whose caches are apart; let both take one")
+    found = leaks(first, second, secrets)
+    if not found and is_copy(second):
+        alone = await asked(b, anew=second)
+        found = proven(first, second, alone, await asked(a, anew=alone))
+    _raise(second, found)
+
+
+def _raise(b: Response, found: Sequence[str]) -> None:
+    __tracebackhide__ = True
     if found:
         raise AssertionError(
             f"{b.method} {b.url} gave one user what is another's:\n  - " + "\n  - ".join(found) + f"\n  {b.cache!r}"
         )
 
 
-def leaks(a: Response, b: Response, secrets: tuple[str, ...] = ()) -> list[str]:
-    """Each in a line."""
-    found: list[str] = []
-    cookies = {_pair(line) for line in a.headers.all("set-cookie")}
-    for line in b.headers.all("set-cookie"):
-        name, value = _pair(line)
-        if (name, value) in cookies and len(value) >= _SHORTEST:
-            found.append(f"the cookie {name}={value} was set for the other user")
-    own = [value for _, value in cookies | _sent_cookies(a) if len(value) >= _SHORTEST]
-    theirs = {value for _, value in _sent_cookies(b)}
-    for secret in dict.fromkeys([*secrets, *(value for value in own if value not in theirs)]):
-        where = [name for name in b.headers if name not in (*_OF_HOPS, "set-cookie") and secret in b.headers[name]]
-        if secret.encode() in b.body:
-            found.append(f"{string(secret)} is the other user's, and stands in the content")
-        found += [f"{string(secret)} is the other user's, and stands in {name}" for name in where]
-    if not found and (b.cache.hit or b.cache.stale) and _is_personal(a, secrets) and a.body == b.body and a.body:
-        found.append(f"the content of {len(b.body)} bytes was made for the other user, and came from the shared cache")
-    return found
-
-
-def _is_personal(a: Response, secrets: tuple[str, ...]) -> bool:
-    """Whether the app knew whom it answered and said so: by a cookie, or by what it was asked with."""
-    if a.headers.all("set-cookie") or any(secret.encode() in a.body for secret in secrets):
-        return True
-    private = re.search(r"\b(private|no-store)\b", a.headers.get("cache-control", ""))
-    varies = {name.strip().lower() for name in a.headers.get("vary", "").split(",")}
-    return private is not None or bool(varies & {"cookie", "authorization"})
-
-
-def _sent_cookies(r: Response) -> set[tuple[str, str]]:
-    return {_pair(part) for part in r.sent.get("cookie", "").split(";") if "=" in part}
-
-
-def _pair(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(";")[0].partition("=")
-    return name.strip(), value.strip()
+def _check(*responses: Any) -> None:
+    """TypeError for what is no response: a call that is not awaited, or one of another library's."""
+    __tracebackhide__ = True
+    for r in responses:
+        if inspect.iscoroutine(r):
+            r.close()  # or Python warns of it in another place
+            raise TypeError("this is a call that was not awaited: write `await web.get(...)`")
+        if not isinstance(r, Response | SyncStreamed):
+            hint = "; two users need a page: assert_no_leak(a, b, page)" if isinstance(r, Client | SyncClient) else ""
+            raise TypeError(f"wanted what web.get() gives, and this is a {type(r).__module__}.{type(r).__name__}{hint}")
 
 
 def _stored(r: Response) -> str:

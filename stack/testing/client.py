@@ -84,7 +84,7 @@ class Client(Verbs):
     ) -> None:
         if edge is not None and web.started:
             web.edge_name(edge)
-        self._web = web
+        self.web = self._web = web
         self._edge, self._http = edge, http
         _alpn(http)
         self._headers = list(_pairs(headers))

@@ -200,6 +200,18 @@ class SyncClient(SyncVerbs):
         got: Response = self._wait(self._client.request(method, url, **how))
         return got
 
+    def with_other(self, other: SyncClient, page: Any, examine: Callable[..., Coroutine[Any, Any, None]]) -> None:
+        """For assert_no_leak. A function that asks for the page blocks, so it does not run in the loop's thread."""
+        users = {user._client: user for user in (self, other)}
+
+        async def ask(user: Client) -> Response:
+            if isinstance(page, str):
+                return await user.get(page)
+            got: Response = await asyncio.to_thread(page, users[user])
+            return got
+
+        self._wait(examine(self._client, other._client, ask))
+
     def stream(self, method: str, url: str = "/", **how: Any) -> SyncStreaming:
         """As `Client.stream`."""
         return SyncStreaming(self._client.stream(method, url, **how), self._wait)

@@ -84,7 +84,7 @@ class Client(Verbs):
     ) -> None:
         if edge is not None and web.started:
             web.edge_name(edge)
-        self.web = self._web = web
+        self.web = web
         self._edge, self._http = edge, http
         _alpn(http)
         self._headers = list(_pairs(headers))
@@ -117,7 +117,7 @@ class Client(Verbs):
         """
         url = _with(url, params)
         fields, body = _content(list(_pairs(headers)), data, json)
-        return await self._web.watched(
+        return await self.web.watched(
             lambda: self._follow(
                 method.upper(), url, fields, body, cookies or {}, edge or self._edge, http or self._http, follow
             ),
@@ -161,7 +161,7 @@ class Client(Verbs):
             )
 
         return Streaming(
-            lambda: self._web.watched(opened, what=said, within=within, settled=False), self._web.calls.settled
+            lambda: self.web.watched(opened, what=said, within=within, settled=False), self.web.calls.settled
         )
 
     async def close(self) -> None:
@@ -231,7 +231,7 @@ class Client(Verbs):
         response = self._response(Streamed, opened, b"", ())
         response.begin(
             opened.got.body,
-            lambda what: self._web.calls.step(f"{said}: {what}", within),
+            lambda what: self.web.calls.step(f"{said}: {what}", within),
             lambda error, came: _broken_off(response, error, came),
             lambda: self._ms(opened.began),
         )
@@ -248,12 +248,12 @@ class Client(Verbs):
             method=opened.method, url=f"{target.scheme}://{target.authority}{target.target}", status=got.status,
             headers=Fields(got.fields), raw=content,
             version="HTTP/2" if got.version == b"2" else f"HTTP/{got.version.decode()}",
-            timing=timing, logs=self._web.logs, kinds=self._web.kinds, sent=Fields(opened.wire), history=history,
+            timing=timing, logs=self.web.logs, kinds=self.web.kinds, sent=Fields(opened.wire), history=history,
         )  # fmt: skip
         if self._keeps_cookies:
             for line in response.headers.all("set-cookie"):
                 self.cookies.store(line, host=target.host, path=target.path)
-        self._web.answered(response)
+        self.web.answered(response)
         return response
 
     async def _opened(
@@ -301,13 +301,13 @@ class Client(Verbs):
     def _target(self, url: str, edge: str | None) -> Target:
         if not urlsplit(url).scheme:
             if not url.startswith("/"):
-                raise ValueError(f"{url!r}: wanted a path, as /products, or a whole URL, as {self._web.url('/')}")
-            url = self._web.url(url, edge=edge)
+                raise ValueError(f"{url!r}: wanted a path, as /products, or a whole URL, as {self.web.url('/')}")
+            url = self.web.url(url, edge=edge)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r}: wanted an http or https URL")
         host = parts.hostname.lower()
-        port = parts.port or self._web.port(parts.scheme, host)
+        port = parts.port or self.web.port(parts.scheme, host)
         path = quote(parts.path or "/", safe=_PATH)
         query = "?" + quote(parts.query, safe=_PATH + "?") if parts.query else ""
         return Target(parts.scheme, host, port, path + query, parts.netloc.rpartition("@")[2].lower())
@@ -317,8 +317,8 @@ class Client(Verbs):
         if _is_address(target.host):
             return [target.host], []
         if self._lookup is None:  # a client may be made before the stack has addresses
-            self._lookup = Lookup(self._web.dns_address, self._web.clock, self._web.random)
-        found = await self._lookup.addresses(self._web.edge_name(edge) if edge else target.host)
+            self._lookup = Lookup(self.web.dns_address, self.web.clock, self.web.random)
+        found = await self._lookup.addresses(self.web.edge_name(edge) if edge else target.host)
         if found.cached:
             return list(found.addresses), []
         span = Span(
@@ -328,22 +328,22 @@ class Client(Verbs):
 
     def _pool(self, target: Target, host: str, http: str) -> _TimedPool:
         _alpn(http)
-        port = self._web.port_of(target, host)
+        port = self.web.port_of(target, host)
         key = (target.scheme, port, host, target.host, http)
         if key not in self._pools:
             https = target.scheme == "https"
             self._pools[key] = _TimedPool(
                 Upstream(
-                    self._web.name_of(host, port),
+                    self.web.name_of(host, port),
                     host,
                     port,
-                    tls=client_context(self._web.ca_path, alpn=_ALPN[http]) if https else None,
+                    tls=client_context(self.web.ca_path, alpn=_ALPN[http]) if https else None,
                     server_name=target.host,
                 ),
                 limits=PoolLimits(connections=1000, idle=100),
                 timeouts=_PATIENT,
                 clock=self._machine,
-                tasks=self._web.tasks,
+                tasks=self.web.tasks,
             )
         return self._pools[key]
 
@@ -366,7 +366,7 @@ class Client(Verbs):
 
     def _moment(self) -> float:
         """Seconds of the machine's time and, on top, of the stack's, which passes for injected waits only."""
-        return self._machine.now() + self._web.clock.now()
+        return self._machine.now() + self.web.clock.now()
 
 
 class _TimedPool(Pool):

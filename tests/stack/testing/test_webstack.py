@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import http.server
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -117,6 +120,48 @@ async def test_the_demo_shop() -> None:
         assert web.name == "shop.test"
         assert "shoes" in (await web.get("/products/shoes")).text
         assert_cached(await web.get("/products/shoes"))
+
+
+class Origin(http.server.BaseHTTPRequestHandler):
+    """A server of somebody else's, that says what it was asked."""
+
+    def do_GET(self) -> None:
+        port = self.server.server_address[1]
+        said = f"{port} {self.path} {self.headers['host']} {self.headers['x-forwarded-proto']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.send_header("Cache-Control", "max-age=60")
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_servers_that_run_already(count: int) -> None:
+    with contextlib.ExitStack() as ends:
+        origins = []
+        for _ in range(count):
+            server = ends.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin))
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+            ends.callback(server.shutdown)
+            origins.append(server)
+        urls = [f"http://127.0.0.1:{server.server_address[1]}" for server in origins]
+        async with WebStack(urls if count > 1 else urls[0]) as web:
+            got = [await web.get(f"/{number}") for number in range(4)]
+            assert [r.text.split(" ", 1)[1] for r in got] == [
+                f"/{number} {web.url('').removeprefix('https://')} https" for number in range(4)
+            ]
+            assert {r.text.split()[0] for r in got} == {str(server.server_address[1]) for server in origins}
+            assert {r.backend for r in got} == {f"proxy-{number + 1}" for number in range(count)} == set(web.backends)
+            assert (await web.get("/0")).cache.hit
+            with pytest.raises(LookupError, match="it came to edge-fra, lb-a, proxy-"):
+                got[0].request_at("app")
+            web.clock.advance(61)
+            assert (await web.get("/0")).cache.reason == "stale"
+            web.backends["proxy-1"].kill()
+            await web.clock.advance(10)
+            assert (await web.get("/x")).status == (200 if count > 1 else 503)
 
 
 async def test_edges_have_caches_of_their_own() -> None:

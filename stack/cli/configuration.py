@@ -17,7 +17,7 @@ from stack.plan import show
 from stack.plan.make import make_plan
 from stack.plan.model import StackPlan
 from stack.plan.zones import file_faults
-from stack.supervisor.source import Source, chosen
+from stack.supervisor.source import Source, chosen, short
 from stack.supervisor.state import StateDir
 
 DIFFERENT = 1
@@ -93,7 +93,7 @@ def _source(values: Mapping[str, Any], also: Mapping[str, Any] | None = None) ->
 
 
 def _name(source: Source) -> str:
-    return source.config.name if source.config is not None else "the default stack"
+    return str(short(source.config)) if source.config is not None else "the default stack"
 
 
 def _warn(plan: StackPlan) -> None:

@@ -120,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except click.UsageError as error:
         context = error.ctx.command_path if error.ctx is not None else _command(argv)
-        click.echo(f"{context}: {error.format_message()} See `{context} --help`.", err=True)
+        said = error.format_message()
+        click.echo(f"{context}: {said}{'' if said.endswith(('.', '?')) else '.'} See `{context} --help`.", err=True)
         return FAULT
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -33,7 +33,7 @@ class Source:
         """ConfigError, with all that is wrong."""
         if self.config is None and self.directory is not None and (self.directory / USUAL).exists():
             self.config = self.directory / USUAL
-        document = Document.read(_short(self.config)) if self.config is not None else None
+        document = Document.read(short(self.config)) if self.config is not None else None
         return make_plan(
             document,
             kinds=registry,
@@ -58,7 +58,7 @@ def chosen(
     )
 
 
-def _short(path: Path) -> Path:
+def short(path: Path) -> Path:
     """As it is called in messages: from the working directory, where it lies below."""
     try:
         return path.relative_to(os.getcwd())

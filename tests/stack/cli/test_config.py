@@ -137,3 +137,13 @@ def test_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert "replicas" in schema["properties"]
+
+
+def test_a_file_is_called_as_in_its_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "a.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", "check", "conf/a.toml"]) == 0
+    assert capsys.readouterr().out == "conf/a.toml: ok, 13 hops\n"

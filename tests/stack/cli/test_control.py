@@ -116,3 +116,11 @@ def test_a_working_directory_that_was_deleted(
     (tmp_path / "gone").rmdir()
     assert main(["status"]) == 2
     assert capsys.readouterr().err == "hopstack: the working directory was deleted; change to another\n"
+
+
+@pytest.mark.parametrize("argv", [["config", "schema", "x"], ["restart"], ["upp"]])
+def test_a_wrong_word_is_a_whole_sentence(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    told, _, see = capsys.readouterr().err.partition(" See `hopstack")
+    assert told.endswith((".", "?"))
+    assert see.endswith("--help`.\n")

@@ -30,7 +30,10 @@ def compose() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> StackPlan:
     return make_plan(
-        Document.read(ROOT / "docker" / "stack.toml"), kinds=registry, state_dir=tmp_path_factory.mktemp("state"), environ={}
+        Document.read(ROOT / "docker" / "stack.toml"),
+        kinds=registry,
+        state_dir=tmp_path_factory.mktemp("state"),
+        environ={},
     )
 
 

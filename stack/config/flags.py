@@ -140,10 +140,7 @@ def without_passwords(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_passwords(item) for item in value]
     if isinstance(value, dict):
-        return {
-            key: HIDDEN if item and is_secret(str(key)) else without_passwords(item)
-            for key, item in value.items()
-        }
+        return {key: HIDDEN if item and is_secret(str(key)) else without_passwords(item) for key, item in value.items()}
     return value
 
 

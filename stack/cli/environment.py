@@ -71,14 +71,14 @@ def _hosts(status: Mapping[str, Any]) -> str:
 def write_bundle(home: Path, ca: Path, environ: Mapping[str, str]) -> Path:
     """The system's authorities and the stack's, so that a command trusts both: TLS to elsewhere goes on working."""
     path = home / BUNDLE
-    text = ca.read_text()
+    text = ca.read_text("utf-8")
     for known in _system(environ):
         if known != path and known.is_file():
-            text = f"{known.read_text(errors='replace').rstrip()}\n{text}"
+            text = f"{known.read_text('utf-8', 'replace').rstrip()}\n{text}"
             break
     temporary = home / f".{BUNDLE}.{os.getpid()}"
     try:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")
         temporary.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None

@@ -60,7 +60,7 @@ def _write(state_dir: Path, files: Mapping[str, str]) -> None:
         path = state_dir / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, "utf-8")
         except OSError as error:
             raise ConfigError(
                 f"{error.filename or path}: {error.strerror}; name another directory in --state-dir"

@@ -178,7 +178,7 @@ def _texts(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
             stack.fault(zone.said["file"].source, "there is no such file", value=zone.file, warning=records is None)
         elif zone.file and records is not None:
             try:
-                text = Path(zone.file).read_text()
+                text = Path(zone.file).read_text("utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 stack.fault(zone.said["file"].source, f"cannot be read: {error}")
         if text is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,12 @@ def test_a_full_disk_is_told_in_a_line(tmp_path: Path, path: str | None, monkeyp
 def test_a_stack_that_stops_is_not_said_to_run_on() -> None:
     assert Outcome("stopping").lines() == ["The stack was told to stop; nothing was changed."]
     assert not Outcome("stopping").ok
+
+
+def test_files_are_utf8_whatever_the_locale_is(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from stack.supervisor.children import write; write(pathlib.Path(sys.argv[1]), 'b\\xfc')"
+    )
+    environ = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "zone")], env=environ, check=True)
+    assert (tmp_path / "zone").read_bytes() == b"b\xc3\xbc"

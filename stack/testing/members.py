@@ -107,6 +107,14 @@ class Member:
         context = getattr(hop, "context", None)
         return int(context.in_flight) if context is not None else 0
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether its app still does something, answered or not."""
+        if self.hop is None or self.kind != "appserver":
+            return False
+        stats = self.hop.stats()
+        return bool(stats.get("app_tasks") or stats.get("threads", {}).get("busy"))
+
     async def ask(self, method: bytes, path: str) -> Response:
         """What its admin endpoint would answer. LookupError when it has no such page."""
         if self.hop is None:

@@ -47,6 +47,7 @@ class SyncWebStack(SyncVerbs):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._web.graceful = error is None
         self.stop()
 
     def start(self) -> None:

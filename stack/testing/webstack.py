@@ -21,7 +21,6 @@ from stack.hop import registry
 from stack.net.loopback import has_many_addresses
 from stack.net.tasks import Tasks
 from stack.plan.document import Document
-from stack.plan.layout import SECTIONS
 from stack.plan.make import make_plan
 from stack.plan.model import StackPlan
 from stack.testing import apps, faults
@@ -34,6 +33,7 @@ from stack.testing.journal import Logs
 from stack.testing.lookup import resolving
 from stack.testing.members import Member, Members, zone_files
 from stack.testing.response import Response
+from stack.testing.sections import listens, merged
 from stack.testing.sockets import Sockets
 from stack.testing.stream import Streaming
 from stack.testing.verbs import Verbs
@@ -55,6 +55,9 @@ WARM: Final = 120.0
 """Seconds of the stack's time that it may take to be ready: a stack in which a check never passes is an error."""
 KEPT: Final = 100
 """Responses that are kept for what a failing test prints."""
+GRACE: Final = 1.0
+"""Seconds of the machine's time that the app's background work has at the end."""
+LOOK: Final = 0.005
 _NOT_RUNNING: Final = (
     "the stack does not run: use it in `async with WebStack(app) as web:`; that of the fixture webstack runs in async "
     "tests, and in async fixtures that ask for it"
@@ -104,6 +107,8 @@ class WebStack(Verbs):
         self.responses: list[Response] = []
         """The last ones, oldest first."""
         self._own: Client | None = None
+        self.graceful = True
+        """Whether `stop` waits for the app's background work; not when the test has failed."""
 
     def sync(self) -> SyncWebStack:
         """The same for tests that do not await: `with WebStack(app).sync() as web: web.get("/")`."""
@@ -120,6 +125,7 @@ class WebStack(Verbs):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.graceful = error is None
         await self.stop()
 
     async def start(self) -> None:
@@ -180,11 +186,11 @@ class WebStack(Verbs):
         if given["name"] is None and self._config is None and app.keys:
             given["name"] = NAME
         document = Document({}) if self._config is None else Document.read(self._config)
-        values = _merged(document.values, self._sections)
+        values = merged(document.values, self._sections)
         if self._edges is not None:
             known = values.get("edges", {})
             own = self._edges if isinstance(self._edges, Mapping) else {}
-            values["edges"] = {edge: _merged(known.get(edge, {}), own.get(edge, {})) for edge in self._edges}
+            values["edges"] = {edge: merged(known.get(edge, {}), own.get(edge, {})) for edge in self._edges}
         document = Document(values, document.name, document.directory, document.lines)
         many = has_many_addresses()
 
@@ -195,8 +201,8 @@ class WebStack(Verbs):
 
         first = plan(document)
         self._sockets.bind(first)
-        listens = _listens(first, self._sockets)
-        return plan(Document(_merged(values, listens), document.name, document.directory, document.lines))
+        found = listens(first, self._sockets)
+        return plan(Document(merged(values, found), document.name, document.directory, document.lines))
 
     async def _ready(self) -> None:
         """Nothing is asked before every hop can answer: the first checks take some of the stack's time."""
@@ -214,7 +220,31 @@ class WebStack(Verbs):
         return "; ".join(found) or "all hops are"
 
     async def stop(self) -> None:
-        """Everything is released: tasks, sockets, files. Late if the app's shutdown does not end."""
+        """Everything is released: tasks, sockets, files. Late if the app's shutdown does not end.
+
+        Whoever is cancelled meanwhile is so after it: an anyio scope cancels every await in it, again and again.
+        """
+
+        async def stopped() -> Exception | None:
+            try:
+                await self._stop()
+            except Exception as error:
+                return error
+            return None
+
+        stopping = Tasks().spawn(stopped(), name="stop")
+        cancelled: asyncio.CancelledError | None = None
+        while not stopping.done():
+            try:
+                await asyncio.wait([stopping])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        if (error := stopping.result()) is not None:
+            raise error
+
+    async def _stop(self) -> None:
         self._loop = None
         hurried: list[bool] = []
 
@@ -229,6 +259,8 @@ class WebStack(Verbs):
                 await client.close()
             await self.tasks.close()
             await self.clock.close()
+            if self.graceful:
+                await self._finished()
             self.tasks.spawn(hurry(), name="hurry")
             await self._members.stop()
         finally:
@@ -237,6 +269,12 @@ class WebStack(Verbs):
             shutil.rmtree(self._state_dir, ignore_errors=True)
         if hurried:
             raise Late(f"the stack did not stop within {self._deadline:g} s: the app's shutdown waits for something")
+
+    async def _finished(self) -> None:
+        """What the app goes on with after its responses has a moment to end: background tasks, `close()` of WSGI."""
+        until = self._machine.now() + GRACE
+        while any(member.unfinished for member in self._members) and self._machine.now() < until:
+            await self._machine.sleep(LOOK)
 
     # Requests.
 
@@ -440,25 +478,3 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop:
             "WebStack needs a running asyncio loop; with anyio's plugin let a fixture anyio_backend return 'asyncio', "
             "and without any loop take SyncWebStack"
         ) from None
-
-
-def _listens(plan: StackPlan, sockets: Sockets) -> dict[str, dict[str, dict[str, list[str]]]]:
-    """The addresses, as tables of a document."""
-    tables: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for title, section in SECTIONS.items():
-        for hop in plan.of(section.kind):
-            key = hop.name.removeprefix(section.prefix)
-            tables.setdefault(title, {})[key] = {"listen": [str(place) for place in sockets.addresses[hop.name]]}
-    return tables
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged, everything else gives way."""
-    merged = dict(below)
-    for key, value in above.items():
-        known = merged.get(key)
-        if isinstance(value, Mapping):
-            merged[key] = _merged(known if isinstance(known, Mapping) else {}, value)
-        else:
-            merged[key] = value
-    return merged

@@ -296,6 +296,65 @@ async def test_an_app_that_streams_and_goes_on_after_its_response() -> None:
         assert (await web.get("/last")).text == "012"
 
 
+async def test_background_work_ends_before_the_stack_does() -> None:
+    done: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        if scope["path"] != "/health":
+            await asyncio.sleep(0.2)
+            done.append("async")
+
+    def closing(environ: Any, start_response: Any) -> Any:
+        class Content(list[bytes]):
+            def close(self) -> None:
+                if environ["PATH_INFO"] != "/health":
+                    time.sleep(0.2)
+                    done.append("threads")
+
+        start_response("200 OK", [])
+        return Content()
+
+    for one in (app, closing):
+        async with WebStack(one, replicas=1) as web:
+            await web.get("/")
+    assert done == ["async", "threads"]
+    with contextlib.suppress(ZeroDivisionError):
+        async with WebStack(app, replicas=1) as web:
+            await web.get("/")
+            _ = 1 / 0
+    assert done == ["async", "threads"]  # a test that has failed waits for nothing
+
+
+@pytest.mark.parametrize("times", [1, 5])
+async def test_who_is_cancelled_while_it_stops_leaves_nothing(times: int) -> None:
+    """As an anyio scope does it, which cancels every await in it."""
+    stopped: list[str] = []
+
+    async def held() -> None:
+        async with WebStack(Probe, replicas=1) as web:
+            stopped.append(web._state_dir)  # type: ignore[arg-type]
+            await web.get("/never")
+
+    await asyncio.sleep(0)
+    before = descriptors(), len(asyncio.all_tasks())
+    task = asyncio.ensure_future(held())
+    await eventually(lambda: bool(stopped))
+    await asyncio.sleep(0.05)
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    await asyncio.sleep(0.05)
+    assert (descriptors(), len(asyncio.all_tasks())) == before
+    assert not os.path.exists(stopped[0])
+
+
 async def test_what_is_stale_is_refreshed_before_the_next_call() -> None:
     path = "/x?cache-control=max-age%3D60,stale-while-revalidate%3D60"
     async with WebStack(Probe, replicas=1) as web:

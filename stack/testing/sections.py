@@ -22,11 +22,11 @@ def listens(plan: StackPlan, sockets: Sockets) -> dict[str, dict[str, dict[str, 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Tables are merged, everything else gives way."""
-    merged = dict(below)
+    both = dict(below)
     for key, value in above.items():
-        known = merged.get(key)
+        known = both.get(key)
         if isinstance(value, Mapping):
-            merged[key] = merged(known if isinstance(known, Mapping) else {}, value)
+            both[key] = merged(known if isinstance(known, Mapping) else {}, value)
         else:
-            merged[key] = value
-    return merged
+            both[key] = value
+    return both

@@ -241,8 +241,8 @@ class WebStack(Verbs):
                 cancelled = error
         if cancelled is not None:
             raise cancelled
-        if (error := stopping.result()) is not None:
-            raise error
+        if (wrong := stopping.result()) is not None:
+            raise wrong
 
     async def _stop(self) -> None:
         self._loop = None

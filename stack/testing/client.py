@@ -111,6 +111,7 @@ class Client(Verbs):
     ) -> Response:
         """One request over real sockets, and its response as a whole.
 
+        `headers`: `Host` among them is what the request says, whatever the connection goes to.
         `url`: a path of the site or a whole URL. `data`: bytes, text, or a mapping for a form. `edge`: the edge to go
         to, whatever DNS says. `within`: seconds of the machine's time, by default the stack's `deadline`.
         Raises NoResponse, NoSuchHost, and Late at the end of `within`.
@@ -193,6 +194,7 @@ class Client(Verbs):
                 raise NoResponse(f"{method} {url}: more than {REDIRECTS} redirects")
             history.append(response)
             url = urljoin(response.url, location)
+            fields = [field for field in fields if field[0] != "host"]
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), b""
                 fields = [field for field in fields if field[0] not in ("content-type", "content-length")]
@@ -271,13 +273,15 @@ class Client(Verbs):
         addresses, spans = await self._addresses(target, edge)
         given = {name for name, _ in fields}
         own = [field for field in self._headers if field[0] not in given]
+        hosts = [value for name, value in (*own, *fields) if name == "host"]
+        authority = _latin("host", hosts[-1]) if hosts else target.authority.encode("ascii")
         wire = _wire([*own, *fields], self._cookie(target, cookies))
         url = f"{target.scheme}://{target.authority}{target.target}"
         last_error: HopError | None = None
         for host in addresses:
             pool = self._pool(target, host, http)
             request = Request(
-                method.encode("ascii"), target.target.encode("ascii"), wire, authority=target.authority.encode("ascii"),
+                method.encode("ascii"), target.target.encode("ascii"), wire, authority=authority,
                 scheme=target.scheme.encode("ascii"), body=body,
             )  # fmt: skip
             opened, asked = pool.statistics().opened, self._ms(began)
@@ -425,7 +429,8 @@ def _pairs(headers: Headers) -> Iterable[tuple[str, str]]:
 
 
 def _wire(fields: Iterable[tuple[str, str]], cookie: str) -> list[tuple[bytes, bytes]]:
-    wire = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    # Host is not among them: it is the authority, in either version
+    wire = [(_latin(name, name), _latin(name, value)) for name, value in fields if name != "host"]
     names = [name for name, _ in wire]
     if b"user-agent" not in names:
         wire.append((b"user-agent", b"webstack"))
@@ -434,6 +439,13 @@ def _wire(fields: Iterable[tuple[str, str]], cookie: str) -> list[tuple[bytes, b
     if cookie:
         wire.append((b"cookie", cookie.encode("latin-1")))
     return wire
+
+
+def _latin(name: str, text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"the header {name} holds {text!r}; it takes Latin-1, so quote what is beyond") from None
 
 
 def _content(
@@ -445,8 +457,10 @@ def _content(
         kind, body = "application/json", json_module.dumps(json).encode()
     elif isinstance(data, Mapping):
         kind, body = "application/x-www-form-urlencoded", urlencode(data, doseq=True).encode()
+    elif data is None or isinstance(data, str | bytes | bytearray | memoryview):
+        kind, body = "", data.encode() if isinstance(data, str) else bytes(data or b"")
     else:
-        kind, body = "", data.encode() if isinstance(data, str) else data or b""
+        raise TypeError(f"data is a {type(data).__name__}: wanted bytes, text, or a mapping for a form")
     if kind and not any(name == "content-type" for name, _ in fields):
         fields.append(("content-type", kind))
     return fields, body

@@ -50,6 +50,9 @@ class SyncWebStack(SyncVerbs):
         self._web.graceful = error is None
         self.stop()
 
+    def __repr__(self) -> str:
+        return f"<Sync{repr(self._web)[1:]}"
+
     def start(self) -> None:
         ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
         self._thread = threading.Thread(target=_run, args=(ready,), name="webstack", daemon=True)
@@ -295,6 +298,9 @@ class SyncBackend:
     @property
     def running(self) -> bool:
         return self._backend.running
+
+    def __repr__(self) -> str:
+        return f"<SyncBackend {self.name} {self.state}{'' if self.running else ', killed'}>"
 
     @property
     def state(self) -> str:

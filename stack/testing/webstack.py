@@ -110,6 +110,10 @@ class WebStack(Verbs):
         self.graceful = True
         """Whether `stop` waits for the app's background work; not when the test has failed."""
 
+    def __repr__(self) -> str:
+        state = "runs" if self._loop is not None else "was stopped" if self.started else "does not run"
+        return f"<WebStack {vars(self).get('name', 'without a name')}: {state}>"
+
     def sync(self) -> SyncWebStack:
         """The same for tests that do not await: `with WebStack(app).sync() as web: web.get("/")`."""
         from stack.testing.sync import SyncWebStack
@@ -355,6 +359,8 @@ class WebStack(Verbs):
 
     def url(self, path: str = "/", *, scheme: str = "https", edge: str | None = None) -> str:
         """`https://app.test:40001/x`. The name is known to the stack's DNS alone."""
+        if path and not path.startswith("/"):
+            raise ValueError(f"{path!r}: wanted a path, as /products")
         return self._base(scheme, self.edge_name(edge).removesuffix(f".{self.name}") if edge else "") + path
 
     @property

@@ -86,8 +86,29 @@ async def test_content_both_ways() -> None:
         assert large.text == "a" * 4000
         with pytest.raises(TypeError, match="one content"):
             await web.post("/", data=b"", json={})
+        with pytest.raises(TypeError, match="data is a int: wanted bytes, text, or a mapping"):
+            await web.post("/", data=5)
+        with pytest.raises(ValueError, match="the header x-name holds '€'"):
+            await web.get("/", headers={"X-Name": "€"})
         with pytest.raises(ValueError, match="wanted a path"):
             await web.get("x")
+        for ask in (web.url, web.purge):
+            with pytest.raises(ValueError, match="wanted a path"):
+                await ask("x")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("http", ["h1", "h2"])
+async def test_a_host_that_is_not_the_one_connected_to(http: str) -> None:
+    """What a test of poisoned links in mails needs: curl -H 'Host: ...'."""
+    async with WebStack(Probe, replicas=1) as web:
+        r = await web.get("/echo", http=http, headers={"Host": "evil.example"})
+        assert r.json()["headers"]["host"] == web.logs.of(r)[0]["host"] == "evil.example"
+        own = web.url("").removeprefix("https://")
+        r = await web.get("/redirect?to=/echo", http=http, headers={"Host": "evil.example"}, follow=True)
+        assert (r.json()["headers"]["host"], [one.status for one in r.history]) == (own, [302])
+        assert (await web.client(headers={"host": "www.example"}).get("/echo", http=http)).json()["headers"][
+            "host"
+        ] == "www.example"
 
 
 async def test_names_come_from_the_stacks_own_dns() -> None:

@@ -19,7 +19,7 @@ from proxy.rules.roots import is_prefix, roots
 from proxy.static import StaticFiles
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.config.upstream import check_source, parse_upstream
+from stack.config.upstream import check_authority, check_source, parse_upstream
 from stack.errors import ConfigError
 from stack.hop.hop import Readiness
 from stack.hop.http_hop import HttpHop
@@ -191,6 +191,8 @@ def _static(config: Config, name: str, types: Types, clock: Clock, random: Rando
 def _prober(config: Config, name: str, upstream: Upstream, authority: bytes, clock: Clock, net: Net) -> Prober:
     if not config.health.startswith("/") or not config.health.isascii() or not config.health.isprintable():
         raise ConfigError(f"--health {config.health!r}: it is a path of the app, as /health")
+    if config.health_host:
+        check_authority(config.health_host, "--health-host")
     try:
         passing = Statuses(config.health_status)
     except ValueError as error:
@@ -205,7 +207,7 @@ def _prober(config: Config, name: str, upstream: Upstream, authority: bytes, clo
         ),
         name=name,
         app_name=upstream.name,
-        authority=authority,
+        authority=config.health_host.encode("ascii") or authority,
         path=config.health,
         passing=passing,
         interval=config.health_interval,

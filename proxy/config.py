@@ -80,6 +80,9 @@ class Config(HttpOptions, frozen=True, kw_only=True):
             "for it: whatever it answers, it runs. Repeats."
         ),
     ] = ("200-299",)
+    health_host: Annotated[
+        str, Meta(description="Host that the app's health is asked with. Empty: the app's own host and port.")
+    ] = ""
     health_interval: Annotated[
         Seconds, Meta(description="Between two looks at a ready app; at another one a fifth of it.")
     ] = 1.0

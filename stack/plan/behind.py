@@ -116,6 +116,7 @@ def settle(stack: Stack, entries: Entries) -> None:
             proxy.said["static",] = Said(tuple(item.value for item in statics), statics[0].source)
         if health is not None:
             _prefer(proxy, "health", health)
+        proxy.derive("health_host", stack.names[0], "the site's name")
         _accept(proxy, "health_status", demo=demo, health=health)
     for balancer in stack.of("balancers"):
         if health is not None:

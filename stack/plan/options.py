@@ -124,5 +124,6 @@ CHECKS: Final[Mapping[str, Check]] = {
     "app": _app,
     "check": _check,
     "check_host": lambda value, kinds: check_authority(value, "--check-host"),
+    "health_host": lambda value, kinds: check_authority(value, "--health-host"),
     "origin_server_name": lambda value, kinds: check_host(value, "--origin-server-name"),
 }

@@ -136,6 +136,11 @@ def node(folder: Path, requirements: tuple[str, ...]) -> Iterator[str]:
         process.wait()
 
 
+def test_its_health_is_asked_for_by_the_sites_name(site: Site) -> None:
+    """Django answers 400 to a Host that is not in ALLOWED_HOSTS, and logs each as an attack."""
+    assert "Invalid HTTP_HOST" not in site.stack.log_text("app-1")
+
+
 def test_a_page_over_https(site: Site) -> None:
     page = site.curl("/")
     assert page.status == 200

@@ -20,9 +20,11 @@ pytestmark = pytest.mark.needs("curl")
 class App:
     def __init__(self) -> None:
         self.health = 200
+        self.hosts: set[bytes] = set()
 
     def handle(self, request: Request, exchange: Exchange) -> Response:
         if request.path == b"/health":
+            self.hosts.add(request.authority)
             return Response(self.health, [(b"content-type", b"application/json")], b'{"database": "down"}')
         return Response(200, [], b"ok")
 
@@ -43,6 +45,13 @@ async def test_an_app_that_is_down(tmp_path: Path) -> None:
         health = (await front.stats())["upstream"]["health"]
         assert health["reason"] == "app-1 did not answer GET /health: connection_refused"
     closed.close()
+
+
+async def test_health_is_asked_for_by_the_sites_name(tmp_path: Path) -> None:
+    """An app that serves its own names alone would refuse another."""
+    app = App()
+    async with serving(app.handle) as (service, _), proxy(service.port, "--health-host", "shop.test", home=tmp_path):
+        assert app.hosts == {b"shop.test"}
 
 
 async def test_readiness_follows_the_apps_health(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_the_app(text: str, name: str, host: str, port: int, authority: bytes, t
         (Config(), "--upstream is missing: name the app, as http://127.0.0.1:9001; or --static /=DIR"),
         (Config(upstream="http://a", health_status=("300-200",)), "--health-status '300-200': no status is in it"),
         (Config(upstream="http://a", health="health"), "--health 'health': it is a path of the app"),
+        (Config(upstream="http://a", health_host="a/b"), "--health-host 'a/b': wanted HOST or HOST:PORT"),
         (
             Config(upstream="http://a", compression=Compression(codings=("lzma",))),
             "--compression-codings 'lzma': it is",

@@ -84,9 +84,12 @@ class Stack:
 
     def log(self, name: str) -> list[dict[str, Any]]:
         """The access log of a hop."""
+        return [json.loads(line) for line in self.log_text(name).splitlines() if line.startswith("{")]
+
+    def log_text(self, name: str) -> str:
+        """All that a hop wrote; empty for one that has no log."""
         path = self.home / "logs" / f"{name}.log"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return path.read_text() if path.exists() else ""
 
     @property
     def ca(self) -> Path:

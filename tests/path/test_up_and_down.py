@@ -248,7 +248,11 @@ def test_logs(stack: Stack) -> None:
 
 async def test_following_a_log(stack: Stack) -> None:
     follower = subprocess.Popen(
-        [sys.executable, "-m", "stack", "logs", "edge-nrt", "-f"], env=stack.env, stdout=subprocess.PIPE
+        [sys.executable, "-m", "stack", "logs", "edge-nrt", "-f"],
+        env=stack.env,
+        stdout=subprocess.PIPE,
+        # whoever runs the tests in the background may have it ignored, and a child would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert follower.stdout is not None
     try:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from appserver.failures import AppFailed, named, told
 from appserver.rules.outgoing import response_fields
 from appserver.rules.scope import http_scope, wants_websocket
 from stack.errors import ClientError, ClientGone, HopError
@@ -23,12 +24,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("hopstack.app")
-
-
-class AppFailed(HopError):
-    """The app raised, or broke the protocol, before its response began."""
-
-    title = "The application failed"
 
 
 class Disconnected(OSError):
@@ -221,24 +216,13 @@ class _Cycle:
             if not self.answer.done():
                 self._exchange.mark("app", "failed")
                 # What was wrong with the request explains what the app then did: 408, 413.
-                self.answer.set_exception(self._error or self._named(error))
+                self.answer.set_exception(self._error or named(error, self._request, self._exchange))
         elif self._stage == _STREAMING and self._stream is not None:
             self._stream.fail(error)
         elif not isinstance(error, Disconnected):
-            self._log("the app failed after its response", error)
+            told("the app failed after its response", error, self._request, self._exchange)
         self._gone = True
         self._complete()
-
-    def _named(self, error: Exception) -> HopError:
-        """What escaped the app is the app's failure, not the server's."""
-        if isinstance(error, HopError):
-            return error
-        self._log("the app failed", error)
-        return AppFailed(private=repr(error))
-
-    def _log(self, what: str, error: BaseException) -> None:
-        request_id = self._exchange.request_id.decode("latin-1")
-        log.error("%s: %r, request %s", what, self._request, request_id, exc_info=error)
 
     def _complete(self) -> None:
         """The response is: whoever still waits in `receive` hears of it."""

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 from wsgiref.util import FileWrapper
 
-from appserver.asgi import AppFailed, Disconnected
+from appserver.asgi import Disconnected
+from appserver.failures import AppFailed, named, told
 from appserver.marks import Marks
 from appserver.rules.environ import environ
 from appserver.rules.outgoing import response_fields, status_code
@@ -201,20 +202,9 @@ class _Cycle:
             self._pipe.fail(error if isinstance(error, Exception) else AppFailed(private=repr(error)))
         elif not self._begun and not self.answer.done():
             self._exchange.mark("app", "failed")
-            self.answer.set_exception(self._error or self._named(error))
+            self.answer.set_exception(self._error or named(error, self._request, self._exchange))
         elif not isinstance(error, ContentBroken):
-            self._log("the app failed after its response", error)
-
-    def _named(self, error: BaseException) -> HopError:
-        """What escaped the app is the app's failure, not the server's."""
-        if isinstance(error, HopError):
-            return error
-        self._log("the app failed", error)
-        return AppFailed(private=repr(error))
-
-    def _log(self, what: str, error: BaseException) -> None:
-        request_id = self._exchange.request_id.decode("latin-1")
-        log.error("%s: %r, request %s", what, self._request, request_id, exc_info=error)
+            told("the app failed after its response", error, self._request, self._exchange)
 
 
 def _encoded(headers: Iterable[Any]) -> Iterable[tuple[bytes, bytes]]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from stack.cli.site import site
 from stack.errors import ConfigError
+from stack.hop.files import write_whole
 
 HOOKS: Final = Path(__file__).parent / "resolve"
 """What makes Python and Node find names that the system does not know."""
@@ -76,10 +77,8 @@ def write_bundle(home: Path, ca: Path, environ: Mapping[str, str]) -> Path:
         if known != path and known.is_file():
             text = f"{known.read_text('utf-8', 'replace').rstrip()}\n{text}"
             break
-    temporary = home / f".{BUNDLE}.{os.getpid()}"
     try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 from stack.config.upstream import parse_upstream
 from stack.errors import ConfigError
 from stack.hop import registry
+from stack.hop.files import write_whole
 from stack.plan.detect import look
 from stack.plan.document import Document
 from stack.plan.make import make_plan
@@ -39,7 +39,7 @@ def write(directory: Path, wishes: Wishes, *, force: bool) -> int:
     site = _checked(made.text, directory, home)
     made = starter(found, wishes, site=site, schema=place)
     try:
-        _write(target, made.text)
+        write_whole(target, made.text)
         _schema(home)
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}") from None
@@ -62,20 +62,7 @@ def _home(directory: Path) -> Path:
     return Path(chosen).absolute() if chosen else directory.resolve() / ".hopstack"
 
 
-def _write(target: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(target)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
 def _schema(home: Path) -> None:
     """For editors, which find it by the first line of the file."""
     StateDir(home).create()
-    _write(home / FILE, msgspec.json.format(msgspec.json.encode(schema(registry))).decode() + "\n")
+    write_whole(home / FILE, msgspec.json.format(msgspec.json.encode(schema(registry))).decode() + "\n")

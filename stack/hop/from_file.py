@@ -11,6 +11,7 @@ from stack.config import flags
 from stack.config.base import HopOptions
 from stack.errors import ConfigError
 from stack.hop import registry
+from stack.hop.files import write_whole
 from stack.net.loopback import has_many_addresses
 from stack.plan.document import Document
 from stack.plan.make import make_plan
@@ -60,7 +61,7 @@ def _write(state_dir: Path, files: Mapping[str, str]) -> None:
         path = state_dir / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
+            write_whole(path, text)
         except OSError as error:
             raise ConfigError(
                 f"{error.filename or path}: {error.strerror}; name another directory in --state-dir"

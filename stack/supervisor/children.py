@@ -11,6 +11,7 @@ from pathlib import Path
 from stack.config.arguments import arguments
 from stack.errors import ConfigError
 from stack.hop.child import Child
+from stack.hop.files import write_whole
 from stack.net import ca
 from stack.plan.model import HopPlan
 from stack.supervisor.state import StateDir
@@ -28,11 +29,9 @@ def prepare(state: StateDir, hops: Iterable[HopPlan]) -> None:
 
 def write(path: Path, text: str) -> None:
     """Whole or not at all: a process that starts meanwhile reads the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 

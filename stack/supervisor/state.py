@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from stack.errors import ConfigError
+from stack.hop.files import write_whole
 
 if TYPE_CHECKING:
     from stack.plan.model import StackPlan
@@ -182,15 +183,7 @@ class StateDir:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    temporary = path.with_suffix(f".{os.getpid()}")
-    try:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    write_whole(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
 def _taken(lock: int) -> bool:

@@ -193,6 +193,6 @@ def test_a_file_that_cannot_be_written_is_named(
     def refused(self: Path, *_: object) -> int:
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "write_text", refused)
+    monkeypatch.setattr(Path, "write_bytes", refused)
     assert main(["init", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"hopstack: {tmp_path / 'stack.toml'}: Permission denied\n"

@@ -430,7 +430,12 @@ class Connection:
     @property
     def capacity(self) -> int:
         """Requests that a client may still open."""
-        return min(self._h2.allowed_streams, self._limit) - len(self._streams)
+        return self.limit - len(self._streams)
+
+    @property
+    def limit(self) -> int:
+        """Streams that a client may have at a time: as its peer allows and it was made for."""
+        return min(self._h2.allowed_streams, self._limit)
 
     def ping(self) -> None:
         """Acknowledged by the peer in its own time."""

@@ -75,7 +75,7 @@ class H2ClientConnection(H2Transport):
     """See `stack.net.pool.UpstreamConnection`. `on_idle` is called whenever room for a request becomes free."""
 
     __slots__ = (
-        "_away", "_fresh", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_settled", "_streams", "_tasks",
+        "_away", "_fresh", "_limit", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_streams", "_tasks",
         "_timeouts", "closed", "idle_since", "name", "served",
     )  # fmt: skip
 
@@ -106,7 +106,8 @@ class H2ClientConnection(H2Transport):
         self._streams: dict[int, ClientStream] = {}
         self._fresh: list[ClientStream] = []
         """Whose response came in the present batch."""
-        self._settled = False
+        self._limit = 0
+        """Streams that the peer was last known to allow."""
         self._away = False
         """The peer takes no more requests."""
         self.closed = False
@@ -152,6 +153,7 @@ class H2ClientConnection(H2Transport):
             )
             trailers = trailer_list(request.trailers)
         except ValueError as error:
+            self._on_idle(self)  # the room is free still
             raise HopError(private=f"request to {self.name}: {error}") from None
         ended = body == b"" and not trailers
         stream = ClientStream(self._h2.open(fields, ended=ended), request)
@@ -211,14 +213,19 @@ class H2ClientConnection(H2Transport):
                 self._reset(stream, event)
         elif isinstance(event, Away):
             self._go_away(event)
-        elif isinstance(event, Opened) and not self._settled:
-            self._settled = True  # the first SETTINGS: now it is known how much room there is
-            for _ in range(self.capacity):
-                self._on_idle(self)
+        elif isinstance(event, Opened):
+            if (limit := self._h2.limit) != self._limit:
+                grown, self._limit = limit - self._limit, limit
+                self._offer(grown)
         elif isinstance(event, Failed):
             for stream in list(self._streams.values()):
                 self._fail(stream, ResponseMalformed(private=f"{self.name}: {event.reason}"))
             self.close()
+
+    def _offer(self, rooms: int) -> None:
+        """SETTINGS came, the first or others: there is room for so many requests more."""
+        for _ in range(min(rooms, self.capacity)):
+            self._on_idle(self)
 
     def _batch_ended(self, progress: bool, now: float) -> None:
         fresh, self._fresh = self._fresh, []
@@ -232,7 +239,8 @@ class H2ClientConnection(H2Transport):
             return
         incoming = stream.incoming
         if incoming is not None:
-            whole = incoming.complete()
+            # with trailers it stays a stream: a message of bytes has no place for them in HTTP/1.1
+            whole = incoming.complete() if not incoming.trailers else None
             response.body = incoming if whole is None else whole
             if whole is not None:
                 self._credit(stream, stream.owed)
@@ -365,9 +373,10 @@ class H2ClientConnection(H2Transport):
             self._h2.credit(stream.id, stream.owed)
             stream.owed = 0
         self._h2.release(stream.id)
+        if not stream.sent:
+            self._outbox.discard(stream.id, ResponseIncomplete(private=f"{self.name}: the response has ended"))
         upload = stream.upload
         if upload is not None and upload is not asyncio.current_task():
-            self._outbox.discard(stream.id, ResponseIncomplete(private=f"{self.name}: the response has ended"))
             upload.cancel()
         if self.closed:
             return

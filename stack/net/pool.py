@@ -141,11 +141,13 @@ class Pool:
         try:
             return await connection.send(request, exchange)
         except HopError as error:
-            if not (reused and _may_retry(error, request)):
+            if not _may_retry(error, request, reused=reused):
                 raise
         self._retried += 1
         if len(self._open) + self._connecting < self.limits.connections:
             connection = await self._connect()
+        elif (taken := self._take()) is not None:
+            connection = taken
         else:
             connection, _ = await self._wait_for_one(first=True)
         return await connection.send(request, exchange)
@@ -166,16 +168,30 @@ class Pool:
 
     async def _wait_for_one(self, *, first: bool = False) -> tuple[UpstreamConnection, bool]:
         """A connection, and whether it was used before. `first`: at the front of the queue."""
-        has_room = len(self._open) + self._connecting < self.limits.connections
-        if has_room and not (self._multiplexes and self._connecting * STREAMS > len(self._waiting)):
-            return await self._connect(), False
-        if len(self._waiting) >= self.limits.waiting:
+        until = self._clock.now() + self.timeouts.acquire
+        while True:
+            has_room = len(self._open) + self._connecting < self.limits.connections
+            if has_room and not (self._multiplexes and self._connecting * STREAMS > len(self._waiting)):
+                return await self._connect(), False
+            connection = await self._turn(until, first=first)
+            if connection is None:
+                return await self._connect(counted=True), False
+            if connection.capacity > 0:
+                return connection, True
+            # it closed, or others filled it, before this task woke: nothing was sent, so nothing is lost
+            first = True
+            if (connection := self._take()) is not None:
+                return connection, True
+
+    async def _turn(self, until: float, *, first: bool) -> UpstreamConnection | None:
+        """What a waiter is handed; None: room to connect, counted already."""
+        if len(self._waiting) >= self.limits.waiting and not first:
             raise PoolExhausted(private=f"{self.upstream.name}: {len(self._waiting)} requests wait already")
         turn: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
         self._waiting.appendleft(turn) if first else self._waiting.append(turn)
         try:
-            async with self._clock.timeout(self.timeouts.acquire):
-                connection = await turn
+            async with self._clock.timeout(max(0.0, until - self._clock.now())):
+                return await turn
         except TimeoutError:
             self._give_back(turn)
             raise PoolExhausted(
@@ -184,15 +200,12 @@ class Pool:
         except asyncio.CancelledError:
             self._give_back(turn)
             raise
-        if connection is not None:
-            return connection, True
-        return await self._connect(counted=True), False
 
     def _give_back(self, turn: asyncio.Future[UpstreamConnection | None]) -> None:
         """The waiter has left; what it may have been handed in the same moment goes to the next."""
         if turn in self._waiting:
             self._waiting.remove(turn)
-        elif turn.done() and not turn.cancelled():
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
             connection = turn.result()
             if connection is None:
                 self._connecting -= 1
@@ -337,11 +350,11 @@ class _Door(asyncio.Protocol):
         protocol.connection_made(transport)
 
 
-def _may_retry(error: HopError, request: Request) -> bool:
-    """Whether a request that failed on a reused connection may be sent again, once, on a new one."""
+def _may_retry(error: HopError, request: Request, *, reused: bool) -> bool:
+    """Whether a request that failed on a connection may be sent again, once."""
     if not isinstance(request.body, bytes):
         return False  # what was read of it is gone
     if error.retry is Retry.SAFE:
         return True  # RFC 9113 §8.7: it was not processed, whatever the method
     # RFC 9112 §9.3.1, RFC 9110 §9.2.2: the connection died before a byte came; never a POST
-    return error.retry is Retry.IF_REUSED and request.method in IDEMPOTENT
+    return reused and error.retry is Retry.IF_REUSED and request.method in IDEMPOTENT

@@ -472,7 +472,7 @@ async def test_a_window_that_never_opens() -> None:
         await peer.until(lambda f: isinstance(f, RstStreamFrame))
 
     async with server(script, {4: 10}) as port, connected(port, clock) as (connection, _):
-        await eventually(lambda: connection._settled)
+        await eventually(lambda: connection._limit > 0)
         waiting = asyncio.get_running_loop().create_task(
             send(connection, Request(b"POST", b"/", [], authority=b"a", body=b"x" * 100))
         )

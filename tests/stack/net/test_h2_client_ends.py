@@ -1,0 +1,140 @@
+"""Streams of an upstream HTTP/2 connection that end early, and room that nobody may lose."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stack.clock import VirtualClock, eventually, settle
+from stack.config.base import PoolLimits, UpstreamTimeouts
+from stack.errors import HopError
+from stack.http.message import Request
+from stack.net.pool import Pool, Upstream
+from stack.net.tasks import Tasks
+from tests.stack.net.test_h2_client import OK, connected, content, get, send
+from tests.support.h2_peer import Peer, request_on, server
+from tests.support.pools import send as send_through
+
+
+def h2_pool(port: int, *, connections: int = 1) -> Pool:
+    return Pool(
+        Upstream("origin", "127.0.0.1", port, protocol="h2"),
+        limits=PoolLimits(connections=connections),
+        timeouts=UpstreamTimeouts(),
+        clock=VirtualClock(),
+        tasks=Tasks(),
+    )
+
+
+async def test_an_early_answer_to_a_whole_content_leaves_nothing_to_send() -> None:
+    """RFC 9113 8.1: the window never opened; when its time is over nobody looks for the stream any more."""
+    clock = VirtualClock()
+
+    async def script(peer: Peer) -> None:
+        stream = await request_on(peer)
+        peer.send(peer.headers(stream, [(b":status", b"413")]))
+        await peer.reset_of(stream)
+        second = await request_on(peer)
+        peer.send(peer.headers(second, OK))
+        await peer.next()
+
+    async with server(script) as port, connected(port, clock) as (connection, _):
+        answer = await send(connection, Request(b"POST", b"/", [], authority=b"a.test", body=bytes(300_000)))
+        assert answer.status == 413
+        assert len(connection._outbox) == 0
+        assert (await send(connection)).status == 200
+        clock.leap(clock.now() + 29)
+        connection.expire()
+        clock.leap(clock.now() + 2)
+        connection.expire()  # idle, not stalled
+        assert connection.closed
+
+
+async def test_room_that_a_request_did_not_use_goes_to_the_next() -> None:
+    """A request that cannot be written takes nothing away from who waits behind it."""
+
+    async def script(peer: Peer) -> None:
+        first = await request_on(peer)
+        await asyncio.sleep(0.05)
+        peer.send(peer.headers(first, OK))
+        while True:
+            peer.send(peer.headers(await request_on(peer), OK))
+
+    async with server(script, {3: 1}) as port:
+        pool = h2_pool(port)
+        first = asyncio.create_task(send_through(pool))
+        await eventually(lambda: pool.statistics().open == 1)
+        await settle()
+        broken = get()
+        broken.fields = [(b"x", b"a\r\nb: c")]
+        second = asyncio.create_task(send_through(pool, broken))
+        third = asyncio.create_task(send_through(pool))
+        async with asyncio.timeout(5):
+            assert (await first).status == 200
+            with pytest.raises(HopError):
+                await second
+            assert (await third).status == 200
+        await pool.close()
+
+
+async def test_settings_that_allow_more_streams_let_in_who_waits() -> None:
+    """RFC 9113 6.5.2: the limit may change at any time."""
+    more = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        streams = [await request_on(peer)]
+        await more.wait()
+        peer.send(peer.settings({3: 10}))
+        streams += [await request_on(peer) for _ in range(2)]
+        for stream in streams:
+            peer.send(peer.headers(stream, OK))
+        await peer.next()
+
+    async with server(script, {3: 1}) as port:
+        pool = h2_pool(port)
+        requests = [asyncio.create_task(send_through(pool)) for _ in range(3)]
+        await eventually(lambda: pool.statistics().open == 1 and pool.statistics().waiting == 2)
+        more.set()
+        async with asyncio.timeout(5):
+            assert [answer.status for answer in await asyncio.gather(*requests)] == [200] * 3
+        await pool.close()
+
+
+async def test_trailers_of_a_response_that_came_in_one_piece_are_there_to_be_framed() -> None:
+    """A message of bytes cannot carry trailers over HTTP/1.1: with trailers it stays a stream."""
+
+    async def script(peer: Peer) -> None:
+        stream = await request_on(peer)
+        peer.send(
+            peer.headers(stream, OK, end=False)
+            + peer.data(stream, b"hello")
+            + peer.headers(stream, [(b"grpc-status", b"0")])
+        )
+        await peer.next()
+
+    async with server(script) as port, connected(port) as (connection, _):
+        answer = await send(connection)
+        assert not isinstance(answer.body, bytes)
+        assert await content(answer) == b"hello"
+        assert answer.trailers == [(b"grpc-status", b"0")]
+        assert not connection._streams
+
+
+async def test_a_refused_stream_is_sent_again_where_no_other_connection_may_be_opened() -> None:
+    """RFC 9113 8.7: REFUSED_STREAM is safe to send again, on the same connection too."""
+
+    async def script(peer: Peer) -> None:
+        peer.send(peer.reset(await request_on(peer), 7))
+        peer.send(peer.headers(await request_on(peer), OK))
+        peer.send(peer.reset(await request_on(peer), 7))
+        peer.send(peer.headers(await request_on(peer), OK))
+        await peer.next()
+
+    async with server(script) as port:
+        pool = h2_pool(port)
+        async with asyncio.timeout(5):
+            assert (await send_through(pool)).status == 200
+            assert (await send_through(pool, get())).status == 200
+        assert pool.statistics().opened == 1
+        await pool.close()

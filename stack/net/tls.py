@@ -1,13 +1,16 @@
-"""TLS contexts: version 1.2 and up, ECDHE and AEAD only, ALPN."""
+"""TLS contexts: Mozilla's intermediate profile, or modern (TLS 1.3 alone); ECDHE and AEAD, ALPN."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from stack.errors import ConfigError
+from stack.net import openssl
+
+Profile = Literal["intermediate", "modern"]
 
 CIPHERS: Final = ":".join(
     # Mozilla's intermediate profile, TLS 1.2 part, without finite-field DHE
@@ -20,31 +23,57 @@ CIPHERS: Final = ":".join(
         "ECDHE-RSA-CHACHA20-POLY1305",
     )
 )
+_PRIORITIZE_CHACHA: Final = 1 << 21
+"""SSL_OP_PRIORITIZE_CHACHA, which `ssl` does not name: a client that puts ChaCha20 first has no AES in hardware."""
+_MINIMUM: Final = {"intermediate": ssl.TLSVersion.TLSv1_2, "modern": ssl.TLSVersion.TLSv1_3}
 
 
-def server_context(cert: str | Path, key: str | Path, *, alpn: Sequence[str] = ("h2", "http/1.1")) -> ssl.SSLContext:
+def server_context(
+    cert: str | Path, key: str | Path, *, alpn: Sequence[str] = ("h2", "http/1.1"), profile: Profile = "intermediate"
+) -> ssl.SSLContext:
     """For an https listener. ConfigError when certificate and key cannot be used."""
+    context = bare_context(alpn=alpn, profile=profile)
+    load_pair(context, cert, key)
+    return context
+
+
+def bare_context(*, alpn: Sequence[str], profile: Profile) -> ssl.SSLContext:
+    """A server's, still without a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = _MINIMUM[profile]
     context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
+    if not openssl.set_groups(context):
+        context.set_ecdh_curve("prime256v1")  # one is all that `ssl` takes, and this one everybody has
     context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def load_pair(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> None:
+    """ConfigError names what is wrong with the files."""
+
+    def refuse() -> bytes:
+        raise ConfigError(f"{key} is encrypted, and nobody is there to be asked; give the key without a passphrase")
+
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password=refuse)
     except FileNotFoundError:
-        missing = next(path for path in (cert, key) if not Path(path).exists())
+        missing = next((path for path in (cert, key) if not Path(path).exists()), cert)
         raise ConfigError(f"{missing}: no such file; give the certificate with --cert and its key with --key") from None
     except ssl.SSLError as error:
         raise ConfigError(f"{cert} and {key} are no certificate and its key: {error.reason or error}") from None
     except OSError as error:
         raise ConfigError(f"{cert}, {key}: {error.strerror}") from None
-    return context
 
 
-def client_context(ca: str | Path | None, *, alpn: Sequence[str] = ("http/1.1",)) -> ssl.SSLContext:
+def client_context(
+    ca: str | Path | None, *, alpn: Sequence[str] = ("http/1.1",), cert: str | Path = "", key: str | Path = ""
+) -> ssl.SSLContext:
     """For connections to a next hop: verified against `ca`, or the system's authorities when None.
 
-    HTTP/1.1 unless `alpn` says otherwise: between hops it costs a third of HTTP/2.
+    HTTP/1.1 unless `alpn` says otherwise: between hops it costs a third of HTTP/2. `cert` and `key` are shown to a
+    next hop that asks for a client's certificate.
     """
     try:
         context = ssl.create_default_context(cafile=None if ca is None else str(ca))
@@ -55,4 +84,6 @@ def client_context(ca: str | Path | None, *, alpn: Sequence[str] = ("http/1.1",)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(alpn))
+    if cert or key:
+        load_pair(context, cert, key)
     return context

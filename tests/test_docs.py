@@ -104,7 +104,6 @@ def test_every_test_of_the_whole_is_a_promise(file: Path) -> None:
         ("dnslib", "stack/trace/dns.py"),
         ("h2", "stack/http/h2_library.py"),
         ("hpack", "stack/http/h2_library.py"),
-        ("httptools", "stack/http/h1.py"),
         ("isal", "proxy/codecs/gzip.py"),
         ("jinja2", "appserver/shop/rendering.py"),
         ("uvloop", "stack/hop/process.py"),

@@ -17,7 +17,7 @@ from stack.cli.checkup import Finding, Level, Machine
 
 OLDEST: Final = (3, 11)
 NEEDED: Final = (
-    "aiohttp", "aiosqlite", "asyncpg", "brotli", "click", "cryptography", "dns", "dnslib", "h2", "httptools", "jinja2",
+    "aiohttp", "aiosqlite", "asyncpg", "brotli", "click", "cryptography", "dns", "dnslib", "h2", "jinja2",
     "msgspec", "watchfiles", "zstandard",
 )  # fmt: skip
 FASTER: Final = {"uvloop": "a third of the CPU of every request", "isal": "gzip at the proxies"}

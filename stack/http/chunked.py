@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from stack.http.h1 import FieldParser
+from stack.http.field_lines import FieldParser
 from stack.http.message import Fields
 
 _SIZE = re.compile(
@@ -103,8 +103,7 @@ class Chunked:
                 raise ValueError("the trailer section is not well-formed")
             self._buffer = data[line:]
             return
-        fields = self._parser.parse(data[at : end + 4])
-        self._parser.forget()
+        fields = self._parser.parse(data[at:end].split(b"\r\n"))
         # §7.1.2: what a trailer may not carry is dropped, never merged into the head
         self.trailers = [field for field in fields if field[0] not in _FORBIDDEN_TRAILERS]
         self.done, self.rest = True, data[end + 4 :]

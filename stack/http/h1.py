@@ -1,8 +1,6 @@
 """The HTTP/1.1 messages of RFC 9112: heads in and out, and how their content is delimited. Bytes in, values out.
 
-httptools reads field lines, and only them: the start line is read here, because llhttp refuses methods that it does
-not know and takes RTSP, HTTP/0.9 and HTTP/2.0; framing is decided here, because llhttp cannot be told that a response
-answers HEAD. The fields are fed to it behind a constant start line that has no content, so it never sees a body.
+The start line is one pattern, field lines are read in `field_lines`; framing is decided here.
 """
 
 from __future__ import annotations
@@ -11,9 +9,8 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-import httptools
-
 from stack.errors import BadRequest, HeadTooLarge, HopError, Misdirected, ResponseMalformed, TargetTooLong
+from stack.http.field_lines import FieldParser
 from stack.http.fields import split_list, tokens
 from stack.http.message import Field, FieldBlock, Fields
 
@@ -23,69 +20,24 @@ CHUNKED: Final = -2
 
 MAX_LENGTH: Final = 2**62
 
-_BLANK = b"HTTP/1.1 304 \r\n"
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n")
-_STATUS_LINE = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: ([\t \x21-\x7e\x80-\xff]*))?\r\n")
+_request_line = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)").fullmatch
+_status_line = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: ([\t \x21-\x7e\x80-\xff]*))?").fullmatch
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^#]*)")
 _AUTHORITY = re.compile(
     # RFC 3986 §3.2.2 reg-name, IPv4 or bracketed IP literal, and an optional port; RFC 9110 §4.2.4: no userinfo
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
 )
-# one pattern each: what begins with a literal is searched at the speed of memchr
-_space_at_end = re.compile(rb" \r").search
-_tab_at_end = re.compile(rb"\t\r").search
 
-_FRAMING: Final = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"connection", b"proxy-connection", b"expect"}
-)
+_FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
+_KEEP_ALIVE: Final = (b"keep-alive", b"Keep-Alive")
+"""Connection as nearly all write it."""
 
 _line = b": ".join
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
-_STATUSES: Final = {line: status for status, line in STATUS_LINES.items()}
-
-
-class FieldParser:
-    """Field lines to pairs. One a connection: the parser behind it is reused from message to message."""
-
-    __slots__ = ("_fields", "_parser", "authority", "on_header", "scheme")
-
-    def __init__(self, scheme: bytes | None = None) -> None:
-        """`scheme`: the only one a target in absolute form may have. None: a trusted gateway's word is taken."""
-        self.scheme = scheme
-        self._fields: Fields = []
-        add = self._fields.append
-
-        def on_header(name: bytes, value: bytes) -> None:  # called for each field: no attribute is looked up
-            add((name.lower(), value))
-
-        self.on_header = on_header
-        self._parser: httptools.HttpResponseParser | None = None
-        self.authority: bytes | None = None
-        """The last Host that was found valid: on one connection it hardly ever changes."""
-
-    def parse(self, lines: bytes) -> Fields:
-        """`lines` end with the empty line. ValueError when they are not well-formed (RFC 9112 §5)."""
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = httptools.HttpResponseParser(self)
-        try:
-            parser.feed_data(_BLANK + lines)
-        except httptools.HttpParserError as error:
-            self._parser = None
-            self._fields.clear()
-            raise ValueError(str(error)) from None
-        fields = self._fields[:]
-        self._fields.clear()
-        if _space_at_end(lines) or _tab_at_end(lines):
-            fields = [(name, value.rstrip(b" \t")) for name, value in fields]
-        return fields
-
-    def forget(self) -> None:
-        """After `Connection: close` llhttp takes nothing more."""
-        self._parser = None
+_STATUSES: Final = {line[:-2]: status for status, line in STATUS_LINES.items()}
 
 
 class RequestHead:
@@ -109,7 +61,8 @@ class RequestHead:
 
 def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fields: int) -> RequestHead:
     """`head` runs from the request line to the empty line. Raises a ClientError, or a HopError 501 or 505."""
-    line = _REQUEST_LINE.match(head)
+    lines = head[:-4].split(b"\r\n")
+    line = _request_line(lines.pop(0))
     if line is None:
         raise _bad_request_line(head)
     method, target, major, minor = line.groups()
@@ -117,12 +70,12 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         raise HopError("Only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.", status=505)
     if len(target) > max_target:
         raise TargetTooLong(f"The target has {len(target)} bytes; at most {max_target} are taken.")
+    if len(lines) > max_fields:
+        raise HeadTooLarge(f"The request has {len(lines)} fields; at most {max_fields} are taken.")
     try:
-        fields = parser.parse(head[line.end() :])
+        fields = parser.parse(lines)
     except ValueError as error:
         raise BadRequest(f"The header fields are not well-formed: {error}.") from None
-    if len(fields) > max_fields:
-        raise HeadTooLarge(f"The request has {len(fields)} fields; at most {max_fields} are taken.")
     version = b"1.0" if minor == b"0" else b"1.1"
     found = RequestHead(method, target, version, b"", fields)
     host: bytes | None = None
@@ -136,15 +89,13 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
                 raise BadRequest("The request has two Host fields.")  # RFC 9112 §3.2
             host = value
         elif name == b"content-length":
-            if length is not None and length != value:
-                raise BadRequest("The request has two lengths that differ.")
+            if length is not None:  # RFC 9112 §6.3 item 5: also two that agree may be refused
+                raise BadRequest("The request has two lengths.")
             length = value
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            _persistence(found, value, parser)
-        elif name == b"proxy-connection":
-            parser.forget()  # llhttp takes it for Connection; it says nothing to us (RFC 9112 §C.2.2)
+            _persistence(found, value)
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise HopError("Only Expect: 100-continue can be met.", status=417)
@@ -247,24 +198,24 @@ class ResponseHead:
 
 def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_fields: int = 1000) -> ResponseHead:
     """`head` runs from the status line to the empty line. Raises ResponseMalformed."""
-    end = head.find(b"\r\n") + 2
+    lines = head[:-4].split(b"\r\n")
+    first = lines.pop(0)
     minor = b"1"
-    status = _STATUSES.get(head[:end])  # as nearly all are written
+    status = _STATUSES.get(first)  # as nearly all are written
     if status is None:
-        line = _STATUS_LINE.match(head)
+        line = _status_line(first)
         if line is None:
             raise ResponseMalformed(private=f"status line {head[:60]!r}")
         minor, digits, _ = line.groups()
         status = int(digits)
         if status < 100:
             raise ResponseMalformed(private=f"status {status}")
+    if len(lines) > max_fields:
+        raise ResponseMalformed(private=f"{len(lines)} fields")
     try:
-        fields = parser.parse(head[end:])
+        fields = parser.parse(lines)
     except ValueError as error:
-        parser.forget()
         raise ResponseMalformed(private=f"fields: {error}") from None
-    if len(fields) > max_fields:
-        raise ResponseMalformed(private=f"{len(fields)} fields")
     found = ResponseHead(status, b"1.0" if minor == b"0" else b"1.1", fields)
     length: bytes | None = None
     coding: bytes | None = None
@@ -272,15 +223,13 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
         if name not in _FRAMING:
             continue
         if name == b"content-length":
-            if length is not None and length != value:
-                raise ResponseMalformed(private="two lengths that differ")
+            if length is not None:
+                raise ResponseMalformed(private="two lengths")
             length = value
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            _persistence(found, value, parser)
-        elif name == b"proxy-connection":
-            parser.forget()
+            _persistence(found, value)
     if coding is not None:
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
     found.framing = _response_framing(found, method, length, coding)
@@ -307,10 +256,10 @@ def _response_framing(head: ResponseHead, method: bytes, length: bytes | None, c
     return CLOSE if number is None else number
 
 
-def _persistence(head: RequestHead | ResponseHead, connection: bytes, parser: FieldParser) -> None:
+def _persistence(head: RequestHead | ResponseHead, connection: bytes) -> None:
     """What a Connection field says of the connection (RFC 9112 §9.3)."""
-    if connection.lower() != b"keep-alive":
-        parser.forget()
+    if connection in _KEEP_ALIVE and head.version == b"1.1":
+        return
     options = tokens(connection)
     if b"close" in options:
         head.keep_alive = False

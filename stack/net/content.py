@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stack.http.chunked import Chunked
-from stack.http.h1 import CHUNKED, CLOSE, FieldParser
+from stack.http.field_lines import FieldParser
+from stack.http.h1 import CHUNKED, CLOSE
 from stack.net.stream import Incoming
 
 

@@ -11,6 +11,7 @@ from stack.clock import Clock
 from stack.config.base import Limits, Timeouts
 from stack.errors import HopError
 from stack.http import problem
+from stack.http.field_lines import KnownLines
 from stack.http.message import Field, Fields, Peer, Request, Response, TlsInfo
 from stack.http.trust import Trust
 from stack.net.date import CurrentDate
@@ -71,6 +72,7 @@ class Context:
         self.connection_counts = {"h1": 0, "h2": 0}
         """Connections ever opened, by protocol."""
         self.date = CurrentDate(clock)
+        self.lines: KnownLines = {}
         self.error_fields: Fields = []
         """What this hop says on every response, also on those that the engine makes."""
 

@@ -21,8 +21,9 @@ from stack.errors import (
     UpstreamError,
 )
 from stack.http.chunked import encode, last
+from stack.http.field_lines import FieldParser, KnownLines
 from stack.http.forwarding import end_to_end
-from stack.http.h1 import FieldParser, ResponseHead, parse_response, request_head
+from stack.http.h1 import ResponseHead, parse_response, request_head
 from stack.http.message import Request, Response, without
 from stack.net.content import Content
 from stack.net.stream import Incoming
@@ -53,6 +54,7 @@ class H1ClientConnection(asyncio.Protocol):
         max_buffer: int,
         on_idle: Callable[[H1ClientConnection], None],
         on_closed: Callable[[H1ClientConnection], None],
+        lines: KnownLines | None = None,
     ) -> None:
         self.name = name
         self._timeouts = timeouts
@@ -61,7 +63,7 @@ class H1ClientConnection(asyncio.Protocol):
         self._tasks = tasks
         self._max_buffer = max_buffer
         self._on_idle, self._on_closed = on_idle, on_closed
-        self._parser = FieldParser()
+        self._parser = FieldParser(known=lines)
         self._buffer = b""
         self._request: Request | None = None
         self._answer: asyncio.Future[Response] | None = None

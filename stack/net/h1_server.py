@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HeadTooLarge, HopError, RequestTimeout
-from stack.http.h1 import FieldParser, parse_request
+from stack.http.field_lines import FieldParser
+from stack.http.h1 import parse_request
 from stack.http.message import Peer, Request, Response
 from stack.net.content import Content
 from stack.net.context import Context
@@ -44,7 +45,7 @@ class H1ServerConnection(H1Sender):
         self.peer = peer
         self.scheme = scheme
         self._upgrade_h2 = upgrade_h2
-        self._parser = FieldParser(None if peer.trusted else scheme)
+        self._parser = FieldParser(None if peer.trusted else scheme, context.lines)
         self._buffer = b""
         self._continue = False
         self._exchange: Exchange | None = None

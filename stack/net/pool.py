@@ -18,6 +18,7 @@ from stack.errors import (
     PoolExhausted,
     Retry,
 )
+from stack.http.field_lines import KnownLines
 from stack.http.message import IDEMPOTENT, Request, Response
 from stack.net.h1_client import H1ClientConnection
 from stack.net.sweeper import Sweeper
@@ -124,6 +125,7 @@ class Pool:
         """One connection takes many requests: who waits for it opens no other."""
         self._opened = self._reused = self._retried = 0
         self._closed = False
+        self._lines: KnownLines = {}
         self._sweeper = Sweeper(clock, self._open)
         self.hindered: Hindered | None = None
         """Stands before `send` while a fault is injected here."""
@@ -306,7 +308,7 @@ class Pool:
             "on_closed": self._on_closed,
         }
         if not self._multiplexes:
-            return H1ClientConnection(**shared)
+            return H1ClientConnection(**shared, lines=self._lines)
         from stack.net.h2_client import H2ClientConnection
 
         h2 = H2ClientConnection(scheme=b"https" if tls is not None else b"http", **shared)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.http.chunked import Chunked, encode, last
-from stack.http.h1 import FieldParser
+from stack.http.field_lines import FieldParser
 
 
 def decode(data: bytes, *, step: int) -> tuple[bytes, Chunked]:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.errors import HopError, Misdirected, ResponseMalformed
+from stack.http.field_lines import FieldParser
 from stack.http.h1 import (
     CHUNKED,
     CLOSE,
-    FieldParser,
     RequestHead,
     parse_request,
     parse_response,

@@ -1,0 +1,55 @@
+"""The stages of a forwarded request as calls that can be timed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stack.http.field_lines import FieldParser
+from stack.http.forwarding import inbound
+from stack.http.h1 import parse_request, parse_response, request_head, response_head
+from stack.http.message import Response
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.identity import onward
+from tests.bench.inprocess import RESPONSE, Bench, head, request_of
+
+Stage = tuple[str, Callable[[], Any]]
+
+
+def stages(bench: Bench) -> Iterator[Stage]:
+    """Name and call, in the order of the path. The names say whose work it is."""
+    context = bench.hop.context
+    parser = FieldParser()
+    raw, answer = head(1), RESPONSE[: RESPONSE.find(b"\r\n\r\n") + 4]
+    limits = context.limits
+    yield (
+        "head in: parse_request",
+        lambda: parse_request(parser, raw, max_target=limits.target, max_fields=limits.fields),
+    )
+    request = request_of(bench)
+    yield "exchange begun: Context.begin", lambda: context.begin(request)
+    exchange: Exchange = context.begin(request)
+    if bench.hop.kind != "cdn_edge":
+        yield "request onward: onward", lambda: onward(request, exchange, b"name")
+        out = onward(request, exchange, b"name")
+        yield (
+            "head out: request_head",
+            lambda: request_head(out.method, out.target, out.authority, out.fields),
+        )
+        yield "head back: parse_response", lambda: parse_response(parser, answer, method=b"GET")
+        fields = parse_response(parser, answer, method=b"GET").fields
+
+        def back() -> Response:
+            return inbound(Response(200, fields), pseudonym=b"name", date=b"now")
+
+        yield "response onward: inbound", back
+    response = back() if bench.hop.kind != "cdn_edge" else Response(200, [(b"content-type", b"text/html")])
+    exchange.mark("route", "app")
+    exchange.mark("forward", "answered")
+    exchange.status, exchange.upstream, exchange.attempts = 200, "app", 1
+    yield "fields added: Context.added", lambda: context.added(response, exchange)
+    added = context.added(response, exchange)
+    yield "head down: response_head", lambda: response_head(200, response.fields, added)
+    for callback in context.finished:
+        yield f"exchange ended: {type(callback).__name__}", lambda callback=callback: callback(exchange)  # type: ignore[misc]
+    context.in_flight = 0

@@ -63,7 +63,7 @@ class FieldParser:
 def _complaint(line: bytes) -> str:
     if line[:1] in (b" ", b"\t"):
         return "a line is folded"
-    name, colon, value = line.partition(b":")
+    name, colon, _ = line.partition(b":")
     if not colon:
         return "a line has no colon"
     if name[-1:] in (b" ", b"\t"):

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from stack.http import h2_frames as read
 from stack.http import h2_wire as wire
 from stack.http.h2_decoder import BadSection, Decoder, LargeSection
 from stack.http.h2_encoder import Encoder, StaticTable
-from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Opened, Reset, Trailers
+from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Opened, Prioritized, Reset, Trailers
 from stack.http.h2_fields import Malformed, response_status
 from stack.http.h2_floods import Flood, Floods
 from stack.http.h2_library import STATIC_TABLE, Library, LibraryFault, huffman
+from stack.http.h2_priority import MAX_LENGTH
 from stack.http.message import Fields
 
 CONTINUATIONS: Final = 16
@@ -57,6 +59,7 @@ class Connection:
             wire.MAX_CONCURRENT_STREAMS: streams,
             wire.INITIAL_WINDOW_SIZE: window,
             wire.MAX_HEADER_LIST_SIZE: max_head,
+            wire.NO_RFC7540_PRIORITIES: 1,
         }
         if is_client:
             del settings[wire.MAX_CONCURRENT_STREAMS]
@@ -74,9 +77,16 @@ class Connection:
         self._rest = b""
         self._preface = b"" if is_client else wire.PREFACE
         self._settled = False
+        self.acknowledged = False
+        """The peer has taken our SETTINGS."""
+        self._peers_priorities: int | None = None
         self._streams: dict[int, _Stream] = {}
         self._highest = 0
         self._accepted = wire.LAST_STREAM
+        self._ignored = 0
+        """The highest stream that came after our last GOAWAY."""
+        self._early: dict[int, bytes] = {}
+        """PRIORITY_UPDATE of streams that have not begun."""
         self._reset_by_us: dict[int, None] = {}
         self._block: list[bytes] | None = None
         self._block_stream = 0
@@ -152,28 +162,52 @@ class Connection:
         elif kind == wire.RST_STREAM:
             self._rst_stream(stream, frame, events, now)
         elif kind == wire.SETTINGS:
-            self._spend(Flood.SETTINGS, now)
-            self._h2.settings(frame)
-            if not flags & 1:
-                events.append(Opened(0))
+            self._settings(frame, events, now)
         elif kind == wire.PING:
             if not flags & 1:
                 self._spend(Flood.PING, now)
             if self._h2.ping(frame):
                 events.append(Acknowledged())
         elif kind == wire.GOAWAY:
-            if stream or len(frame) < 17:
-                raise LibraryFault(
-                    wire.PROTOCOL_ERROR if stream else wire.FRAME_SIZE_ERROR, "GOAWAY is not well-formed"
-                )
-            last = int.from_bytes(frame[9:13], "big") & wire.LAST_STREAM
-            events.append(Away(last, int.from_bytes(frame[13:17], "big")))
+            events.append(Away(*read.go_away(stream, frame)))
         elif kind == wire.PUSH_PROMISE:
             raise LibraryFault(wire.PROTOCOL_ERROR, "PUSH_PROMISE was not allowed")  # §8.4
+        elif kind == wire.PRIORITY_UPDATE:
+            self._spend(Flood.OTHER, now)
+            self._priority_update(stream, frame, events)
         else:
             self._spend(Flood.OTHER, now)
-            if kind == wire.PRIORITY and stream == 0:
-                raise LibraryFault(wire.PROTOCOL_ERROR, "PRIORITY on stream 0")  # §6.3
+            if kind == wire.PRIORITY:
+                self._priority(stream, frame, events, now)
+
+    def _settings(self, frame: bytes, events: list[Event], now: float) -> None:
+        self._spend(Flood.SETTINGS, now)
+        self._h2.settings(frame)
+        if frame[4] & 1:
+            self.acknowledged = True
+        else:
+            self._peers_priorities = read.peers_priorities(frame, self._peers_priorities)
+            events.append(Opened(0))
+
+    def _priority(self, stream: int, frame: bytes, events: list[Event], now: float) -> None:
+        """What it says is not followed (RFC 9113 §5.3.2), but it must be one (§6.3)."""
+        if stream == 0:
+            raise LibraryFault(wire.PROTOCOL_ERROR, "PRIORITY on stream 0")
+        if len(frame) != 14:
+            self._fault(stream, wire.FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes long", events, now)
+
+    def _priority_update(self, on: int, frame: bytes, events: list[Event]) -> None:
+        """RFC 9218 §7.1."""
+        if self._is_client:
+            raise LibraryFault(wire.PROTOCOL_ERROR, "PRIORITY_UPDATE from a server")
+        stream, value = read.priority_update(on, frame)
+        if stream in self._streams:
+            events.append(Prioritized(stream, value))
+        elif stream > self._highest and len(value) <= MAX_LENGTH:
+            if len(self._early) >= self._limit:
+                self._early = {early: said for early, said in self._early.items() if early > self._highest}
+            if stream in self._early or len(self._early) < self._limit:
+                self._early[stream] = value
 
     def _spend(self, kind: Flood, now: float) -> None:
         if not self._floods.spend(kind, now):
@@ -185,13 +219,7 @@ class Connection:
         if stream == 0:
             raise LibraryFault(wire.PROTOCOL_ERROR, "HEADERS on stream 0")  # §6.2
         if flags & (wire.PADDED | wire.HAS_PRIORITY):
-            start = (1 if flags & wire.PADDED else 0) + (5 if flags & wire.HAS_PRIORITY else 0)
-            if len(payload) < start:
-                raise LibraryFault(wire.FRAME_SIZE_ERROR, "HEADERS is too short")
-            padding = payload[0] if flags & wire.PADDED else 0
-            if padding > len(payload) - start:
-                raise LibraryFault(wire.PROTOCOL_ERROR, "more padding than payload")
-            payload = payload[start : len(payload) - padding]
+            payload = read.unpadded(flags, payload)
         if flags & wire.END_HEADERS:
             self._section(stream, payload, bool(flags & wire.END_STREAM), events, now)
         else:
@@ -220,12 +248,13 @@ class Connection:
         known = self._streams.get(stream)
         if known is None:
             if stream in self._reset_by_us:
+                self._spend(Flood.LATE, now)
                 return  # §5.1: sent before our RST_STREAM came
             if self._is_client:
                 raise LibraryFault(wire.PROTOCOL_ERROR, "a response to no request")
             self._begin(stream, fields, ended, events, now)
         elif known.closed:
-            return
+            self._spend(Flood.LATE, now)
         elif known.ended:
             self._fault(stream, wire.STREAM_CLOSED, "HEADERS after the end of the stream", events, now)
         elif self._is_client and not known.begun:
@@ -244,6 +273,8 @@ class Connection:
         if stream <= self._highest:
             raise LibraryFault(wire.STREAM_CLOSED, "HEADERS on a closed stream")  # §5.1
         if stream > self._accepted:
+            self._spend(Flood.LATE, now)
+            self._ignored = max(self._ignored, stream)
             return  # §6.8: after our last GOAWAY; the client knows that it may send it elsewhere
         self._highest = stream
         self._streams[stream] = known = _Stream()
@@ -255,7 +286,7 @@ class Connection:
             self.release(stream)
             self._spend(Flood.RESET, now)
         else:
-            events.append(Head(stream, fields, ended))
+            events.append(Head(stream, fields, ended, self._early.pop(stream, None) if self._early else None))
 
     def _response(
         self, stream: int, known: _Stream, fields: Fields, ended: bool, events: list[Event], now: float
@@ -287,23 +318,30 @@ class Connection:
         if len(frame) == 9 and not ended:
             self._spend(Flood.EMPTY, now)
         if known is None or known.closed or known.ended:
-            if known is None and (stream > self._highest or stream == 0):
-                raise LibraryFault(wire.PROTOCOL_ERROR, "DATA on a stream that was never opened")  # §5.1
-            if stream not in self._reset_by_us:
-                self._spend(Flood.RESET, now)  # each costs an RST_STREAM (CVE-2025-8671)
-        match self._h2.data(frame):
-            case (content, size):
-                if known is not None:
-                    known.ended = ended
-                events.append(Data(stream, content, size, ended))
-            case int(code) if known is not None:
-                known.closed = True
-                events.append(Reset(stream, code, False, "DATA after the end of the stream"))
+            self._data_on_closed(stream, known, len(frame) - 9, events, now)
+        elif (received := self._h2.data(frame)) is not None:
+            known.ended = ended
+            content, size = received
+            events.append(Data(stream, content, size, ended))
+
+    def _data_on_closed(self, stream: int, known: _Stream | None, size: int, events: list[Event], now: float) -> None:
+        """It counts in the connection's window all the same, and is given back there (§6.9)."""
+        if stream == 0 or stream > max(self._highest, self._ignored):
+            raise LibraryFault(wire.PROTOCOL_ERROR, "DATA on a stream that was never opened")  # §5.1
+        if stream in self._reset_by_us or stream > self._highest:
+            self._spend(Flood.LATE, now)  # under way when we said that we would not take it
+        elif known is None or known.closed:
+            self._raw(wire.RST_STREAM, stream, wire.STREAM_CLOSED.to_bytes(4, "big"))
+            self._spend(Flood.RESET, now)  # each costs an RST_STREAM (CVE-2025-8671)
+        else:
+            self._fault(stream, wire.STREAM_CLOSED, "DATA after the end of the stream", events, now)
+        if increment := self._h2.dropped(size):
+            self._raw(wire.WINDOW_UPDATE, 0, increment.to_bytes(4, "big"))
 
     def _rst_stream(self, stream: int, frame: bytes, events: list[Event], now: float) -> None:
         if len(frame) != 13:
             raise LibraryFault(wire.FRAME_SIZE_ERROR, "RST_STREAM is not 4 bytes long")
-        if stream == 0 or stream > self._highest:
+        if stream == 0 or stream > max(self._highest, self._ignored):
             raise LibraryFault(wire.PROTOCOL_ERROR, "RST_STREAM on a stream that was never opened")  # §6.4
         known = self._streams.get(stream)
         if not self._is_client:
@@ -320,7 +358,7 @@ class Connection:
         self._spend(Flood.WINDOW, now)
         known = self._streams.get(stream)
         if stream and (known is None or known.closed):
-            if stream > self._highest:
+            if stream > max(self._highest, self._ignored):
                 raise LibraryFault(wire.PROTOCOL_ERROR, "WINDOW_UPDATE on a stream that was never opened")
             return
         if frame[9:] in (b"\0\0\0\0", b"\x80\0\0\0"):
@@ -393,6 +431,10 @@ class Connection:
         if self.sending(stream):
             self._h2.send_data(stream, content, ended=ended)
             self._floods.sent()
+
+    def is_shut(self, stream: int) -> bool:
+        """Whether the peer keeps the stream's own window closed."""
+        return self.sending(stream) and self._h2.stream_window(stream) <= 0
 
     def sending(self, stream: int) -> bool:
         """Whether a stream can still be sent on, as far as the wire goes."""

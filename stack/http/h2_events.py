@@ -8,11 +8,15 @@ from stack.http.message import Fields
 
 
 class Head(NamedTuple):
-    """A request's or a response's field section, interim responses' too."""
+    """A request's or a response's field section, interim responses' too.
+
+    `priority`: of a PRIORITY_UPDATE that came before it.
+    """
 
     stream: int
     fields: Fields
     ended: bool
+    priority: bytes | None = None
 
 
 class Data(NamedTuple):
@@ -44,6 +48,13 @@ class Opened(NamedTuple):
     stream: int
 
 
+class Prioritized(NamedTuple):
+    """The client has changed its mind about a request's priority (RFC 9218 §7.1)."""
+
+    stream: int
+    priority: bytes
+
+
 class Away(NamedTuple):
     """The peer takes no stream above `last`."""
 
@@ -62,4 +73,4 @@ class Failed(NamedTuple):
     reason: str
 
 
-Event = Head | Data | Trailers | Reset | Opened | Away | Acknowledged | Failed
+Event = Head | Data | Trailers | Reset | Opened | Prioritized | Away | Acknowledged | Failed

@@ -37,7 +37,7 @@ _COMMON: Final = frozenset(
     b"x-request-id".split()
 )
 """Names that need no second look."""
-_SPECIAL: Final = CONNECTION_SPECIFIC | {b"content-length", b"cookie", b"expect", b"host", b"te"}
+_SPECIAL: Final = CONNECTION_SPECIFIC | {b"content-length", b"cookie", b"expect", b"host", b"priority", b"te"}
 
 
 class Malformed(Exception):
@@ -47,7 +47,7 @@ class Malformed(Exception):
 class RequestHead:
     """A request's field list, taken apart. `length` is what content-length says, None without one."""
 
-    __slots__ = ("authority", "expects_continue", "fields", "length", "method", "scheme", "target")
+    __slots__ = ("authority", "expects_continue", "fields", "length", "method", "priority", "scheme", "target")
 
     def __init__(self, method: bytes, scheme: bytes, authority: bytes, target: bytes, fields: Fields) -> None:
         self.method = method
@@ -57,6 +57,8 @@ class RequestHead:
         self.fields = fields
         self.length: int | None = None
         self.expects_continue = False
+        self.priority: bytes | None = None
+        """RFC 9218 §5."""
 
 
 def request_head(received: Fields, *, max_head: int, max_fields: int, max_target: int) -> RequestHead:
@@ -94,6 +96,9 @@ def request_head(received: Fields, *, max_head: int, max_fields: int, max_target
         elif name == b"te":
             if value.lower() != b"trailers":
                 raise Malformed("te says more than trailers")
+            fields.append((name, value))
+        elif name == b"priority":  # a list-valued field (RFC 9110 §5.3)
+            head.priority = value if head.priority is None else head.priority + b", " + value
             fields.append((name, value))
         elif name == b"expect":
             head.expects_continue = value.lower() == b"100-continue"

@@ -13,14 +13,14 @@ from typing import Final
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, PingAckReceived, StreamReset
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
+from h2.exceptions import FlowControlError, ProtocolError
+from h2.settings import Settings
 from hpack import HeaderTuple
 from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from stack.http.h2_wire import END_HEADERS, END_STREAM, HEADERS, PREFACE
+from stack.http.h2_wire import END_HEADERS, END_STREAM, FLOW_CONTROL_ERROR, HEADERS, PREFACE
 from stack.http.message import Field
 
 STATIC_TABLE: Final[Sequence[Field]] = HeaderTable.STATIC_TABLE
@@ -109,7 +109,8 @@ class Library:
         )
         h2.decoder = h2.encoder = sections  # type: ignore[assignment]
         h2.local_settings = Settings(
-            client=is_client, initial_values={SettingCodes(code): value for code, value in settings.items()}
+            client=is_client,
+            initial_values=dict(settings),  # type: ignore[arg-type]  # it knows not all codes
         )
         h2.initiate_connection()
         if window > 0:
@@ -132,14 +133,21 @@ class Library:
         head = b"\0\0\1" + bytes((HEADERS, flags)) + stream.to_bytes(4, "big")
         self._receive(head + (_INTERIM if interim else _FINAL))
 
-    def data(self, frame: bytes) -> tuple[bytes, int] | int | None:
-        """Content and its size in the windows; or the code of the reset that answers it; or nothing."""
+    def data(self, frame: bytes) -> tuple[bytes, int] | None:
+        """Content and its size in the windows."""
         for event in self._receive(frame):
             if isinstance(event, DataReceived):
                 return event.data or b"", event.flow_controlled_length or 0
-            if isinstance(event, StreamReset):
-                return int(event.error_code or 0)
         return None
+
+    def dropped(self, size: int) -> int:
+        """Content of no stream came; by how much the connection's window is to be opened again, 0 for not yet."""
+        window = self._h2._inbound_flow_control_window_manager
+        try:
+            window.window_consumed(size)
+        except FlowControlError as error:
+            raise LibraryFault(FLOW_CONTROL_ERROR, str(error)) from None
+        return window.process_bytes(size) or 0
 
     def window_update(self, frame: bytes) -> int | None:
         """The code of the reset that answers it, if one does."""
@@ -173,6 +181,10 @@ class Library:
     def window(self, stream: int) -> int:
         """Bytes of content that the peer takes now."""
         return self._h2.local_flow_control_window(stream)
+
+    def stream_window(self, stream: int) -> int:
+        """The same, were the connection's window open."""
+        return self._h2.streams[stream].outbound_flow_control_window
 
     def credit(self, stream: int, size: int) -> None:
         self._h2.acknowledge_received_data(size, stream)

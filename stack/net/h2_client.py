@@ -28,6 +28,7 @@ from stack.http.h2_fields import (
     trailer_fields,
     trailer_list,
 )  # fmt: skip
+from stack.http.h2_priority import Priority
 from stack.http.message import Fields, Request, Response, has_no_content
 from stack.net.h2_connection import INFINITY, H2Transport
 from stack.net.h2_outbox import Sending
@@ -39,6 +40,8 @@ STREAMS: Final = 100
 """Requests of one connection at a time, however many more its peer would take."""
 MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 1000
+_SHARED: Final = Priority(incremental=True)
+"""Uploads of different clients: each has its turn (RFC 9218 §13)."""
 MAX_INTERIM: Final = 20
 """Interim responses to one request."""
 
@@ -55,7 +58,7 @@ class ClientStream:
         self.id = stream
         self.request = request
         self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self.sending = Sending(stream)
+        self.sending = Sending(stream, _SHARED)
         self.upload: asyncio.Task[None] | None = None
         self.response: Response | None = None
         """Received and not yet handed over: what of its content comes in the same batch goes with it."""

@@ -1,4 +1,4 @@
-"""Content on its way out over HTTP/2: held back by the windows of its receiver and by the transport, in fair turns."""
+"""Content on its way out over HTTP/2: held back by the windows of its receiver and by the transport, in order."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from collections.abc import Callable
 from typing import Final
 
 from stack.http.h2 import Connection
+from stack.http.h2_priority import DEFAULT, Priority
 from stack.http.message import Fields
 
 BURST: Final = 4
-"""Frames of one stream before it is another one's turn."""
+"""Frames of one stream before it is looked at whose turn it is."""
+LAP: Final = 1024 * 1024
+"""Bytes after which a stream steps back behind the others of its urgency: a download never holds up what is small."""
 
 
 class Sending:
     """What one stream still has to send."""
 
-    __slots__ = ("_left", "ended", "sent", "since", "stream", "trailers", "waiter")
+    __slots__ = ("_left", "ended", "priority", "sent", "since", "stream", "trailers", "waiter")
 
-    def __init__(self, stream: int) -> None:
+    def __init__(self, stream: int, priority: Priority = DEFAULT) -> None:
         self.stream = stream
+        self.priority = priority
         self._left = memoryview(b"")
         self.ended = False
         self.trailers: Fields = []
@@ -34,10 +38,9 @@ class Sending:
         self.ended = ended
         self.trailers = trailers
 
-    def push(self, h2: Connection) -> bool:
-        """Send what the windows allow, at most a burst; whether all is sent."""
+    def push(self, h2: Connection, turns: int) -> bool:
+        """Send what the windows allow, at most `turns` frames; whether all is sent."""
         last = self.ended and not self.trailers
-        turns = BURST
         while self._left:
             if not turns or (room := h2.room(self.stream)) <= 0:
                 return False
@@ -55,13 +58,19 @@ class Sending:
 
 
 class Outbox:
-    """The streams of one connection that have content waiting. `finished(stream)`: its end has been sent."""
+    """The streams of one connection that have content waiting. `finished(stream)`: its end has been sent.
+
+    The most urgent go first (RFC 9218 §10). Of one urgency the oldest goes on its own, a lap at most, and those that
+    are incremental take turns beside it.
+    """
 
     def __init__(self, h2: Connection, now: Callable[[], float], finished: Callable[[int], None]) -> None:
         self._h2 = h2
         self._now = now
         self._finished = finished
         self._waiting: dict[int, Sending] = {}
+        self._moved = 0.0
+        """When a byte of any of them went last."""
         self.paused = False
         """The transport takes no more for now."""
 
@@ -69,9 +78,12 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, sending: Sending, content: bytes, *, ended: bool = False, trailers: Fields | None = None) -> bool:
-        """Send, or keep what cannot be sent yet; whether all is sent. Not again before it is."""
+        """Send, or keep what cannot be sent yet; whether all is sent. Not again before it is.
+
+        Where others wait already, `flush` decides who goes first.
+        """
         sending.load(content, ended=ended, trailers=trailers or [])
-        if not self.paused and sending.push(self._h2):
+        if not self.paused and not self._waiting and sending.push(self._h2, BURST):
             if ended:
                 self._finished(sending.stream)
             return True
@@ -86,20 +98,38 @@ class Outbox:
             await sending.waiter
 
     def flush(self, write: Callable[[], None]) -> None:
-        """A window or the transport opened: each stream in turn sends a burst, until nobody can."""
-        progress = True
-        while progress and self._waiting and not self.paused:
-            progress = False
-            now = self._now()
-            for stream, sending in list(self._waiting.items()):
-                before = sending.sent
-                whole = sending.push(self._h2)
-                if sending.sent > before:
-                    sending.since = now
-                    progress = True
-                if whole:
-                    self._complete(stream, sending)
+        """A window or the transport opened, or more has come: send until nobody can."""
+        while self._waiting and not self.paused and self._round():
             write()
+        write()
+
+    def _round(self) -> bool:
+        """One turn for each whose turn it is; whether anybody could send."""
+        now = self._now()
+        waiting = list(self._waiting.values())
+        if len(waiting) > 1:
+            waiting.sort(key=_order)
+        progress = alone = False
+        urgency = -1
+        for sending in waiting:
+            if sending.priority.urgency != urgency:
+                if progress:
+                    break  # the others wait until nobody here can send
+                urgency = sending.priority.urgency
+            incremental = sending.priority.incremental
+            if alone and not incremental:
+                continue
+            if sending.stream not in self._waiting:
+                continue  # gone by what another one's end has brought about
+            before = sending.sent
+            whole = sending.push(self._h2, 1 if incremental else BURST)
+            if whole:
+                self._complete(sending.stream, sending)
+            if whole or sending.sent > before:
+                sending.since = self._moved = now
+                progress = True
+                alone = alone or not incremental
+        return progress
 
     def _complete(self, stream: int, sending: Sending) -> None:
         self._waiting.pop(stream, None)
@@ -115,9 +145,17 @@ class Outbox:
             sending.waiter.set_exception(error)
 
     def stalled(self, before: float) -> list[int]:
-        """Streams of which no byte went since."""
-        return [stream for stream, sending in self._waiting.items() if sending.since <= before]
+        """Streams of which no byte went since, and whose turn it would have been: by a window that does not open."""
+        return [
+            stream
+            for stream, sending in self._waiting.items()
+            if sending.since <= before and (self._moved <= before or self._h2.is_shut(stream))
+        ]
 
     def oldest(self) -> float:
         """When the stream that waits longest last sent a byte; infinity when none waits."""
         return min((sending.since for sending in self._waiting.values()), default=float("inf"))
+
+
+def _order(sending: Sending) -> tuple[int, int, int]:
+    return sending.priority.urgency, sending.sent // LAP, sending.stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable
 from functools import partial
 from typing import Final, cast
@@ -10,13 +11,16 @@ from typing import Final, cast
 from stack.errors import ClientGone, ContentTooLarge, CutOff, HopError, RequestTimeout
 from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
-from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Reset, Trailers
+from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Prioritized, Reset, Trailers
 from stack.http.h2_fields import Malformed, RequestHead, request_head, response_list, trailer_fields, trailer_list
+from stack.http.h2_priority import parse
 from stack.http.message import Fields, Peer, Request, Response, get, has_no_content, unmeasured
 from stack.net.context import Context
 from stack.net.h2_connection import INFINITY, H2Transport
 from stack.net.h2_stream import ServerStream
 
+NOT_SENT: Final = 128 * 1024
+"""Bytes that may wait in the kernel: what waits there can be overtaken by nothing, however urgent (RFC 9218 §10)."""
 GRACE: Final = 1.0
 """Seconds between the two GOAWAYs of a drain at most: a round trip, usually."""
 
@@ -25,7 +29,8 @@ class H2ServerConnection(H2Transport):
     """See `stack.net.context.Connection`."""
 
     __slots__ = (
-        "_ctx", "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams", "peer", "scheme",
+        "_ctx", "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams", "_unsettled_since",
+        "peer", "scheme",
     )  # fmt: skip
 
     def __init__(self, context: Context, peer: Peer, scheme: bytes) -> None:
@@ -44,10 +49,12 @@ class H2ServerConnection(H2Transport):
         """No more requests are to come."""
         self._last_step = INFINITY
         """When the second GOAWAY of a drain is due at the latest."""
-        self._idle_since = self._partial_since = context.now()
+        self._idle_since = self._partial_since = self._unsettled_since = context.now()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if (raw := transport.get_extra_info("socket")) is not None and raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
         self._ctx.connections.add(self)
         self._ctx.connection_counts["h2"] += 1
         self._arm(self._now() + self._ctx.timeouts.head)
@@ -81,6 +88,9 @@ class H2ServerConnection(H2Transport):
             if (stream := self._streams.get(event.stream)) is not None:
                 stream.exchange.detail = event.reason
                 self._gone(stream, "client-gone" if event.by_peer else "refused", ClientGone())
+        elif isinstance(event, Prioritized):
+            if (stream := self._streams.get(event.stream)) is not None:
+                stream.prioritize(event.priority)
         elif isinstance(event, Acknowledged):
             self._second_goaway()
         elif isinstance(event, Failed):
@@ -110,6 +120,9 @@ class H2ServerConnection(H2Transport):
             return
         self._served += 1
         stream = ServerStream(self, event.stream, head.length, now)
+        priority = event.priority if event.priority is not None else head.priority  # RFC 9218 §7.1
+        if priority is not None:
+            stream.prioritize(priority)
         stream.request = request = self._request(head, stream)
         if not event.ended:
             request.body = stream.expect_content(
@@ -256,6 +269,8 @@ class H2ServerConnection(H2Transport):
         stream.exchange.status = response.status
         stream.responded = True
         self._h2.send_head(stream.id, fields, ended=ended)
+        if not ended and (said := response.get(b"priority")) is not None:
+            stream.sending.priority = parse(said, stream.sending.priority)  # RFC 9218 §8: the origin knows better
 
     def _send_whole(self, stream: ServerStream, response: Response) -> None:
         body = cast(bytes, response.body)
@@ -390,7 +405,7 @@ class H2ServerConnection(H2Transport):
             self._idle_since = self._now()
             self._arm(self._idle_since + self._ctx.timeouts.idle)
             if self._draining and self._last_step == INFINITY:
-                self._close()
+                self._close(linger=True)
         self._soon()
 
     # What the server asks for, and what time brings.
@@ -412,7 +427,7 @@ class H2ServerConnection(H2Transport):
         self._last_step = INFINITY
         self._h2.go_away()
         if not self._streams:
-            self._close()
+            self._close(linger=True)
         self._soon()
 
     def abort(self) -> None:
@@ -443,6 +458,13 @@ class H2ServerConnection(H2Transport):
             self._close(linger=True)
             return
         self._arm(self._partial_since + times.head)
+        if self._h2.acknowledged:
+            self._unsettled_since = INFINITY
+        elif self._unsettled_since + times.head <= now:
+            self._h2.go_away(wire.SETTINGS_TIMEOUT, reason=b"SETTINGS was not acknowledged in time")  # §6.5.3
+            self._close(linger=True)
+            return
+        self._arm(self._unsettled_since + times.head)
         if self._last_step <= now:
             self._second_goaway()
         self._arm(self._last_step)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from stack.http.h2_fields import Length
+from stack.http.h2_priority import parse
 from stack.http.message import Fields, Request, Response
 from stack.net.h2_outbox import Sending
 from stack.net.stream import Incoming
@@ -55,6 +56,10 @@ class ServerStream:
             trailers=trailers,
         )
         return self.incoming
+
+    def prioritize(self, value: bytes) -> None:
+        """The client says what its response is worth; what it does not say is as by default (RFC 9218 §4)."""
+        self.sending.priority = parse(value)
 
     def credit(self, size: int) -> None:
         size = min(size, self.owed)

@@ -92,6 +92,8 @@ class Peer(Wire):
         self._rest = b""
         self.seen: list[Frame] = []
         self.closed = False
+        self.acknowledges = True
+        """SETTINGS, as they are read."""
         self._unread = 0
 
     def send(self, *data: bytes) -> None:
@@ -112,6 +114,8 @@ class Peer(Wire):
                 for frame in found:
                     if isinstance(frame, HeadersFrame):
                         frame.fields = self.decoder.decode(frame.data, raw=True)  # type: ignore[attr-defined]
+                    elif isinstance(frame, SettingsFrame) and "ACK" not in frame.flags and self.acknowledges:
+                        self.send(self.settings(ack=True))
                 self.seen += found
         self._unread += 1
         return self.seen[self._unread - 1]

@@ -9,7 +9,18 @@ from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame, SettingsFrame, 
 
 from stack.http import h2_wire as wire
 from stack.http.h2 import CONTINUATIONS, Connection
-from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Opened, Reset, Trailers
+from stack.http.h2_events import (
+    Acknowledged,
+    Away,
+    Data,
+    Event,
+    Failed,
+    Head,
+    Opened,
+    Prioritized,
+    Reset,
+    Trailers,
+)  # fmt: skip
 from tests.support.h2_peer import GET, POST, PREFACE, Wire, frames, raw
 
 Build = Callable[[Wire], list[bytes]]
@@ -93,6 +104,11 @@ BROKEN: dict[str, tuple[Build, int]] = {
     "6.2-padding": (lambda p: [PREFACE, p.settings(), raw(1, 0xD, 1, b"\x05abc")], wire.PROTOCOL_ERROR),
     "6.2-short": (lambda p: [PREFACE, p.settings(), raw(1, 0x25, 1, b"\0\0")], wire.FRAME_SIZE_ERROR),
     "6.3-priority-on-0": (lambda p: [PREFACE, p.settings(), raw(2, 0, 0, b"\0" * 5)], wire.PROTOCOL_ERROR),
+    "9218-2.1-no-rfc7540": (lambda p: [PREFACE, p.settings({9: 2})], wire.PROTOCOL_ERROR),
+    "9218-2.1-changed": (lambda p: [PREFACE, p.settings(), p.settings({9: 1})], wire.PROTOCOL_ERROR),
+    "9218-7.1-on-a-stream": (lambda p: [PREFACE, p.settings(), raw(16, 0, 1, b"\0\0\0\1u=1")], wire.PROTOCOL_ERROR),
+    "9218-7.1-of-stream-0": (lambda p: [PREFACE, p.settings(), raw(16, 0, 0, b"\0\0\0\0u=1")], wire.PROTOCOL_ERROR),
+    "9218-7.1-short": (lambda p: [PREFACE, p.settings(), raw(16, 0, 0, b"\0\0\0")], wire.FRAME_SIZE_ERROR),
     "6.4-reset-size": (lambda p: [PREFACE, p.settings(), p.headers(1, GET), raw(3, 0, 1, b"a")], wire.FRAME_SIZE_ERROR),
     "6.5-settings-size": (lambda p: [PREFACE, p.settings(), raw(4, 0, 0, b"abc")], wire.FRAME_SIZE_ERROR),
     "6.5-settings-on-stream": (lambda p: [PREFACE, p.settings(), raw(4, 0, 1)], wire.PROTOCOL_ERROR),
@@ -131,6 +147,42 @@ BROKEN: dict[str, tuple[Build, int]] = {
     "10.5-settings-flood": (lambda p: [PREFACE, p.settings() * 51], wire.ENHANCE_YOUR_CALM),
     "10.5-priority-flood": (lambda p: [PREFACE, p.settings(), raw(2, 0, 1, b"\0" * 5) * 501], wire.ENHANCE_YOUR_CALM),
     "10.5-unknown-flood": (lambda p: [PREFACE, p.settings(), raw(0xFA, 0, 0) * 501], wire.ENHANCE_YOUR_CALM),
+    "10.5-priority-update-flood": (
+        lambda p: [PREFACE, p.settings(), raw(16, 0, 0, b"\0\0\0\1u=1") * 501],
+        wire.ENHANCE_YOUR_CALM,
+    ),
+    "10.5-data-on-a-stream-that-was-reset": (
+        lambda p: [
+            PREFACE,
+            p.settings(),
+            p.headers(1, POST, end=False),
+            p.window(1, 0),
+            *[p.data(1, b"x")] * 2001,
+        ],
+        wire.ENHANCE_YOUR_CALM,
+    ),
+    "10.5-trailers-on-a-stream-that-was-reset": (
+        lambda p: [
+            PREFACE,
+            p.settings(),
+            p.headers(1, POST, end=False),
+            p.window(1, 0),
+            *[raw(1, 5, 1, b"\x82")] * 2001,
+        ],
+        wire.ENHANCE_YOUR_CALM,
+    ),
+    "10.5-made-you-reset-by-data": (
+        lambda p: [PREFACE, p.settings(), *[p.headers(s, GET) + p.data(s, b"x") for s in range(1, 300, 2)]],
+        wire.ENHANCE_YOUR_CALM,
+    ),
+    "10.5-made-you-reset-by-overflow": (
+        lambda p: [PREFACE, p.settings(), *[p.headers(s, GET) + p.window(s, 2**31 - 1) for s in range(1, 300, 2)]],
+        wire.ENHANCE_YOUR_CALM,
+    ),
+    "10.5-made-you-reset-by-priority": (
+        lambda p: [PREFACE, p.settings(), *[p.headers(s, GET) + raw(2, 0, s, b"\0" * 4) for s in range(1, 300, 2)]],
+        wire.ENHANCE_YOUR_CALM,
+    ),
     "10.5-window-flood": (lambda p: [PREFACE, p.settings(), p.window(0, 1) * 2001], wire.ENHANCE_YOUR_CALM),
     "10.5-empty-data-flood": (
         lambda p: [PREFACE, p.settings(), p.headers(1, POST, end=False), p.data(1) * 201],
@@ -166,6 +218,7 @@ def test_an_error_of_the_connection(build: Build, code: int) -> None:
 FAULTS: dict[str, tuple[Build, int]] = {
     "5.1-data-after-end": (lambda p: [p.headers(1, GET), p.data(1, b"x")], wire.STREAM_CLOSED),
     "5.1-headers-after-end": (lambda p: [p.headers(1, GET), p.headers(1, [(b"x", b"1")])], wire.STREAM_CLOSED),
+    "6.3-priority-size": (lambda p: [p.headers(1, GET), raw(2, 0, 1, b"\0" * 4)], wire.FRAME_SIZE_ERROR),
     "6.9-window-0": (lambda p: [p.headers(1, GET), p.window(1, 0)], wire.PROTOCOL_ERROR),
     "6.9.1-window-overflow": (lambda p: [p.headers(1, GET), p.window(1, 2**31 - 1)], wire.FLOW_CONTROL_ERROR),
     "8.1-trailers-without-end": (
@@ -244,6 +297,11 @@ def test_going_away_in_two_steps() -> None:
     connection.go_away()
     assert sent(connection)[0].last_stream_id == 3  # type: ignore[attr-defined]
     assert connection.receive(peer.headers(5, GET), 0.0) == []
+    # and what belongs to it: it was under way already (§6.8), and its content counts in the connection's window
+    late = peer.headers(7, POST, end=False) + peer.window(7, 5)
+    late += peer.data(7, b"x" * 16384) * 300 + peer.headers(7, [(b"x", b"1")]) + peer.reset(5)
+    assert connection.receive(late, 0.0) == []
+    assert any(isinstance(f, WindowUpdateFrame) and f.stream_id == 0 for f in sent(connection))
     connection.send_head(1, [(b":status", b"200")], ended=True)
     assert [frame.stream_id for frame in sent(connection)] == [1]
 
@@ -253,6 +311,29 @@ def test_the_peer_goes_away_and_its_streams_go_on() -> None:
     assert connection.receive(peer.headers(1, GET) + peer.go_away(0, 2), 0.0) == [Head(1, GET, True), Away(0, 2)]
     connection.send_head(1, [(b":status", b"200")], ended=True)
     assert [frame.stream_id for frame in sent(connection)] == [1]
+
+
+def test_priorities_that_come_before_and_after_their_request() -> None:
+    """RFC 9218 7.1"""
+    connection, peer = machine(streams=2)
+    update = b"".join(raw(16, 0, 0, s.to_bytes(4, "big") + b"u=%d" % s) for s in (1, 3, 5))
+    events = connection.receive(update + peer.headers(1, GET) + peer.headers(3, GET), 0.0)
+    assert events == [Head(1, GET, True, b"u=1"), Head(3, GET, True, b"u=3")]
+    assert connection.receive(update, 0.0) == [Prioritized(1, b"u=1"), Prioritized(3, b"u=3")]
+    connection.release(1)
+    assert connection.receive(peer.headers(5, GET) + update, 0.0) == [  # one too many was kept no room for at first
+        Head(5, GET, True, b"u=5"),
+        Prioritized(3, b"u=3"),
+        Prioritized(5, b"u=5"),
+    ]
+
+
+def test_a_server_sends_no_priorities() -> None:
+    client = Connection(is_client=True, streams=100, window=65535, max_head=32768)
+    client.receive(Wire().settings({8: 1, 9: 1}), 0.0)
+    [*_, failed] = client.receive(raw(16, 0, 0, b"\0\0\0\1u=1"), 0.0)
+    assert isinstance(failed, Failed)
+    assert failed.code == wire.PROTOCOL_ERROR
 
 
 def test_windows_bound_what_is_sent() -> None:

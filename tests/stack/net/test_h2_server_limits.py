@@ -166,6 +166,7 @@ async def test_a_head_that_does_not_end(begun: bytes) -> None:
     clock = VirtualClock()
     async with serving(hello, clock=clock, timeouts=TIMES) as (service, server):
         peer = Peer(*await asyncio.open_connection("127.0.0.1", service.port))
+        peer.acknowledges = False
         peer.send(PREFACE, peer.settings() + begun if begun else b"\0\0")
         await eventually(lambda: server.statistics().opened_h2 == 1)
         await peer.next()
@@ -192,6 +193,7 @@ async def test_a_head_that_does_not_end_among_requests_in_flight(caplog: pytest.
     written = asyncio.Event()
     async with serving(lambda r, e: Response(200, [], body()), clock=clock, timeouts=TIMES) as (service, server):
         async with client(service.port, {4: 2**31 - 1}) as peer:
+            peer.acknowledges = False
             peer.send(peer.headers(1, GET), raw(1, 0, 3, b"\x82"))
             await peer.until(lambda f: isinstance(f, HeadersFrame))
             await clock.advance(10.5)  # not yet the end of the lingering
@@ -204,6 +206,25 @@ async def test_a_head_that_does_not_end_among_requests_in_flight(caplog: pytest.
         await clock.advance(2)
         await eventually(lambda: server.context.in_flight == 0)
     assert not caplog.records
+
+
+async def test_settings_that_are_not_acknowledged() -> None:
+    """RFC 9113 §6.5.3. An acknowledged connection goes on for as long."""
+    clock = VirtualClock()
+    async with serving(hello, clock=clock, timeouts=TIMES) as (service, server):
+        async with client(service.port) as peer, client(service.port) as other:
+            peer.acknowledges = False
+            for one in (peer, other):
+                one.send(one.headers(1, GET))
+                assert (await one.answer(1))[1] == b"hello"
+            await other.pong()
+            await clock.advance(9)
+            assert len(server.context.connections) == 2
+            await clock.advance(2)
+            assert (await peer.goaway()).error_code == wire.SETTINGS_TIMEOUT
+            with pytest.raises(EOFError):
+                await peer.next()
+            await other.pong()
 
 
 async def test_content_that_does_not_come() -> None:
@@ -262,6 +283,7 @@ async def test_a_client_that_takes_no_byte() -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         peer = Peer(reader, writer)
         peer.send(PREFACE, peer.settings({4: 2**31 - 1}), peer.window(0, 2**31 - 70000), peer.headers(1, GET))
+        peer.send(peer.settings(ack=True))
         await eventually(lambda: server.context.in_flight == 1)
         [connection] = server.context.connections
         assert isinstance(connection, H2ServerConnection)

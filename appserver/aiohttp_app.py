@@ -17,13 +17,14 @@ from aiohttp.web_protocol import RequestHandler
 from appserver.aiohttp_life import LIFE, Life, SharingRunner
 from appserver.marks import Marks
 from appserver.rules.scope import forwarded_scheme
-from stack.clock import Clock, settle
+from stack.clock import Clock
 from stack.config.base import Limits, Timeouts
 from stack.errors import HopError
 from stack.http import problem
 from stack.http.message import Peer, Request
 from stack.http.trust import Trust
-from stack.net.backlog import Backlog
+from stack.net.acceptor import Acceptor, Seat
+from stack.net.room import Room
 from stack.net.server import ServerStatistics
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
@@ -37,7 +38,6 @@ _EXCHANGE: Final = "hopstack._exchange"
 """The Exchange itself."""
 
 _SERVER: Final = "hopstack.server"
-BACKLOG: Final = 2048
 POLL: Final = 0.02
 """Seconds between two looks at whether a draining server is empty."""
 
@@ -71,8 +71,8 @@ class AiohttpRunner:
         self._trust = trust
         self._sample = sample
         self._tasks = Tasks()
-        self._backlogs: list[Backlog] = []
-        self._arriving: list[asyncio.Task[None]] = []
+        self._room = Room(limits, trust, clock)
+        self._acceptors: list[Acceptor] = []
         self._draining = False
         self._opened = 0
         if LIFE not in app:
@@ -102,27 +102,41 @@ class AiohttpRunner:
             return self._begin(make(message, payload, protocol, *rest), protocol)
 
         server.request_factory = begin
-        accept = server.connection_made
+        accept, lose = server.connection_made, server.connection_lost
 
         def opened(protocol: RequestHandler, transport: asyncio.Transport) -> None:
             self._opened += 1
+            self._room.enter(_address(protocol))
             accept(protocol, transport)
 
+        def lost(protocol: RequestHandler, exc: BaseException | None = None) -> None:
+            self._room.leave(_address(protocol))
+            lose(protocol, exc)
+
         server.connection_made = opened  # type: ignore[assignment,method-assign]
+        server.connection_lost = lost  # type: ignore[assignment,method-assign]
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         if tls is not None:
             tls.set_alpn_protocols(["http/1.1"])  # aiohttp speaks no HTTP/2
-        await web.SockSite(self._runner, sock, ssl_context=tls, backlog=BACKLOG).start()
         server = self._runner.server
         assert server is not None
-        self._backlogs.append(Backlog(sock, server, tls=tls, handshake=self._timeouts.handshake))
+
+        def make(_: Seat) -> RequestHandler:
+            return server()
+
+        acceptor = Acceptor(
+            sock, make, room=self._room, tasks=self._tasks, clock=self._clock, tls=tls,
+            handshake=self._timeouts.handshake,
+        )  # fmt: skip
+        acceptor.start()
+        self._acceptors.append(acceptor)
 
     # One request.
 
     def _begin(self, request: web.BaseRequest, protocol: RequestHandler) -> web.BaseRequest:
         name = protocol.peername
-        address, port = (name[0], name[1]) if isinstance(name, tuple) else ("", 0)  # a Unix socket's peer has no name
+        address, port = _address(protocol), name[1] if isinstance(name, tuple) else 0
         peer = Peer(address, port, trusted=self._trust.believes(address))
         seen = Request(
             request.method.encode("latin-1"),
@@ -182,16 +196,10 @@ class AiohttpRunner:
 
     # Stopping.
 
-    async def _stop_accepting(self) -> None:
-        """The listeners are closed; from now on every response says `Connection: close`."""
+    def _stop_accepting(self) -> list[asyncio.Task[None]]:
+        """From now on every response says `Connection: close`. The tasks of who arrives."""
         self._draining = True
-        for backlog in self._backlogs:
-            backlog.hold()
-        for site in list(self._runner.sites):
-            await site.stop()
-        await settle(3)
-        self._arriving += [task for backlog in self._backlogs for task in backlog.rescue(self._tasks)]
-        self._backlogs.clear()
+        return [task for acceptor in self._acceptors for task in acceptor.finish()]
 
     async def drain(self) -> None:
         """Let requests end within the drain time.
@@ -199,9 +207,9 @@ class AiohttpRunner:
         Idle connections stay open for `timeouts.linger`: a request that is already on its way is answered, with
         `Connection: close`, and not reset.
         """
-        await self._stop_accepting()
+        arriving = self._stop_accepting()
         until = self._now() + min(self._timeouts.linger, self._timeouts.drain)
-        while (self.connections or any(not task.done() for task in self._arriving)) and self._now() < until:
+        while (self.connections or any(not task.done() for task in arriving)) and self._now() < until:
             await self._clock.sleep(POLL)
         for connection in self.connections:
             if not _busy(connection):
@@ -210,7 +218,9 @@ class AiohttpRunner:
 
     async def close(self) -> None:
         """Release everything. Safe after `drain`, and without it."""
-        await self._stop_accepting()
+        self._stop_accepting()
+        for acceptor in self._acceptors:
+            acceptor.abort()
         for connection in self.connections:
             connection.force_close()
         await self._runner.cleanup()
@@ -233,6 +243,7 @@ class AiohttpRunner:
             opened_h1=self._opened,
             opened_h2=0,
             draining=self._draining,
+            refused=self._room.refused,
         )
 
 
@@ -256,6 +267,12 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
             raise  # the response has begun: aiohttp cuts the connection
         server: AiohttpRunner = request[_SERVER]
         return server.failed(request, error)
+
+
+def _address(connection: RequestHandler) -> str:
+    """A Unix socket's peer has none."""
+    name = connection.peername
+    return name[0] if isinstance(name, tuple) else ""
 
 
 def _busy(connection: RequestHandler) -> bool:

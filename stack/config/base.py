@@ -46,9 +46,16 @@ class Limits(Options, frozen=True, kw_only=True):
     fields: Annotated[Count, Meta(description="Header fields of one message; more is answered 431.")] = 100
     target: Annotated[Bytes, Meta(description="Request target; a longer one is answered 414.")] = 8 * KIB
     body: Annotated[Bytes, Meta(description="Content of one request; more is answered 413. 0 is without bound.")] = 0
-    connections: Annotated[Count, Meta(description="Client connections of one process; above it accepting pauses.")] = (
-        10_000
-    )
+    connections: Annotated[
+        int, Meta(ge=1, description="Client connections of one process; above it accepting pauses.")
+    ] = 16_384
+    connections_per_address: Annotated[
+        Count,
+        Meta(
+            description="Client connections of one address (IPv6: of one /64); more are closed at once. `trusted` "
+            "peers have no such bound. 0 is without bound."
+        ),
+    ] = 0
     requests: Annotated[
         Count, Meta(description="Requests of one connection, after which it is closed. 0 is without bound.")
     ] = 10_000

@@ -15,6 +15,7 @@ from stack.http.field_lines import KnownLines
 from stack.http.message import Field, Fields, Peer, Request, Response, TlsInfo
 from stack.http.trust import Trust
 from stack.net.date import CurrentDate
+from stack.net.room import Connections, Room
 from stack.net.service import Service
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
@@ -26,6 +27,7 @@ log = logging.getLogger("hopstack.server")
 class Connection(Protocol):
     """A downstream connection as its server sees it."""
 
+    peer: Peer
     deadline: float
     """Monotonic seconds at which `expire` is due; infinity for none."""
 
@@ -66,7 +68,8 @@ class Context:
         self.finished = tuple(finished)
         self.sample = sample
         """Decides whether an exchange is exported, before the next hop is told. None: nothing is."""
-        self.connections: set[Connection] = set()
+        self.room = Room(limits, trust, clock)
+        self.connections = Connections(self.room)
         self.in_flight = 0
         self.draining = False
         self.connection_counts = {"h1": 0, "h2": 0}

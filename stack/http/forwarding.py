@@ -166,6 +166,7 @@ def outbound(
         body=request.body,
         trailers=request.trailers,
         interim=request.interim,
+        upgrade=request.upgrade,
     )
 
 

@@ -136,12 +136,13 @@ class TunnelEnd(asyncio.Protocol):
 class ServerTunnel(TunnelEnd):
     """The client's side: a `stack.net.context.Connection` while the tunnel is open."""
 
-    __slots__ = ("_began", "_ctx", "_ended", "_exchange", "_moved", "_owner", "_stuck_at", "_task")
+    __slots__ = ("_began", "_ctx", "_ended", "_exchange", "_moved", "_owner", "_stuck_at", "_task", "peer")
 
     def __init__(self, owner: H1ServerConnection) -> None:
         self._ctx: Context = owner._ctx
         super().__init__(self._ctx.limits.buffer)
         self._owner = owner
+        self.peer = owner.peer
         self._exchange: Exchange
         self._task: asyncio.Task[None] | None = None
         self._began = self._moved = 0.0
@@ -186,20 +187,20 @@ class ServerTunnel(TunnelEnd):
         self._began = self._moved = ctx.now()
         self._look_again()
         ctx.tunnels += 1
+        ctx.connections.add(self)  # before the other goes: there is one connection all the time
         ctx.connections.discard(owner)
-        ctx.connections.add(self)
         data, owner._buffer = owner._buffer, b""
         self.take(owner.transport, data, paused=owner._paused_reading, full=owner._writable is not None)
 
     def _give_back(self) -> None:
         owner, ctx = self._owner, self._ctx
         ctx.tunnels -= 1
-        ctx.connections.discard(self)
         self.transport.set_protocol(owner)
         owner._paused_reading = self._paused
         owner._closing = owner._closing or self.lost
         if not self.lost:
             ctx.connections.add(owner)
+        ctx.connections.discard(self)
 
     async def _clients_end(self) -> None:
         """What the client still says goes on, until it ends too, is silent, or nobody takes it any more."""

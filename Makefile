@@ -1,9 +1,9 @@
-# up: the default stack in the foreground · test: all checks and tests · check: the checks alone
-# test-compose: the containers of docker-compose.yml · docs: docs/reference anew · bench: cost and latency beside peers
+# up: the default stack in the foreground · test: all checks and tests · check: the checks alone · docs: docs/reference anew
+# test-long: a million inputs for the parsers · test-compose: the containers of docker-compose.yml · bench: CPU per request
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test check test-only test-compose docs bench clean
+.PHONY: up test check test-only test-long test-compose docs bench clean
 
 up: .venv/run
 	@$(BIN)/hopstack up
@@ -19,13 +19,16 @@ check: .venv/dev
 test-only: .venv/dev
 	$(BIN)/python -m pytest
 
+test-long: .venv/dev
+	$(BIN)/python -m tests.fuzz --inputs 1000000
+
 test-compose: .venv/dev
 	$(BIN)/python -m pytest tests/compose
 
 docs: .venv/dev
 	$(BIN)/python -m stack.cli.pages
 
-bench: .venv/bench
+bench: .venv/dev
 	$(BIN)/python -m tests.bench $(BENCH)
 
 .venv/bin/python:
@@ -43,10 +46,6 @@ bench: .venv/bench
 	@echo "Installing into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	@touch $@ .venv/run
-
-.venv/bench: .venv/dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,bench]'
-	@touch $@
 
 clean:
 	rm -rf .venv .hopstack dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

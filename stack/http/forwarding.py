@@ -166,7 +166,6 @@ def outbound(
         body=request.body,
         trailers=request.trailers,
         interim=request.interim,
-        upgrade=request.upgrade,
     )
 
 

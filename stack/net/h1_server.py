@@ -11,12 +11,10 @@ from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HeadTo
 from stack.http.field_lines import FieldParser
 from stack.http.h1 import parse_request
 from stack.http.message import Peer, Request, Response
-from stack.http.upgrade import asked
 from stack.net.content import Content
 from stack.net.context import Context
 from stack.net.h1_sender import INFINITY, H1Sender
 from stack.net.stream import Incoming
-from stack.net.tunnel import ServerTunnel
 from stack.telemetry.exchange import Exchange
 
 LINGER: Final = 2.0
@@ -168,9 +166,6 @@ class H1ServerConnection(H1Sender):
                 head = parse_request(self._parser, data[:end], max_target=limits.target, max_fields=limits.fields)
                 if head.framing > limits.body and limits.body:
                     raise ContentTooLarge(f"At most {limits.body} bytes of content are taken.")
-                upgrade = None
-                if head.upgrade and not head.framing:
-                    upgrade = asked(head.method, head.fields, ctx.upgrades)
             except HopError as error:
                 self._refuse(error)
                 return
@@ -185,10 +180,7 @@ class H1ServerConnection(H1Sender):
                 version=head.version,
                 peer=self.peer,
                 interim=self._interim,
-                upgrade=upgrade,
             )
-            if upgrade is not None:
-                request.body = ServerTunnel(self).stream
             data = data[end:]
             self._request = request
             self.deadline = INFINITY

@@ -16,7 +16,7 @@ from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from cdn_edge.store import Store
 from stack.clock import Clock
-from stack.config.upstream import check_host, check_source
+from stack.config.upstream import ALPN, check_host, check_source
 from stack.hop.hop import AdminHandler
 from stack.hop.http_hop import HttpHop
 from stack.net import Net
@@ -105,8 +105,10 @@ def upstream(config: Config) -> Upstream:
         origin.name or origin.address,
         origin.host,
         origin.port,
-        tls=client_context(config.origin_ca or None) if origin.scheme == "https" else None,
+        tls=client_context(config.origin_ca or None, alpn=ALPN[config.origin_protocol])
+        if origin.scheme == "https"
+        else None,
         server_name=config.origin_server_name or None,
-        protocol="h2" if origin.scheme == "h2c" else "auto",
+        protocol=origin.protocol(config.origin_protocol),
         source=config.source or None,
     )

@@ -78,6 +78,10 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     origin_server_name: Annotated[
         str, Meta(description="Name that an https origin is asked and verified for. Empty: the origin's host.")
     ] = ""
+    origin_protocol: Annotated[
+        Literal["h1", "h2", "auto"],
+        Meta(description="Protocol offered to an https origin by ALPN. HTTP/1.1 costs a third of HTTP/2 between hops."),
+    ] = "h1"
     source: Annotated[str, Meta(description="Local IP address to connect to the origin from. Empty: any.")] = ""
     origin_pool: PoolLimits = PoolLimits()
     origin_timeouts: UpstreamTimeouts = UpstreamTimeouts()

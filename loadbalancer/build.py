@@ -17,7 +17,7 @@ from loadbalancer.probes import Probe, http_probe, tcp_probe
 from loadbalancer.rules.health import CheckPolicy, Health
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.config.upstream import check_authority, check_source
+from stack.config.upstream import ALPN, check_authority, check_source
 from stack.errors import ConfigError
 from stack.hop.admin import as_json
 from stack.hop.hop import AdminHandler, Readiness
@@ -30,7 +30,6 @@ from stack.net.tls import client_context
 from stack.telemetry.metrics import Metrics
 
 SYSTEM: Final = "system"
-_ALPN: Final = {"h1": ("http/1.1",), "h2": ("h2",), "auto": ("h2", "http/1.1")}
 
 
 def build(
@@ -151,7 +150,7 @@ def _upstream(spec: BackendSpec, config: Config, tls: ssl.SSLContext | None) -> 
         spec.host,
         spec.port,
         tls=tls if spec.scheme == "https" else None,
-        protocol={"http": "h1", "h2c": "h2", "https": config.backend_protocol}[spec.scheme],  # type: ignore[arg-type]
+        protocol=spec.protocol(config.backend_protocol),
         source=config.source or None,
     )
 
@@ -203,4 +202,4 @@ def _client_tls(config: Config, state_dir: Path) -> ssl.SSLContext:
         if not authority.exists():
             # backends that start later will be issued certificates by it: the order does not matter
             authority = ca.ensure(state_dir)
-    return client_context(authority, alpn=_ALPN[config.backend_protocol])
+    return client_context(authority, alpn=ALPN[config.backend_protocol])

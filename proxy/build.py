@@ -19,7 +19,7 @@ from proxy.rules.roots import is_prefix, roots
 from proxy.static import StaticFiles
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.config.upstream import check_authority, check_source, parse_upstream
+from stack.config.upstream import ALPN, check_authority, check_source, parse_upstream
 from stack.errors import ConfigError
 from stack.hop.hop import Readiness
 from stack.hop.http_hop import HttpHop
@@ -118,11 +118,19 @@ class ProxyHop(HttpHop):
 
 def app(config: Config) -> tuple[Upstream, bytes]:
     """The app's place, and its authority."""
-    given = parse_upstream(config.upstream, option="--upstream", schemes=("http", "https"), example=_EXAMPLE)
+    given = parse_upstream(config.upstream, option="--upstream", example=_EXAMPLE)
     check_source(config.source)
-    tls = client_context(config.upstream_ca or None) if given.scheme == "https" else None
+    alpn = ALPN[config.upstream_protocol]
+    tls = client_context(config.upstream_ca or None, alpn=alpn) if given.scheme == "https" else None
     name = given.name or given.authority
-    upstream = Upstream(name, given.host, given.port, tls=tls, source=config.source or None)
+    upstream = Upstream(
+        name,
+        given.host,
+        given.port,
+        tls=tls,
+        protocol=given.protocol(config.upstream_protocol),
+        source=config.source or None,
+    )
     return upstream, given.authority.encode("ascii")
 
 

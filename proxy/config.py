@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -56,13 +56,17 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     upstream: Annotated[
         str,
         Meta(
-            description="The app, as [NAME=]http://HOST:PORT or https. The name stands in the log. Empty: there is no "
+            description="The app, as [NAME=]http://HOST:PORT, https or h2c. The name stands in the log. Empty: there is no "
             "app, the static files are all."
         ),
     ] = ""
     upstream_ca: Annotated[
         str, Meta(description="Authority (PEM) an https app is verified against. Empty: the system's authorities.")
     ] = ""
+    upstream_protocol: Annotated[
+        Literal["h1", "h2", "auto"],
+        Meta(description="Protocol offered to an https app by ALPN. HTTP/1.1 costs a third of HTTP/2 between hops."),
+    ] = "h1"
     source: Annotated[str, Meta(description="Local IP address to connect to the app from. Empty: any.")] = ""
     upstream_pool: PoolLimits = PoolLimits()
     upstream_timeouts: UpstreamTimeouts = UpstreamTimeouts()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from stack.config.listen import address
@@ -15,6 +15,14 @@ from stack.errors import ConfigError
 
 PORTS: Final = {"http": 80, "https": 443, "h2c": 80}
 """The schemes of a next hop with their ports; h2c is HTTP/2 with prior knowledge (RFC 9113 §3.3)."""
+
+Protocol = Literal["h1", "h2", "auto"]
+ALPN: Final[Mapping[Protocol, tuple[str, ...]]] = {
+    "h1": ("http/1.1",),
+    "h2": ("h2",),
+    "auto": ("h2", "http/1.1"),
+}
+"""What a protocol offers to an https next hop (RFC 7301), the dearest first."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 # RFC 1123 §2.1, and the underscore that names of containers have
@@ -35,6 +43,10 @@ class UpstreamSpec:
     def authority(self) -> str:
         """`host:port`, with brackets around IPv6 (RFC 3986 §3.2.2). ASCII."""
         return address(self.host, self.port)
+
+    def protocol(self, chosen: Protocol) -> Protocol:
+        """What is spoken to it: `chosen` over https, in the clear what the scheme says."""
+        return chosen if self.scheme == "https" else "h2" if self.scheme == "h2c" else "h1"
 
     @property
     def address(self) -> str:

@@ -10,10 +10,11 @@ from typing import Final
 
 from stack.errors import ClientError, LoopDetected
 from stack.http.fields import quote, split_list, split_params, tokens
-from stack.http.message import Fields, Request, Response
+from stack.http.message import Field, Fields, Request, Response
 from stack.http.trust import node_address, plain_nodes
 
-# RFC 9110 §7.6.1, and the fields that HTTP/2 forbids (RFC 9113 §8.2.2). TE goes with them: no trailers are asked for.
+# RFC 9110 §7.6.1, and the fields that HTTP/2 forbids (RFC 9113 §8.2.2). TE goes with them, and what it says of
+# trailers is said anew: they pass.
 _HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"http2-settings"}
 )
@@ -120,12 +121,18 @@ def outbound(
     via = claims.get(b"via")
     if via is not None and pseudonym in via and _passed(via, pseudonym):
         raise LoopDetected(f"{pseudonym.decode('latin-1')} is already named in Via")
+    if b"te" in claims and b"trailers" in tokens(claims[b"te"]):
+        # RFC 9110 §10.1.4; HTTP/2 leaves `connection` out, and a gRPC server insists on the rest
+        asked: tuple[Field, ...] = ((b"te", b"trailers"), (b"connection", b"te"))
+    else:
+        asked = ()
     connection = claims.get(b"connection")
     if connection is not None and connection not in _NAMES_NOTHING:
         named = set(tokens(connection)) - _FRAMING
         kept = [field for field in kept if field[0] not in named]
         claims = {name: value for name, value in claims.items() if name not in named}
         via = claims.get(b"via")
+    kept += asked
     if b"max-forwards" in claims:
         kept.append((b"max-forwards", _one_less(request.method, claims[b"max-forwards"])))
 

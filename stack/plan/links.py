@@ -172,9 +172,8 @@ def _upstream(stack: Stack, proxy: Draft, number: int) -> None:
 def _target(stack: Stack, draft: Draft, source: Source, text: str, *, named: bool) -> str:
     """`NAME=URL` of a hop by its name, or the URL as it is; a fault and nothing if it is neither."""
     if "://" in text:
-        schemes = ("http", "https") if draft.kind == "proxy" else ("http", "https", "h2c")
         try:
-            parse_upstream(text, option="", schemes=schemes, named=named, example=EXAMPLE)
+            parse_upstream(text, option="", named=named, example=EXAMPLE)
         except ConfigError as error:
             stack.fault(source, str(error).partition(": ")[2])
             return ""

@@ -56,6 +56,9 @@ def rest(request: Request) -> Pairs:
     return [(name.decode(), value.decode()) for name, value in request.fields if name not in ADDED]
 
 
+ASKED = [("te", "trailers"), ("connection", "te")]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -66,7 +69,10 @@ def rest(request: Request) -> Pairs:
         pytest.param([("connection", "close")], [], id="9110-7.6.1-connection"),
         pytest.param([("keep-alive", "timeout=5")], [], id="9110-7.6.1-keep-alive"),
         pytest.param([("proxy-connection", "keep-alive")], [], id="9110-7.6.1-proxy-connection"),
-        pytest.param([("te", "trailers")], [], id="9110-10.1.4-te"),
+        pytest.param([("te", "gzip;q=0.5")], [], id="9110-10.1.4-te"),
+        pytest.param([("te", "trailers;q=0")], [], id="9110-10.1.4-te-not-trailers"),
+        pytest.param([("te", "trailers")], ASKED, id="9110-10.1.4-trailers-are-asked-for-anew"),
+        pytest.param([("connection", "TE"), ("te", "deflate, Trailers")], ASKED, id="9110-10.1.4-named-in-connection"),
         pytest.param([("transfer-encoding", "chunked")], [], id="9112-6.1-transfer-encoding"),
         pytest.param([("upgrade", "h2c"), ("http2-settings", "AA")], [], id="9110-7.8-upgrade"),
         pytest.param([("proxy-authorization", "Basic eDp5")], [], id="9110-11.7.2-proxy-authorization"),

@@ -56,8 +56,8 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     upstream: Annotated[
         str,
         Meta(
-            description="The app, as [NAME=]http://HOST:PORT, https or h2c. The name stands in the log. Empty: there is no "
-            "app, the static files are all."
+            description="The app, as [NAME=]http://HOST:PORT, https or h2c (HTTP/2 in the clear). The name stands in "
+            "the log. Empty: there is no app, the static files are all."
         ),
     ] = ""
     upstream_ca: Annotated[

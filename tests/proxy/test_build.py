@@ -44,7 +44,7 @@ def test_the_app(text: str, name: str, host: str, port: int, authority: bytes, t
     [
         (
             Config(upstream="127.0.0.1:9001"),
-            "--upstream '127.0.0.1:9001': wanted [NAME=]http://HOST:PORT or https, such",
+            "--upstream '127.0.0.1:9001': wanted [NAME=]http://HOST:PORT, https or h2c, such",
         ),
         (Config(upstream="http://127.0.0.1:x"), "--upstream 'http://127.0.0.1:x': Port could not be cast"),
         (Config(upstream="http://127.0.0.1:99999"), "--upstream 'http://127.0.0.1:99999': Port out of range"),
@@ -52,8 +52,8 @@ def test_the_app(text: str, name: str, host: str, port: int, authority: bytes, t
         (Config(upstream="http://hä:1"), "--upstream 'http://hä:1': 'hä' is not ASCII"),
         (Config(upstream="http://a/b"), "only scheme, host and port"),
         (Config(upstream="http://u@a"), "only scheme, host and port"),
-        (Config(upstream="ftp://a"), "wanted [NAME=]http://HOST:PORT or https"),
-        (Config(upstream="h2c://a"), "wanted [NAME=]http://HOST:PORT or https"),
+        (Config(upstream="ftp://a"), "wanted [NAME=]http://HOST:PORT, https or h2c"),
+        (Config(upstream="h2://a"), "wanted [NAME=]http://HOST:PORT, https or h2c"),
         (Config(upstream="http://a", source="eth0"), "--source 'eth0': wanted an IP address of this machine"),
         (
             Config(upstream="http://a", source="192.0.2.1"),

@@ -391,28 +391,6 @@ async def test_an_answer_before_the_upload_has_ended() -> None:
         assert (await send(connection)).status == 200
 
 
-async def test_no_error_takes_nothing_from_a_head_that_came_with_it() -> None:
-    """RFC 9113 8.1: what the server has said counts, and what it did not end is visibly cut."""
-
-    async def script(peer: Peer) -> None:
-        stream = await request_on(peer)
-        peer.send(
-            peer.headers(stream, [(b":status", b"413")], end=False),
-            peer.data(stream, b"too"),
-            peer.reset(stream, wire.NO_ERROR),
-        )
-        await peer.next()
-
-    async with server(script) as port, connected(port) as (connection, _):
-        response = await send(connection)
-        assert response.status == 413
-        assert not isinstance(response.body, bytes)
-        assert await anext(response.body) == b"too"
-        with pytest.raises(ResponseIncomplete):
-            await anext(response.body)
-        assert connection.idle
-
-
 async def test_an_upload_that_breaks_off_is_reset() -> None:
     codes: list[int] = []
 

@@ -8,7 +8,8 @@ import pytest
 
 from stack.clock import VirtualClock, eventually, settle
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.errors import HopError
+from stack.errors import HopError, ResponseIncomplete
+from stack.http import h2_wire as wire
 from stack.http.message import Request
 from stack.net.pool import Pool, Upstream
 from stack.net.tasks import Tasks
@@ -138,3 +139,25 @@ async def test_a_refused_stream_is_sent_again_where_no_other_connection_may_be_o
             assert (await send_through(pool, get())).status == 200
         assert pool.statistics().opened == 1
         await pool.close()
+
+
+async def test_no_error_takes_nothing_from_a_head_that_came_with_it() -> None:
+    """RFC 9113 8.1: what the server has said counts, and what it did not end is visibly cut."""
+
+    async def script(peer: Peer) -> None:
+        stream = await request_on(peer)
+        peer.send(
+            peer.headers(stream, [(b":status", b"413")], end=False),
+            peer.data(stream, b"too"),
+            peer.reset(stream, wire.NO_ERROR),
+        )
+        await peer.next()
+
+    async with server(script) as port, connected(port) as (connection, _):
+        response = await send(connection)
+        assert response.status == 413
+        assert not isinstance(response.body, bytes)
+        assert await anext(response.body) == b"too"
+        with pytest.raises(ResponseIncomplete):
+            await anext(response.body)
+        assert connection.idle

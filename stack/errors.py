@@ -66,6 +66,10 @@ class TargetTooLong(ClientError):
     status, title = 414, "The request's target is too long"
 
 
+class MethodRefused(ClientError):
+    status, proxy_status, title = 405, "http_request_denied", "The method is not served here"
+
+
 class ContentTooLarge(ClientError):
     status, title = 413, "The request's content is too large"
 

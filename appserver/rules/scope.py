@@ -6,7 +6,8 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from stack.http.fields import split_list, split_params
+from stack.http.fields import split_list, split_params, tokens
+from stack.http.forwarding import MISLEADING
 from stack.http.message import Fields, Request, combined, get
 from stack.http.trust import node_address
 
@@ -34,7 +35,7 @@ def http_scope(request: Request, client: str, *, root_path: str, raw_root: bytes
         scheme = forwarded_scheme(request.fields, client) or request.scheme if peer.trusted else request.scheme
         # What is forwarded names an address without a port: 0 then.
         address = (client, peer.port if client == peer.address else 0)
-    headers = request.fields.copy()
+    headers = [field for field in request.fields if field[0] not in MISLEADING]
     if request.authority:
         headers.insert(0, (b"host", request.authority))
     path = raw_path.decode("ascii") if b"%" not in raw_path and raw_path.isascii() else decoded(raw_path)
@@ -86,4 +87,9 @@ def forwarded_scheme(fields: Fields, client: str) -> bytes | None:
 def wants_websocket(request: Request) -> bool:
     """RFC 6455 §4.2.1. Any other Upgrade may be ignored (RFC 9110 §7.8)."""
     upgrade = get(request.fields, b"upgrade")
-    return upgrade is not None and b"websocket" in upgrade.lower()
+    return (
+        upgrade is not None
+        and b"websocket" in upgrade.lower()
+        and request.version == b"1.1"
+        and b"upgrade" in tokens(combined(request.fields, b"connection"))  # RFC 9110 §7.8
+    )

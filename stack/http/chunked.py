@@ -18,6 +18,8 @@ _SIZE = re.compile(
 )
 MAX_LINE: Final = 4096
 MAX_TRAILERS: Final = 16 * 1024
+MAX_EXTENSIONS: Final = 16 * 1024
+"""So many bytes of chunk extensions, and as many more as there is content (RFC 9112 §7.1.1)."""
 
 _FORBIDDEN_TRAILERS: Final = frozenset(
     # RFC 9110 §6.5.1: framing, routing, authentication, request modifiers, response control, content format
@@ -35,11 +37,13 @@ _FORBIDDEN_TRAILERS: Final = frozenset(
 class Chunked:
     """Decodes one message's content. Feed until `done`; `rest` is what came behind it."""
 
-    __slots__ = ("_buffer", "_left", "_parser", "done", "rest", "trailers")
+    __slots__ = ("_buffer", "_extensions", "_left", "_parser", "done", "rest", "trailers")
 
     def __init__(self, parser: FieldParser) -> None:
         self._parser = parser
         self._buffer = b""
+        self._extensions = MAX_EXTENSIONS
+        """Bytes of them that may still come."""
         self._left = -1
         """Bytes of the present chunk still to come; -1 before its size line, 0 before the line end behind it."""
         self.done = False
@@ -84,6 +88,12 @@ class Chunked:
                 self._buffer = data[at:]
                 return out
             size = int(match[1], 16)
+            extensions = match.end() - match.end(1) - 2
+            if extensions:
+                self._extensions -= extensions
+                if extensions > MAX_LINE or self._extensions < 0:
+                    raise ValueError("there is more of chunk extensions than of content")
+                self._extensions += size
             if size == 0:
                 self._end(data, match.end(), at)
                 return out

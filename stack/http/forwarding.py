@@ -66,7 +66,7 @@ def _underscored(name: bytes) -> set[bytes]:
     return {b"".join(letters) for letters in product(*((b"-", b"_") if c == 0x2D else (bytes([c]),) for c in name))}
 
 
-_NEVER: Final = frozenset(
+MISLEADING: Final = frozenset(
     {b"proxy"}  # CVE-2016-5385: CGI turns it into HTTP_PROXY
     | {
         spelling
@@ -75,7 +75,8 @@ _NEVER: Final = frozenset(
         if b"_" in spelling
     }
 )
-_SPECIAL: Final = _HOP_BY_HOP | _REQUEST_ONLY | _REWRITTEN | _NEVER | {b"max-forwards", b"tracestate"}
+"""Dropped from every request, whoever sends it."""
+_SPECIAL: Final = _HOP_BY_HOP | _REQUEST_ONLY | _REWRITTEN | MISLEADING | {b"max-forwards", b"tracestate"}
 _SPECIAL_UNLESS_TRUSTED: Final = _SPECIAL | _VOUCHED
 _DROPPED_FROM_RESPONSE: Final = _HOP_BY_HOP | _RESPONSE_ONLY
 _SPECIAL_IN_RESPONSE: Final = _DROPPED_FROM_RESPONSE | {b"via"}

@@ -9,10 +9,19 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from stack.errors import BadRequest, HeadTooLarge, HopError, Misdirected, ResponseMalformed, TargetTooLong
+from stack.errors import (
+    BadRequest,
+    HeadTooLarge,
+    HopError,
+    MethodRefused,
+    Misdirected,
+    ResponseMalformed,
+    TargetTooLong,
+)
 from stack.http.field_lines import FieldParser
 from stack.http.fields import split_list, tokens
 from stack.http.message import Field, FieldBlock, Fields
+from stack.http.request_line import bad_request_line, origin_form, request_line
 
 CLOSE: Final = -1
 CHUNKED: Final = -2
@@ -20,8 +29,6 @@ CHUNKED: Final = -2
 
 MAX_LENGTH: Final = 2**62
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_request_line = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)").fullmatch
 _status_line = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: ([\t \x21-\x7e\x80-\xff]*))?").fullmatch
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^#]*)")
 _AUTHORITY = re.compile(
@@ -29,6 +36,7 @@ _AUTHORITY = re.compile(
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
 )
 
+_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
 _KEEP_ALIVE: Final = (b"keep-alive", b"Keep-Alive")
 """Connection as nearly all write it."""
@@ -62,9 +70,9 @@ class RequestHead:
 def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fields: int) -> RequestHead:
     """`head` runs from the request line to the empty line. Raises a ClientError, or a HopError 501 or 505."""
     lines = head[:-4].split(b"\r\n")
-    line = _request_line(lines.pop(0))
+    line = request_line(lines.pop(0))
     if line is None:
-        raise _bad_request_line(head)
+        raise bad_request_line(head.partition(b"\r\n")[0])
     method, target, major, minor = line.groups()
     if major != b"1":
         raise HopError("Only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.", status=505)
@@ -122,11 +130,13 @@ def _request_target(head: RequestHead, host: bytes | None, parser: FieldParser) 
         parser.authority = host
     head.authority = host
     target = head.target
-    if head.method == b"CONNECT":
+    if head.method in _REFUSED:
+        if head.method == b"TRACE":
+            raise MethodRefused("TRACE is not served here.")  # it would show what the hops before this one have added
         raise HopError("CONNECT is not served here.", status=501)
     if target[0] == 0x2F:
-        if b"#" in target:
-            raise BadRequest("The target has a fragment.")
+        if not origin_form(target):
+            raise BadRequest("The target's path holds what is no part of a path.")
         return
     if target == b"*" and head.method == b"OPTIONS":
         return
@@ -142,6 +152,8 @@ def _request_target(head: RequestHead, host: bytes | None, parser: FieldParser) 
         raise Misdirected(f"The target is {head.scheme.decode()}, and this connection is {parser.scheme.decode()}.")
     rest = absolute[3]
     head.target = rest if rest.startswith(b"/") else b"/" + rest
+    if not origin_form(head.target):
+        raise BadRequest("The target's path holds what is no part of a path.")
 
 
 def valid_authority(value: bytes) -> bool:
@@ -174,13 +186,6 @@ def content_length(value: bytes, error: type[HopError]) -> int:
     if not value.isdigit() or len(value) > 19 or (number := int(value)) > MAX_LENGTH:
         raise error("Content-Length is not a length.")
     return number
-
-
-def _bad_request_line(head: bytes) -> HopError:
-    line = head.partition(b"\r\n")[0]
-    if re.fullmatch(_TOKEN + rb" [\x21-\x7e\x80-\xff]+", line):
-        return BadRequest("The request line has no version; HTTP/0.9 is not spoken here.")
-    return BadRequest("The request line is not `METHOD TARGET HTTP/1.1`.")
 
 
 class ResponseHead:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from stack.errors import HeadTooLarge, HopError, TargetTooLong
+from stack.errors import HeadTooLarge, HopError, MethodRefused, TargetTooLong
 from stack.http.h1 import MAX_LENGTH, valid_authority
 from stack.http.message import Field, FieldBlock, Fields
+from stack.http.request_line import origin_form
 
 OVERHEAD: Final = 32
 """What each field adds to the size of a list besides its bytes (RFC 9113 §6.5.2)."""
@@ -25,7 +26,7 @@ _VALUE = re.compile(  # RFC 9110 §5.5: no control characters; RFC 9113 §8.2.1:
     rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
 )
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_PATH = re.compile(rb"/[\x21\x22\x24-\x7e\x80-\xff]*")  # no space, no control character, no fragment
+_PATH = re.compile(rb"/[\x21\x22\x24-\x7e]*")  # no space, no control character, no fragment: as in HTTP/1.1
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
 _COMMON: Final = frozenset(
@@ -160,13 +161,15 @@ def _target(
         if has_scheme or path is not None or not authority:
             raise Malformed("CONNECT with :scheme or :path, or without :authority")
         raise HopError("CONNECT is not served here.", status=501)
+    if head.method == b"TRACE":
+        raise MethodRefused("TRACE is not served here.")
     if head.scheme not in (b"http", b"https"):
         raise Malformed("no :scheme, or neither http nor https")
     if not head.authority:
         raise Malformed("neither :authority nor Host")
     if path is None:
         raise Malformed("no :path")
-    if not _PATH.fullmatch(path) and not (path == b"*" and head.method == b"OPTIONS"):
+    if not (_PATH.fullmatch(path) and origin_form(path)) and not (path == b"*" and head.method == b"OPTIONS"):
         raise Malformed(":path is not a path")
 
 

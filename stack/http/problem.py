@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-from stack.errors import HopError
+from stack.errors import HopError, MethodRefused
 from stack.http.forwarding import FinalRecipient
 from stack.http.message import Field, Response
 from stack.http.negotiation import prefers_html
@@ -77,7 +77,7 @@ def response(
 
     `hop` is this process's name. `fields` are what the status calls for: Allow with 405, Retry-After with 503.
     """
-    if isinstance(error, FinalRecipient):
+    if isinstance(error, FinalRecipient | MethodRefused):
         fields = [*fields, (b"allow", _FORWARDED_METHODS)]
         if error.status == 204:
             return Response(204, [(b"cache-control", b"no-store"), *fields])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
-from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HeadTooLarge, HopError, RequestTimeout
+from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HopError, RequestTimeout
 from stack.http.field_lines import FieldParser
 from stack.http.h1 import parse_request
 from stack.http.message import Peer, Request, Response
+from stack.http.request_line import too_large, unfinished
 from stack.net.content import Content
 from stack.net.context import Context
 from stack.net.h1_sender import INFINITY, H1Sender
@@ -23,7 +23,6 @@ LINGER_MOST: Final = 30.0
 seconds of silence, and in all."""
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113 §3.4."""
-_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0")
 
 
 class H1ServerConnection(H1Sender):
@@ -145,7 +144,13 @@ class H1ServerConnection(H1Sender):
         limits = ctx.limits
         while data and self._writable is None:
             if data[0] in (0x0D, 0x0A):
-                data = data.lstrip(b"\r\n")  # RFC 9112 §2.2
+                left = data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines in front
+                if data[: len(data) - len(left)].replace(b"\r\n", b"") not in (b"", b"" if left else b"\r"):
+                    self._refuse(BadRequest("A line does not end with CR LF, or holds a NUL."))
+                    return
+                data = left or data[-1:].replace(b"\n", b"")
+                if not left:
+                    break
                 continue
             if self._served == 0 and self._upgrade_h2 is not None and PREFACE.startswith(data[: len(PREFACE)]):
                 if len(data) < len(PREFACE):
@@ -203,12 +208,14 @@ class H1ServerConnection(H1Sender):
 
     def _incomplete(self, data: bytes, end: int) -> bool:
         """The head has not ended: whether more may be waited for."""
-        limit = self._ctx.limits.head
-        if end > limit or len(data) > limit:
-            self._refuse(HeadTooLarge(f"The head has more than {limit} bytes."))
-            return False
-        if _BARE.search(data):
-            self._refuse(BadRequest("A line does not end with CR LF, or holds a NUL."))  # RFC 9112 §2.2
+        limits = self._ctx.limits
+        fault = (
+            too_large(data, limits.head, limits.target)
+            if end > limits.head or len(data) > limits.head
+            else unfinished(data)
+        )
+        if fault is not None:
+            self._refuse(fault)
             return False
         if not self._partial:
             self._partial = True

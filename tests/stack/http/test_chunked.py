@@ -88,3 +88,15 @@ def test_round_trip(pieces: list[bytes], step: int) -> None:
 def test_no_bytes_do_more_than_raise_value_error(data: bytes, step: int) -> None:
     with contextlib.suppress(ValueError):
         decode(data, step=step)
+
+
+def test_extensions_are_bounded_by_the_content_there_is() -> None:
+    # RFC 9112 §7.1.1: limited in all, to an amount that is reasonable
+    with pytest.raises(ValueError, match="more of chunk extensions"):
+        Chunked(FieldParser()).feed((b"1;" + b"a" * 60 + b"\r\nx\r\n") * 1000)
+    many = b"1000;" + b"a" * 60 + b"\r\n" + b"x" * 4096 + b"\r\n"
+    decoder = Chunked(FieldParser())
+    for _ in range(1000):
+        decoder.feed(many)
+    with pytest.raises(ValueError, match="more of chunk extensions"):
+        Chunked(FieldParser()).feed(b"5;" + b"a" * 100_000 + b"\r\nhello\r\n0\r\n\r\n")

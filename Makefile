@@ -1,5 +1,6 @@
 # up: the default stack in the foreground · test: all checks and tests · check: the checks alone · docs: docs/reference anew
-# test-long: a million inputs for the parsers · test-compose: the containers of docker-compose.yml · bench: CPU per request
+# test-long: a million inputs for the parsers · test-compose: the containers of docker-compose.yml
+# bench: cost and latency beside peers
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -28,7 +29,7 @@ test-compose: .venv/dev
 docs: .venv/dev
 	$(BIN)/python -m stack.cli.pages
 
-bench: .venv/dev
+bench: .venv/bench
 	$(BIN)/python -m tests.bench $(BENCH)
 
 .venv/bin/python:
@@ -46,6 +47,10 @@ bench: .venv/dev
 	@echo "Installing into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	@touch $@ .venv/run
+
+.venv/bench: .venv/dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,bench]'
+	@touch $@
 
 clean:
 	rm -rf .venv .hopstack dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -74,7 +74,7 @@ class Policy:
     types: Types = field(repr=False)
 
 
-_WITHOUT_CONTENT = frozenset({204, 205, 304})
+_WITHOUT_CONTENT = frozenset({101, 204, 205, 304})
 _IDENTITY = Plan(IDENTITY, "identity")
 _ASKED_NOT_TO = Plan(IDENTITY, "no-transform")
 

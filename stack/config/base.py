@@ -86,6 +86,12 @@ class Timeouts(Options, frozen=True, kw_only=True):
         Seconds,
         Meta(description="Idle connections stay open this long when the hop stops, for what is on its way already."),
     ] = 0.5
+    tunnel_idle: Annotated[
+        Seconds, Meta(description="A tunnel (WebSocket) through which no byte goes either way; then it is closed.")
+    ] = 3600.0
+    tunnel: Annotated[
+        Seconds, Meta(description="The whole life of a tunnel (WebSocket); then it is closed, however busy.")
+    ] = 86400.0
     drain: Annotated[
         Seconds, Meta(description="Requests in flight when the hop stops; what lasts longer is cut off.")
     ] = 10.0
@@ -176,6 +182,13 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
             "to which requests; docs/faults.md has it all. Repeats."
         ),
     ] = ()
+    upgrade: Annotated[
+        tuple[Annotated[str, Meta(pattern=rf"\A{TCHAR}+\Z", extra={"wanted": "a protocol, as websocket"})], ...],
+        Meta(
+            description="Protocol that a client may change to, by Upgrade or by extended CONNECT; Upgrade to another "
+            "one is ignored. HTTP/2 and TLS never are changed to. `none`: no tunnels. Repeats."
+        ),
+    ] = ("websocket",)
     otlp: Annotated[
         str,
         Meta(description="OpenTelemetry collector that spans are sent to, as http://127.0.0.1:4318. Empty: none."),

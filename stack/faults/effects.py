@@ -40,6 +40,7 @@ async def slow_upload(faults: Faults, hits: Sequence[Active], request: Request, 
         trailers=request.trailers,
         peer=request.peer,
         interim=request.interim,
+        upgrade=request.upgrade,
     )
 
 
@@ -49,7 +50,7 @@ async def alter(
     """The response, with content that the faults touch as it is read. Offsets beyond its end touch nothing."""
     length = _length(response)
     late = [active for active in hits if active.fault.slow_close]
-    if not length or has_no_content(request.method, response.status):
+    if not length or (has_no_content(request.method, response.status) and response.status != 101):
         for active in late:  # no last byte to hold back: then it is the head
             await faults.wait(active.fault.slow_close or 0.0)
             faults.note(active, exchange, "slow-close")

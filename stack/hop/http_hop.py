@@ -17,6 +17,7 @@ from stack.errors import ConfigError
 from stack.faults.net import FaultyNet
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.http.trust import peers
+from stack.http.upgrade import allowed
 from stack.net import Net, ca
 from stack.net.context import Context
 from stack.net.server import Server
@@ -81,6 +82,7 @@ class HttpHop:
             trust=peers(config.trusted),
             finished=[self.access_log, *finished] if self.access_log.lines.enabled else finished,
             sample=sample,
+            upgrades=allowed(config.upgrade),
         )
         self.server = Server(self.context)
         self.faults = net.faults if isinstance(net, FaultyNet) else None
@@ -91,6 +93,10 @@ class HttpHop:
         metrics.gauge(
             "hopstack_requests_in_flight", "Requests being answered.", ("hop",),
             lambda: [((name,), self.context.in_flight)],
+        )  # fmt: skip
+        metrics.gauge(
+            "hopstack_tunnels", "Open tunnels: WebSocket, and what else --upgrade allows.", ("hop",),
+            lambda: [((name,), self.context.tunnels)],
         )  # fmt: skip
         metrics.gauge(
             "hopstack_connections", "Open client connections.", ("hop",),

@@ -174,6 +174,7 @@ def outbound(
         body=request.body,
         trailers=request.trailers,
         interim=request.interim,
+        upgrade=request.upgrade,
     )
 
 

@@ -52,7 +52,8 @@ class RequestHead:
     """A request's head, taken apart. `framing` is CHUNKED or a length; a request never runs to the close."""
 
     __slots__ = (
-        "authority", "expects_continue", "fields", "framing", "keep_alive", "method", "scheme", "target", "version",
+        "authority", "expects_continue", "fields", "framing", "keep_alive", "method", "scheme", "target", "upgrade",
+        "version",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, version: bytes, authority: bytes, fields: Fields) -> None:
@@ -64,6 +65,8 @@ class RequestHead:
         self.framing = 0
         self.keep_alive = version == b"1.1"
         self.expects_continue = False
+        self.upgrade = False
+        """Connection names Upgrade (RFC 9110 §7.8); never in HTTP/1.0."""
         self.scheme: bytes | None = None
 
 
@@ -270,6 +273,8 @@ def _persistence(head: RequestHead | ResponseHead, connection: bytes) -> None:
         head.keep_alive = False
     elif head.version == b"1.0" and b"keep-alive" in options:
         head.keep_alive = True
+    if isinstance(head, RequestHead) and head.version == b"1.1" and b"upgrade" in options:
+        head.upgrade = True
 
 
 def serialise(fields: list[Field]) -> bytes:

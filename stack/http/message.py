@@ -72,7 +72,10 @@ class TlsInfo:
 class Request:
     """A request as it came in (treat as frozen) or as it goes out (made by `stack.http.forwarding`)."""
 
-    __slots__ = ("authority", "body", "fields", "interim", "method", "peer", "scheme", "target", "trailers", "version")
+    __slots__ = (
+        "authority", "body", "fields", "interim", "method", "peer", "scheme", "target", "trailers", "upgrade",
+        "version",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class Request:
         trailers: Fields | None = None,
         peer: Peer | None = None,
         interim: Callable[[int, Fields], None] | None = None,
+        upgrade: bytes | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -104,6 +108,10 @@ class Request:
         self.peer = peer
         self.interim = interim
         """Call with (status, fields) to send an interim response (102, 103) ahead of the final one."""
+        self.upgrade = upgrade
+        """The protocol that a tunnel is asked for, as `websocket` (RFC 9110 §7.8; RFC 8441 with the method GET); None
+        for an ordinary request. The service takes it with a Response 101 whose content is what comes back through the
+        tunnel; `body` then is what the client sends into it. Any other response refuses it."""
 
     @property
     def path(self) -> bytes:
@@ -142,6 +150,8 @@ class FieldBlock:
 
 class Response:
     """A final response. The engine frames it: `content-length` from a bytes body, else chunked or h2 DATA.
+
+    101 opens a tunnel: only for a request with `upgrade`, and with a stream for a body (`stack.net.tunnel`).
 
     `block`, if given, is sent before `fields`: the stored part of a response whose other fields change each time.
     The engine adds Date, X-Request-ID and this hop's Server-Timing when they are missing.

@@ -55,6 +55,7 @@ class Context:
         trust: Trust,
         finished: Iterable[Callable[[Exchange], object]] = (),
         sample: Callable[[Exchange], object] | None = None,
+        upgrades: Iterable[str] = (),
     ) -> None:
         self.service = service
         self.name = name
@@ -70,6 +71,10 @@ class Context:
         """Decides whether an exchange is exported, before the next hop is told. None: nothing is."""
         self.room = Room(limits, trust, clock)
         self.connections = Connections(self.room)
+        self.upgrades = frozenset(name.encode("ascii") for name in upgrades)
+        """Protocols that a tunnel may be asked for."""
+        self.tunnels = 0
+        """Tunnels that are open."""
         self.in_flight = 0
         self.draining = False
         self.connection_counts = {"h1": 0, "h2": 0}

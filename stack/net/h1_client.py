@@ -25,9 +25,11 @@ from stack.http.field_lines import FieldParser, KnownLines
 from stack.http.forwarding import end_to_end
 from stack.http.h1 import ResponseHead, parse_response, request_head
 from stack.http.message import Request, Response, without
+from stack.http.upgrade import check_switch, request_lines, switch_fields
 from stack.net.content import Content
 from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
+from stack.net.tunnel import ClientTunnel, open_tunnel
 from stack.telemetry.exchange import Exchange
 
 INFINITY: Final = float("inf")
@@ -39,9 +41,10 @@ class H1ClientConnection(asyncio.Protocol):
     """Owned by a pool. `on_idle` and `on_closed` tell it what became of the connection."""
 
     __slots__ = (
-        "__weakref__", "_answer", "_buffer", "_clock", "_content", "_interims", "_keep_alive", "_loop", "_max_buffer",
-        "_now", "_on_closed", "_on_idle", "_parser", "_paused_reading", "_request", "_sent", "_tasks", "_timeouts",
-        "_transport", "_unsent", "_upload", "_writable", "closed", "deadline", "idle_since", "name", "served",
+        "__weakref__", "_answer", "_buffer", "_clock", "_content", "_interims", "_keep_alive", "_key", "_loop",
+        "_max_buffer", "_now", "_on_closed", "_on_idle", "_parser", "_paused_reading", "_request", "_sent", "_tasks",
+        "_timeouts", "_transport", "_tunnel", "_unsent", "_upload", "_writable", "closed", "deadline", "idle_since",
+        "name", "served",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +78,9 @@ class H1ClientConnection(asyncio.Protocol):
         self._sent = True
         self._interims = 0
         self._unsent = 0
+        self._key = b""
+        """Of a WebSocket handshake: its answer is held against it."""
+        self._tunnel: ClientTunnel | None = None
         self.closed = False
         self.served = 0
         """Requests begun; more than one means that the connection was reused."""
@@ -106,7 +112,9 @@ class H1ClientConnection(asyncio.Protocol):
         self._answer = answer
         body = request.body
         try:
-            if isinstance(body, bytes):
+            if request.upgrade is not None:
+                self._send_upgrade(request, request.upgrade, exchange)
+            elif isinstance(body, bytes):
                 self._send_whole(request, body)
             else:
                 self._send_head_of_stream(request)
@@ -128,6 +136,14 @@ class H1ClientConnection(asyncio.Protocol):
         head = self._head(request, framing)
         self._sent = True
         self._transport.write(head + body if body else head)
+        self.deadline = self._now() + self._timeouts.head
+
+    def _send_upgrade(self, request: Request, protocol: bytes, exchange: Exchange) -> None:
+        """A request for a tunnel: its body is sent once the tunnel is open."""
+        lines, self._key = request_lines(protocol, request.fields, exchange.span_id, exchange.trace_id)
+        head = self._head(request, lines)
+        self._sent = True
+        self._transport.write(head)
         self.deadline = self._now() + self._timeouts.head
 
     def _send_head_of_stream(self, request: Request) -> None:
@@ -207,6 +223,9 @@ class H1ClientConnection(asyncio.Protocol):
             data = data[end:]
             if head.status >= 200:
                 break
+            if head.status == 101 and request.upgrade is not None:
+                self._switch(request, request.upgrade, head, data)
+                return
             self._interims += 1
             if head.status == 101 or self._interims > MAX_INTERIM:
                 self._fail(ResponseMalformed(private=f"{self.name}: an unexpected interim response {head.status}"))
@@ -216,6 +235,18 @@ class H1ClientConnection(asyncio.Protocol):
             if not data:
                 return
         self._begin(request, head, data)
+
+    def _switch(self, request: Request, protocol: bytes, head: ResponseHead, data: bytes) -> None:
+        """RFC 9110 §7.8: from here on the connection speaks another protocol."""
+        try:
+            check_switch(protocol, self._key, head.fields)
+        except HopError as error:
+            self._fail(error)
+            return
+        response = Response(101, switch_fields(head.fields), version=head.version)
+        self.deadline = INFINITY
+        self._tunnel = open_tunnel(self, request, response, data)
+        self._resolve(response)
 
     def _begin(self, request: Request, head: ResponseHead, data: bytes) -> None:
         self._keep_alive = head.keep_alive
@@ -346,7 +377,9 @@ class H1ClientConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         self.deadline = INFINITY
-        if self._request is None:
+        if self._tunnel is not None:
+            self._tunnel.expire()
+        elif self._request is None:
             self.close()
         elif self._writable is not None:
             left = self._transport.get_write_buffer_size()

@@ -14,6 +14,7 @@ from stack.http.h1 import response_head, serialise
 from stack.http.message import Fields, Request, Response, get, has_no_content, unmeasured
 from stack.net.content import Content
 from stack.net.context import Context
+from stack.net.tunnel import serve_tunnel
 from stack.telemetry.exchange import Exchange
 
 INFINITY: Final = float("inf")
@@ -94,6 +95,10 @@ class H1Sender(asyncio.Protocol):
         assert not isinstance(body, bytes)
         whole = False
         try:
+            if response.status == 101:
+                await serve_tunnel(request, exchange, response)
+                whole = True
+                return
             if has_no_content(request.method, response.status):
                 unmeasured(response)
                 self.transport.write(self._begin_response(request, response, exchange, b""))
@@ -170,3 +175,12 @@ class H1Sender(asyncio.Protocol):
     def _abort_transport(self) -> None:
         self._closing = True
         self.transport.abort()
+
+
+async def ready(response: Response) -> Response:
+    return response
+
+
+async def close_body(response: Response) -> None:
+    if not isinstance(response.body, bytes):
+        await response.body.aclose()

@@ -11,10 +11,12 @@ from stack.http.field_lines import FieldParser
 from stack.http.h1 import parse_request
 from stack.http.message import Peer, Request, Response
 from stack.http.request_line import too_large, unfinished
+from stack.http.upgrade import asked
 from stack.net.content import Content
 from stack.net.context import Context
-from stack.net.h1_sender import INFINITY, H1Sender
+from stack.net.h1_sender import INFINITY, H1Sender, close_body, ready
 from stack.net.stream import Incoming
+from stack.net.tunnel import ServerTunnel
 from stack.telemetry.exchange import Exchange
 
 LINGER: Final = 2.0
@@ -171,6 +173,9 @@ class H1ServerConnection(H1Sender):
                 head = parse_request(self._parser, data[:end], max_target=limits.target, max_fields=limits.fields)
                 if head.framing > limits.body and limits.body:
                     raise ContentTooLarge(f"At most {limits.body} bytes of content are taken.")
+                upgrade = None
+                if head.upgrade and not head.framing:
+                    upgrade = asked(head.method, head.fields, ctx.upgrades)
             except HopError as error:
                 self._refuse(error)
                 return
@@ -185,7 +190,10 @@ class H1ServerConnection(H1Sender):
                 version=head.version,
                 peer=self.peer,
                 interim=self._interim,
+                upgrade=upgrade,
             )
+            if upgrade is not None:
+                request.body = ServerTunnel(self).stream
             data = data[end:]
             self._request = request
             self.deadline = INFINITY
@@ -315,7 +323,7 @@ class H1ServerConnection(H1Sender):
                 self._send_whole(request, exchange, result)
                 self._done()
                 return
-            result = _ready(result)
+            result = ready(result)
         elif isinstance(result, asyncio.Future):
             self._task = result
             result.add_done_callback(self._answered)
@@ -328,7 +336,7 @@ class H1ServerConnection(H1Sender):
         whole = not answer.cancelled() and answer.exception() is None
         if self._task is not answer:
             if whole:  # somebody else has answered
-                self._ctx.tasks.spawn(_close_body(answer.result()), name=f"{self._ctx.name}.close")
+                self._ctx.tasks.spawn(close_body(answer.result()), name=f"{self._ctx.name}.close")
             return
         request, exchange = self._current()
         if whole and not self._closing and isinstance((response := answer.result()).body, bytes):
@@ -350,7 +358,7 @@ class H1ServerConnection(H1Sender):
             except Exception as error:
                 response = self._ctx.error(error, request, exchange)
             if self._closing:
-                await _close_body(response)
+                await close_body(response)
                 return
             if isinstance(response.body, bytes):
                 self._send_whole(request, exchange, response)
@@ -484,12 +492,3 @@ class H1ServerConnection(H1Sender):
         if self._exchange is not None and not self._exchange.termination:
             self._exchange.termination = "drained"
         self._abort_transport()
-
-
-async def _ready(response: Response) -> Response:
-    return response
-
-
-async def _close_body(response: Response) -> None:
-    if not isinstance(response.body, bytes):
-        await response.body.aclose()

@@ -74,6 +74,11 @@ class Incoming:
         return self._ended
 
     @property
+    def has_room(self) -> bool:
+        """No more is held than may be."""
+        return self._size <= self._limit
+
+    @property
     def waiting(self) -> bool:
         """Somebody waits for the next chunk."""
         return self._waiter is not None

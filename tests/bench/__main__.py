@@ -1,104 +1,141 @@
 """`make bench`: what a hop costs beside the program that people run for the same job.
 
-Usage: python -m tests.bench [edge] [loadbalancer] [proxy] [--rounds N] [--seconds N] [--json FILE]
+CPU microseconds a request, in rounds that alternate with the peer's, both with their access log on; the latency that a
+hop adds at a steady rate; and how long the whole stack takes to start. `make bench BENCH="edge-tls --rounds 3"` selects.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.meter import Target, compare, rss
-from tests.bench.servers import CACHE, ORIGIN, PASS, Servers, servers
+from tests.bench import latency, machine, report, startup
+from tests.bench.benches import BENCHES, chosen
+from tests.bench.rounds import compare
+from tests.bench.servers import servers
 
-PACKAGES = {"wrk": "wrk", "nginx": "nginx", "haproxy": "haproxy"}
-
-
-def edge(run: Servers, origin: int) -> list[Target]:
-    """A hit in the edge's cache beside a hit in nginx's."""
-    peer, peer_port = run.nginx("nginx-cache", CACHE, origin)
-    ours, port = run.hop("cdn_edge", "edge", "--origin", f"http://127.0.0.1:{origin}")
-    return [
-        Target("nginx proxy_cache", peer, f"http://127.0.0.1:{peer_port}/"),
-        Target("cdn_edge hit", ours, f"http://127.0.0.1:{port}/"),
-    ]
-
-
-def loadbalancer(run: Servers, origin: int) -> list[Target]:
-    """Round robin over two servers, checked, beside HAProxy."""
-    peer, peer_port = run.haproxy("haproxy", origin)
-    backends = [f"{name}=http://127.0.0.1:{origin}" for name in ("a", "b")]
-    flags = [flag for backend in backends for flag in ("--backend", backend)]
-    ours, port = run.hop("loadbalancer", "lb", *flags, "--check", "http:/health")
-    return [
-        Target("haproxy", peer, f"http://127.0.0.1:{peer_port}/"),
-        Target("loadbalancer", ours, f"http://127.0.0.1:{port}/"),
-    ]
+DEBIAN = {
+    "wrk": "wrk",
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+    "h2load": "nghttp2-client",
+    "openssl": "openssl",
+}
+"""The package of each program."""
+OTHERS = ("latency", "startup")
 
 
-def proxy(run: Servers, origin: int) -> list[Target]:
-    """To one upstream, compression on and not due, beside nginx proxy_pass."""
-    peer, peer_port = run.nginx("nginx-pass", PASS, origin)
-    ours, port = run.hop("proxy", "proxy", "--upstream", f"http://127.0.0.1:{origin}", "--compression-minimum", "1400")
-    return [
-        Target("nginx proxy_pass", peer, f"http://127.0.0.1:{peer_port}/"),
-        Target("proxy", ours, f"http://127.0.0.1:{port}/"),
-    ]
+def missing(names: Sequence[str]) -> list[str]:
+    """What the benches need and this machine has not, each as a line with its remedy."""
+    benches = [BENCHES[name] for name in names if name in BENCHES]
+    programs = {program for bench in benches for program in bench.programs}
+    packages = {package for bench in benches for package in bench.packages}
+    if "latency" in names:
+        programs |= {"nginx", "haproxy"}
+        packages |= {"uvicorn", "granian"}
+    gone = sorted(program for program in programs if machine.find(program) is None)
+    lacking = sorted(package for package in packages if machine.installed(package) is None)
+    lines = []
+    if gone:
+        debian = " ".join(sorted(DEBIAN[program] for program in gone))
+        lines.append(f"missing: {', '.join(gone)}; on Debian: apt-get install {debian}")
+    if lacking:
+        lines.append(f"missing: {', '.join(lacking)}; {sys.executable} -m pip install {' '.join(lacking)}")
+    return lines
 
 
-BENCHES = {"edge": edge, "loadbalancer": loadbalancer, "proxy": proxy}
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="bench", help=", ".join(BENCHES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHES)
-    if unknown:
-        parser.error(f"no bench is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
-    missing = [name for name in PACKAGES if not (shutil.which(name) or shutil.which(name, path="/usr/sbin"))]
-    if missing:
-        print(f"missing: {', '.join(missing)}; apt-get install {' '.join(PACKAGES[name] for name in missing)}")
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments(argv)
+    names = options.names or [*chosen(()), *OTHERS]
+    if lines := missing(names):
+        print("\n".join(lines))
         return 2
-    results = []
-    faults = 0
-    print(f"{'':24}{'us/request':>12}{'range':>18}{'ratio':>8}{'req/s':>10}{'MB':>7}")
-    for name in options.names or BENCHES:
-        with tempfile.TemporaryDirectory(prefix="hopstack-bench-") as home, servers(Path(home)) as run:
-            _, origin = run.nginx("origin", ORIGIN)
-            targets = BENCHES[name](run, origin)
-            compare(targets, rounds=options.rounds, seconds=options.seconds, connections=options.connections)
-            for target in targets:
-                ratio = target.median / targets[0].median
-                span = f"{min(target.micros):.1f}..{max(target.micros):.1f}"
-                rate = sorted(target.rates)[len(target.rates) // 2]
-                megabytes = rss(target.pid) / 1e6
-                print(f"{target.name:24}{target.median:12.1f}{span:>18}{ratio:8.2f}{rate:10.0f}{megabytes:7.0f}")
-                faults += target.faults
-                if target.faults:
-                    print(f"  {target.name}: wrk saw errors in {target.faults} rounds")
-                results.append(
-                    {
-                        "bench": name,
-                        "target": target.name,
-                        "us_per_request": round(target.median, 2),
-                        "ratio": round(ratio, 3),
-                        "requests_per_second": round(rate),
-                        "rss_bytes": rss(target.pid),
-                        "faults": target.faults,
-                    }
-                )
+    about = machine.described()
+    print(f"{about['interpreter']}\n{about['processor']}, Linux {about['kernel']}, load {about['load']}")
+    records: list[report.Record] = []
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="hopstack-bench-") as home:
+            if name == "startup":
+                records += starting(options.rounds)
+            elif name == "latency":
+                records += waiting(options)
+            else:
+                records += costing(name, Path(home), options)
     if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 1 if faults else 0
+        found = {"machine": about, "rounds": options.rounds, "seconds": options.seconds, "results": records}
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    return ended(records, check=options.check)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    default = ", ".join([*chosen(()), *OTHERS])
+    extra = ", ".join(name for name, bench in BENCHES.items() if bench.extra)
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="bench", help=f"{default}; only when named: {extra}")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each target (default: 5)")
+    parser.add_argument("--seconds", type=int, default=3, help="of one round (default: 3)")
+    parser.add_argument("--rate", type=int, default=2000, help="requests a second where latency is measured")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a ratio is above what it may be")
+    options = parser.parse_args(argv)
+    unknown = sorted(set(options.names) - {*BENCHES, *OTHERS})
+    if unknown:
+        parser.error(f"no bench is called {', '.join(unknown)}; there are {default}, {extra}")
+    if options.rounds < 1 or options.seconds < 1:
+        parser.error("--rounds and --seconds are at least 1")
+    return options
+
+
+def costing(name: str, home: Path, options: argparse.Namespace) -> list[report.Record]:
+    bench = BENCHES[name]
+    print(f"\n{name}: {bench.about}\n{report.HEADING}", flush=True)
+    with servers(home) as run:
+        targets = bench.make(run)
+        compare(targets, bench.driver, rounds=options.rounds, seconds=options.seconds)
+        records = report.compared(name, bench, targets)
+    print("\n".join(map(report.line, records)), flush=True)
+    return records
+
+
+def waiting(options: argparse.Namespace) -> list[report.Record]:
+    print(f"\nlatency at {options.rate} requests a second, open loop\n{report.LATENCY_HEADING}", flush=True)
+    records: list[report.Record] = []
+    rounds = min(options.rounds, 3)
+    seconds = min(options.seconds, 2)
+    for name in latency.MEASURED:
+        with tempfile.TemporaryDirectory(prefix="hopstack-bench-") as home, servers(Path(home)) as run:
+            base, found = latency.targets(name, run)
+            everyone = [*([base] if base else ()), *found]
+            latency.compare(everyone, rate=options.rate, rounds=rounds, seconds=seconds)
+            records += (these := report.timed(name, options.rate, base, found))
+            print("\n".join(map(report.latency_line, these)), flush=True)
+    return records
+
+
+def starting(rounds: int) -> list[report.Record]:
+    print(f"\nstartup: `hopstack up` until every hop is ready\n{report.STARTUP_HEADING}", flush=True)
+    records = report.started(startup.starts(rounds))
+    print("\n".join(map(report.startup_line, records)), flush=True)
+    return records
+
+
+def ended(records: Sequence[report.Record], *, check: bool) -> int:
+    """Say what was wrong and what is above its limit. 1 for faults, and with `check` for limits."""
+    faulty = [record for record in records if record["faults"]]
+    above = [record for record in records if record.get("met") is False]
+    print()
+    for record in faulty:
+        print(f"{record['bench']}: {record['target']}: {'; '.join(sorted(set(record['faults'])))}")
+    for record in above:
+        value = record.get("ratio") or record.get("seconds")
+        print(f"{record['bench']}: {record['target']}: {value:.2f}, wanted at most {record['limit']:.2f}")
+    if not faulty and not above:
+        print("All within what they may be.")
+    return 1 if faulty or (check and above) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is measured: our hops and their peers, configured alike, each with its access log on."""
+"""What is measured, started in a directory of its own: our hops, and their peers configured alike."""
 
 from __future__ import annotations
 
@@ -11,69 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-NGINX = """
-worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log error; daemon off; master_process on; user root;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 75; types {{ text/html html; }} default_type text/html;
-  log_format json escape=json '{{"time":"$time_iso8601","request_id":"$request_id","client":"$remote_addr",'
-    '"method":"$request_method","host":"$host","path":"$request_uri","proto":"$server_protocol","status":$status,'
-    '"bytes":$body_bytes_sent,"ms":$request_time,"upstream":"$upstream_addr","cache":"$upstream_cache_status",'
-    '"agent":"$http_user_agent"}}';
-  sendfile on; tcp_nodelay on;
-  upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; keepalive_requests 1000000000; }}
-  {body}
-}}
-"""
+import trustme
 
-ORIGIN = """
-  server {{ listen 127.0.0.1:{port} backlog=4096; root {dir}/www; location / {{ try_files /page.html =404; etag on;
-    add_header Cache-Control "public, max-age=3600"; }} }}
-"""
+from tests.bench import peers
 
-CACHE = """
-  proxy_cache_path {dir}/cache keys_zone=c:16m;
-  server {{ listen 127.0.0.1:{port} backlog=4096; access_log {dir}/access.log json;
-    location / {{ proxy_cache c; proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      add_header X-Cache $upstream_cache_status; add_header X-Request-ID $request_id; }} }}
-"""
-
-PASS = """
-  gzip on; gzip_types text/html; gzip_min_length 1400; gzip_proxied any;
-  server {{ listen 127.0.0.1:{port} backlog=4096; access_log {dir}/access.log json;
-    location / {{ proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-ID $request_id;
-      add_header X-Request-ID $request_id; }} }}
-"""
-
-HAPROXY = """
-global
-  nbthread 1
-  maxconn 4096
-  log stdout format raw local0
-defaults
-  mode http
-  log global
-  option httplog
-  option forwardfor
-  timeout connect 5s
-  timeout client 75s
-  timeout server 60s
-  timeout http-keep-alive 75s
-frontend in
-  bind 127.0.0.1:{port}
-  unique-id-format %[uuid]
-  unique-id-header X-Request-ID
-  default_backend hosts
-backend hosts
-  balance roundrobin
-  http-reuse always
-  option httpchk GET /health
-  server a 127.0.0.1:{origin} check inter 2s
-  server b 127.0.0.1:{origin} check inter 2s
-"""
+NAME = "bench.test"
 
 
 def free_port() -> int:
@@ -83,47 +25,78 @@ def free_port() -> int:
 
 
 class Servers:
-    """Starts them in a directory; `close` ends them all."""
+    """Starts them; `close` ends them all. Each start returns the process's id and its port."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self._running: list[subprocess.Popen[bytes]] = []
+        self._certificate: tuple[Path, Path] | None = None
         (home / "www").mkdir()
-        (home / "www" / "page.html").write_bytes(b"x" * 1024)
+        for name, size in (("page.html", 1024), ("64k", 64 * 1024), ("1m", 1024 * 1024)):
+            (home / "www" / name).write_bytes(b"x" * size)
+
+    @property
+    def certificate(self) -> tuple[Path, Path]:
+        """Chain and key (ECDSA P-256), the same for both sides."""
+        if self._certificate is None:
+            issued = trustme.CA().issue_cert(NAME, "127.0.0.1")
+            chain, key = self.home / "cert.pem", self.home / "key.pem"
+            chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+            key.write_bytes(issued.private_key_pem.bytes())
+            self._certificate = chain, key
+        return self._certificate
 
     def nginx(self, name: str, body: str, origin: int = 1) -> tuple[int, int]:
-        port, folder = free_port(), self.home / name
-        folder.mkdir()
-        if not (folder / "www").exists():
-            (folder / "www").symlink_to(self.home / "www")
-        text = NGINX.format(dir=folder, origin=origin, body=body.format(dir=folder, port=port))
-        (folder / "nginx.conf").write_text(text)
+        port, folder = free_port(), self._folder(name)
+        (folder / "www").symlink_to(self.home / "www")
+        cert, key = self.certificate if "{cert}" in body else ("", "")
+        body = body.format(dir=folder, port=port, cert=cert, key=key)
+        user = "user root;" if os.geteuid() == 0 else ""
+        (folder / "nginx.conf").write_text(peers.NGINX.format(dir=folder, origin=origin, body=body, user=user))
         return self._start(name, ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], port), port
 
     def haproxy(self, name: str, origin: int) -> tuple[int, int]:
-        port, folder = free_port(), self.home / name
-        folder.mkdir()
-        (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, origin=origin))
+        port, folder = free_port(), self._folder(name)
+        (folder / "haproxy.cfg").write_text(peers.HAPROXY.format(port=port, origin=origin))
         return self._start(name, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], port), port
 
-    def hop(self, kind: str, name: str, *flags: str) -> tuple[int, int]:
-        """One of ours, with every default but the log's path."""
-        port, folder = free_port(), self.home / name
-        folder.mkdir()
+    def hop(self, kind: str, name: str, *flags: str, tls: bool = False) -> tuple[int, int]:
+        """One of ours, with every default but the log's path and no limit of requests for a connection."""
+        port, folder = free_port(), self._folder(name)
+        listen = [f"http://127.0.0.1:{port}"]
+        if tls:
+            cert, key = self.certificate
+            listen = [f"https://127.0.0.1:{port}", "--cert", str(cert), "--key", str(key)]
         argv = [
-            *(sys.executable, "-m", kind, "--name", name, "--listen", f"http://127.0.0.1:{port}"),
-            *("--state-dir", str(folder), "--access-log", str(folder / "access.log")),
-            *("--limits-requests", "0"),
-            *flags,
+            *(sys.executable, "-m", kind, "--name", name, "--state-dir", str(folder), "--limits-requests", "0"),
+            *("--access-log", str(folder / "access.log"), "--listen", *listen, *flags),
         ]
         return self._start(name, argv, port), port
 
+    def appserver(self, name: str) -> tuple[int, int]:
+        return self.hop("appserver", name, "--app", "tests.bench.asgi_app:app")
+
+    def uvicorn(self, name: str) -> tuple[int, int]:
+        port = free_port()
+        argv = [sys.executable, "-m", "uvicorn", "tests.bench.asgi_app:app", "--port", str(port), "--access-log"]
+        return self._start(name, [*argv, "--loop", "uvloop", "--http", "httptools"], port), port
+
+    def granian(self, name: str) -> tuple[int, int]:
+        port = free_port()
+        argv = [sys.executable, "-m", "granian", "tests.bench.asgi_app:app", "--port", str(port), "--access-log"]
+        return self._start(name, [*argv, "--interface", "asgi", "--loop", "uvloop", "--workers", "1"], port), port
+
+    def _folder(self, name: str) -> Path:
+        folder = self.home / name
+        folder.mkdir()
+        return folder
+
     def _start(self, name: str, argv: list[str], port: int) -> int:
+        environ = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"}
         with (self.home / f"{name}.out").open("wb") as out:
-            env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"}
-            process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=env)
+            process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environ)
         self._running.append(process)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 break
@@ -131,16 +104,18 @@ class Servers:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return process.pid
             time.sleep(0.05)
-        raise SystemExit(f"{name} did not start: {(self.home / f'{name}.out').read_text()[-2000:]}")
+        said = (self.home / f"{name}.out").read_text(errors="replace")[-2000:]
+        raise SystemExit(f"{name} did not start: {said}")
 
     def close(self) -> None:
-        for process in self._running:
+        for process in reversed(self._running):
             process.terminate()
         for process in self._running:
             try:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 @contextlib.contextmanager

@@ -51,6 +51,7 @@ async def serving(
     clock: Clock | None = None,
     trusted: Iterable[str] = (),
     tls: ssl.SSLContext | None = None,
+    upgrades: Iterable[str] = ("websocket",),
 ) -> AsyncIterator[tuple[Scripted, Server]]:
     service = Scripted(handler)
     context = Context(
@@ -63,6 +64,7 @@ async def serving(
         timeouts=timeouts or Timeouts(),
         trust=Trust(trusted),
         finished=[service.exchanges.append],
+        upgrades=upgrades,
     )
     server = Server(context)
     sock = listener()

@@ -1,0 +1,94 @@
+"""What drives a server: wrk for HTTP/1.1 and h2load for HTTP/2, and what they said."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+LUA = Path(__file__).with_name("varied.lua")
+_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101"
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """One run: answers counted, and what was wrong, empty where nothing was."""
+
+    requests: int
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrk:
+    """Keep-alive connections, or with `close` a new one for each request."""
+
+    connections: int = 64
+    pages: int = 100
+    close: bool = False
+
+    def drive(self, url: str, seconds: int) -> Driven:
+        header = ["-H", "Connection: close"] if self.close else []
+        argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "5s", *header]
+        return wrk_said(_run([*argv, "-s", str(LUA), url], seconds, {"PAGES": str(self.pages)}))
+
+
+@dataclass(frozen=True, slots=True)
+class H2load:
+    """Connections with `streams` requests in flight on each, over TLS with ALPN h2."""
+
+    connections: int = 16
+    streams: int = 8
+    pages: int = 100
+
+    def drive(self, url: str, seconds: int) -> Driven:
+        urls = [f"{url}{number}" for number in range(self.pages)]
+        fields = (
+            f"user-agent: {_AGENT}",
+            "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "accept-language: en-GB,en;q=0.7",
+            "accept-encoding: gzip, br",
+        )
+        argv = ["h2load", "-t1", f"-c{self.connections}", f"-m{self.streams}", f"-D{seconds}", "--warm-up-time=0"]
+        return h2load_said(_run([*argv, *(word for field in fields for word in ("-H", field)), *urls], seconds))
+
+
+def wrk_said(text: str) -> Driven:
+    """`36912 requests in 3.10s`; complaints are on lines of their own."""
+    found = re.search(r"(\d+) requests in", text)
+    if found is None:
+        return Driven(0, f"wrk said: {_first_line(text)}")
+    complaint = re.search(r"(Non-2xx.*|Socket errors.*)", text)
+    return Driven(int(found[1]), complaint[1].strip() if complaint else "")
+
+
+def h2load_said(text: str) -> Driven:
+    """`requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, ...` and the count of each class of status."""
+    found = re.search(r"requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+    if found is None:
+        return Driven(0, f"h2load said: {_first_line(text)}")
+    if "Application protocol: h2" not in text:
+        return Driven(0, "h2 was not negotiated")
+    wrong = sum(map(int, found.groups()[1:]))
+    statuses = re.search(r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
+    wrong += sum(map(int, statuses.groups())) if statuses else 0
+    return Driven(int(found[1]), f"{wrong} requests failed" if wrong else "")
+
+
+def _first_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[0].strip() if lines else "nothing"
+
+
+def _run(argv: list[str], seconds: int, environ: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=seconds + 60,
+        env={**os.environ, **(environ or {})},
+    )
+    return done.stdout

@@ -1,0 +1,202 @@
+"""What the benches make of the programs' output and of their figures; no process but in the last test."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench import __main__ as command
+from tests.bench import machine, report
+from tests.bench.benches import BENCHES, Bench, chosen
+from tests.bench.drivers import Driven, h2load_said, wrk_said
+from tests.bench.latency import added
+from tests.bench.rounds import Target, compare, percentile, ratio
+
+WRK = """Running 3s test @ http://127.0.0.1:8080/page
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     2.03ms    1.01ms  20.11ms   92.11%
+  36912 requests in 3.10s, 47.11MB read
+{complaint}Requests/sec:  11907.10
+"""
+H2LOAD = """starting benchmark...
+Application protocol: {protocol}
+finished in 3.00s, 12345.67 req/s, 12.34MB/s
+requests: 37035 total, 37099 started, 37035 done, {good} succeeded, {failed} failed, {errored} errored, 0 timeout
+status codes: {good} 2xx, 0 3xx, 0 4xx, {server} 5xx
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (WRK.format(complaint=""), Driven(36912)),
+        (
+            WRK.format(complaint="  Non-2xx or 3xx responses: 12\n"),
+            Driven(36912, "Non-2xx or 3xx responses: 12"),
+        ),
+        (
+            WRK.format(complaint="  Socket errors: connect 0, read 3, write 0, timeout 1\n"),
+            Driven(36912, "Socket errors: connect 0, read 3, write 0, timeout 1"),
+        ),
+        (
+            "unable to connect to 127.0.0.1:1 Connection refused\n",
+            Driven(0, "wrk said: unable to connect to 127.0.0.1:1 Connection refused"),
+        ),
+        ("", Driven(0, "wrk said: nothing")),
+    ],
+    ids=["well", "statuses", "sockets", "nobody-listens", "silence"],
+)
+def test_what_wrk_says(text: str, said: Driven) -> None:
+    assert wrk_said(text) == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, Driven(37035)),
+        ({"failed": 3}, Driven(37035, "3 requests failed")),
+        ({"errored": 2, "server": 5}, Driven(37035, "7 requests failed")),
+        ({"protocol": "http/1.1"}, Driven(0, "h2 was not negotiated")),
+    ],
+    ids=["well", "failed", "errors-and-5xx", "another-protocol"],
+)
+def test_what_h2load_says(fields: dict[str, object], said: Driven) -> None:
+    text = H2LOAD.format(**{"protocol": "h2", "good": 37035, "failed": 0, "errored": 0, "server": 0, **fields})
+    assert h2load_said(text) == said
+    assert h2load_said("Could not connect\n").fault == "h2load said: Could not connect"
+
+
+def test_the_ratio_is_of_rounds_and_not_of_medians() -> None:
+    # in the second round the machine was half as fast, for both
+    assert ratio([12.0, 24.0, 12.0], [10.0, 20.0, 10.0]) == pytest.approx(1.2)
+    assert ratio([12.0, 99.0, 12.0], [10.0, 10.0, 10.0]) == pytest.approx(1.2)
+    assert math.isnan(ratio([], [1.0]))
+
+
+@pytest.mark.parametrize(
+    ("values", "part", "found"),
+    [
+        ([5.0], 0.99, 5.0),
+        ([4.0, 1.0, 3.0, 2.0], 0.5, 2.0),
+        ([*map(float, range(1, 101))], 0.99, 99.0),
+        ([1.0, 2.0], 1.0, 2.0),
+    ],
+)
+def test_percentiles_are_by_nearest_rank(values: list[float], part: float, found: float) -> None:
+    assert percentile(values, part) == found
+
+
+def test_what_a_hop_adds_is_taken_round_by_round() -> None:
+    assert added([150.0, 350.0, 160.0], [100.0, 300.0, 100.0]) == 50.0
+    assert added([150.0, 350.0, 160.0], []) == 160.0
+    assert math.isnan(added([], [1.0]))
+
+
+class Script:
+    """A driver that says what was written for it, and notes whom it drove."""
+
+    def __init__(self, said: list[Driven]) -> None:
+        self._said: Iterator[Driven] = iter(said)
+        self.drove: list[str] = []
+
+    def drive(self, url: str, seconds: int) -> Driven:
+        self.drove.append(f"{url} {seconds}")
+        return next(self._said)
+
+
+def test_rounds_alternate_and_the_warm_up_does_not_count() -> None:
+    peer, ours = Target("peer", (), "p"), Target("ours", (), "o")
+    driver = Script([Driven(1)] * 2 + [Driven(100)] * 3 + [Driven(200, "timeout")])
+    compare([peer, ours], driver, rounds=2, seconds=3)
+    assert driver.drove == ["p 1", "o 1", "p 3", "o 3", "o 3", "p 3"]
+    assert (len(peer.micros), len(ours.micros)) == (2, 2)
+    assert (peer.faults, ours.faults) == (["timeout"], [])
+    assert peer.rate == pytest.approx(50.0)
+
+
+def test_a_round_without_answers_is_a_fault_and_no_figure() -> None:
+    target = Target("t", (), "t")
+    compare([target], Script([Driven(1), Driven(0), Driven(10)]), rounds=2, seconds=1)
+    assert target.faults == ["no request was answered"]
+    assert len(target.micros) == 1
+
+
+def test_records_and_lines_name_what_is_above_its_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    peer = Target("peer", (), "", [10.0, 11.0], [100.0, 100.0])
+    ours = Target("ours", (), "", [15.0, 16.5], [90.0, 90.0])
+    records = report.compared("edge", Bench(lambda run: [], "a hit", 1.2), [peer, ours])
+    assert [(record["ratio"], record["met"]) for record in records] == [(1.0, None), (1.5, False)]
+    assert "1.20 !!" in report.line(records[1])
+    assert command.ended(records, check=False) == 0
+    assert command.ended(records, check=True) == 1
+    assert "edge: ours: 1.50, wanted at most 1.20" in capsys.readouterr().out
+    ours.faults.append("timeout")
+    assert command.ended(report.compared("edge", Bench(lambda run: [], "a hit"), [peer, ours]), check=False) == 1
+    assert "edge: ours: timeout" in capsys.readouterr().out
+
+
+def test_a_target_that_never_answered_is_a_line_too() -> None:
+    record = report.compared(
+        "edge", Bench(lambda run: [], "a hit", 1.2), [Target("peer", (), "", [1.0]), Target("ours", (), "")]
+    )[1]
+    assert record["ratio"] is None
+    assert record["met"] is False
+    assert "ours" in report.line(record)
+
+
+def test_what_is_missing_is_a_line_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "find", lambda program: None if program in ("h2load", "haproxy") else program)
+    monkeypatch.setattr(machine, "installed", lambda package: None)
+    assert command.main(["edge-h2", "chain", "app"]) == 2
+    said = capsys.readouterr().out
+    assert "missing: h2load, haproxy" in said or "missing: haproxy, h2load" in said
+    assert "apt-get install haproxy nghttp2-client" in said
+    assert "pip install granian uvicorn" in said
+    assert command.missing(["edge", "startup"]) == []
+
+
+def test_a_bench_that_does_not_exist_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["egde"])
+    assert ended.value.code == 2
+    assert "no bench is called egde; there are edge," in capsys.readouterr().err
+
+
+def test_extras_run_only_when_named() -> None:
+    assert "connect" not in chosen(())
+    assert chosen(["connect"]) == ["connect"]
+    assert {name: BENCHES[name].limit for name in chosen(())} == {
+        "edge": 1.2,
+        "edge-tls": 1.3,
+        "edge-h2": 7.0,
+        "loadbalancer": 1.6,
+        "proxy": 1.6,
+        "app": 1.1,
+        "chain": 1.7,
+    }
+
+
+@pytest.mark.needs("wrk", "nginx")
+def test_one_bench_from_end_to_end(tmp_path: Path) -> None:
+    """Real processes: a table, figures of both sides in JSON, and no fault."""
+    argv = [sys.executable, "-m", "tests.bench", "edge", "--rounds", "1", "--seconds", "1", "--json"]
+    done = subprocess.run(
+        [*argv, str(tmp_path / "found.json")], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nginx proxy_cache" in done.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert "CPython" in found["machine"]["interpreter"]
+    peer, ours = found["results"]
+    assert (peer["target"], ours["target"]) == ("nginx proxy_cache", "cdn_edge hit")
+    assert all(one["us_per_request"] > 0 and one["rss_bytes"] > 0 and not one["faults"] for one in (peer, ours))
+    assert ours["ratio"] == pytest.approx(ours["us_per_request"] / peer["us_per_request"], rel=0.02)

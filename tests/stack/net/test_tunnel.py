@@ -1,0 +1,203 @@
+"""Tunnels by Upgrade (RFC 9110 §7.8) through one hop and several, in the clear and over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from stack.clock import eventually
+from stack.http.upgrade import accept
+from tests.support.tunnels import ASK, KEY, Chain, Link, Origin, chain, echo
+from tests.support.wire import statuses
+
+LINKS: list[tuple[Link, ...]] = [("http",), ("https",), ("http", "http"), ("http", "https", "http"), ("https", "https")]
+
+
+def closed(made: Chain) -> bool:
+    """Nothing of a tunnel is left in any hop."""
+    return (
+        all(not server.context.connections and not server.context.tunnels for server in made.servers)
+        and all(pool.statistics().open == 0 for pool in made.pools)
+        and all(not len(hop.tasks) for hop in made.hops)
+    )
+
+
+@pytest.mark.parametrize("links", LINKS, ids="-".join)
+async def test_bytes_go_both_ways_and_both_ends_end(links: tuple[Link, ...]) -> None:
+    async with chain(*links) as made:
+        reader, writer, head = await made.tunnel()
+        assert b"\r\nupgrade: websocket\r\n" in head
+        assert b"\r\nconnection: upgrade\r\n" in head
+        assert b"\r\nsec-websocket-accept: " + accept(KEY) + b"\r\n" in head
+        assert b"\r\nx-app: yes\r\n" in head
+        assert b"transfer-encoding" not in head
+        assert b"content-length" not in head
+        for size in (1, 3, 70_000):
+            writer.write(b"x" * size)
+            assert await reader.readexactly(size) == b"x" * size
+        if writer.can_write_eof():
+            writer.write_eof()
+            assert await reader.read() == b""
+        writer.close()
+        await eventually(lambda: closed(made))
+        await eventually(lambda: made.origin.ends == ["eof"])
+        for hop in made.hops:
+            [exchange] = hop.exchanges
+            assert (exchange.status, exchange.bytes_in, exchange.bytes_out) == (101, 70_004, 70_004)
+            assert exchange.termination == ""
+
+
+async def test_the_next_hop_is_asked_as_the_client_asks() -> None:
+    async with chain("http", "http") as made:
+        _, writer, _ = await made.tunnel()
+        writer.close()
+        [head] = made.origin.heads
+        lines = head.lower().split(b"\r\n")
+        assert lines.count(b"connection: upgrade") == 1
+        assert lines.count(b"upgrade: websocket") == 1
+        assert b"sec-websocket-key: " + KEY.lower() in lines
+        assert b"content-length" not in head
+        assert b"transfer-encoding" not in head
+
+
+async def test_what_is_sent_with_the_handshake_is_not_lost() -> None:
+    """A client may send before the 101 has come (RFC 9110 §7.8 forbids it to none but a careful one)."""
+    async with chain("http", "http") as made:
+        reader, writer = await made.connect()
+        writer.write(ASK + b"early")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(5) == b"early"
+        writer.close()
+
+
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"hello")
+    await echo(reader, writer)
+
+
+async def test_what_comes_with_the_101_is_not_lost() -> None:
+    async with chain("https", "http", origin=Origin(greet)) as made:
+        reader, writer, _ = await made.tunnel()
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+
+
+async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readexactly(3)
+    writer.write(b"bye" * 30_000)
+
+
+@pytest.mark.parametrize("links", LINKS, ids="-".join)
+async def test_the_origin_ends_and_all_that_it_said_arrives(links: tuple[Link, ...]) -> None:
+    async with chain(*links, origin=Origin(leave)) as made:
+        reader, writer, _ = await made.tunnel()
+        writer.write(b"end")
+        assert len(await asyncio.wait_for(reader.read(), 5)) == 90_000
+        writer.close()
+        await eventually(lambda: closed(made))
+        assert [hop.exchanges[0].termination for hop in made.hops] == [""] * len(made.hops)
+
+
+async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers after the client has ended."""
+    said = await reader.read()
+    await asyncio.sleep(0.1)
+    writer.write(said * 2)
+
+
+async def test_an_end_of_one_direction_leaves_the_other_open() -> None:
+    async with chain("http", "http", origin=Origin(half)) as made:
+        reader, writer, _ = await made.tunnel()
+        writer.write(b"ping")
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b"pingping"
+        writer.close()
+        await eventually(lambda: closed(made))
+
+
+async def stop_speaking(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write_eof()
+    heard.append(await reader.read())
+
+
+heard: list[bytes] = []
+
+
+async def test_an_origin_that_ended_still_hears() -> None:
+    heard.clear()
+    async with chain("http", "http", origin=Origin(stop_speaking)) as made:
+        reader, writer, _ = await made.tunnel()
+        assert await reader.read() == b""
+        writer.write(b"last words")
+        writer.close()
+        await eventually(lambda: heard == [b"last words"])
+        await eventually(lambda: closed(made))
+
+
+@pytest.mark.parametrize("links", LINKS, ids="-".join)
+async def test_a_client_that_vanishes_is_gone_at_the_origin_at_once(links: tuple[Link, ...]) -> None:
+    async with chain(*links) as made:
+        _, writer, _ = await made.tunnel()
+        loop = asyncio.get_running_loop()
+        writer.transport.abort()
+        began = loop.time()
+        await eventually(lambda: len(made.origin.ends) == 1)
+        assert loop.time() - began < 1.0  # 100 ms on a quiet machine
+        await eventually(lambda: closed(made))
+
+
+async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("links", LINKS, ids="-".join)
+async def test_an_origin_that_vanishes_ends_the_tunnel(links: tuple[Link, ...]) -> None:
+    async with chain(*links, origin=Origin(cut)) as made:
+        reader, writer, _ = await made.tunnel()
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await eventually(lambda: closed(made))
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", 403),
+        (b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n", 426),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200),
+    ],
+)
+async def test_a_refusal_is_an_ordinary_response(answer: bytes, status: int) -> None:
+    async with chain("http", "http", origin=Origin(answer=answer)) as made:
+        reader, writer = await made.connect()
+        writer.write(ASK)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert statuses(head) == [status]
+        assert b"connection: close" not in head
+        await eventually(lambda: len(made.hops[0].exchanges) == 1)
+        writer.write(b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+        await reader.read()
+        writer.close()
+        assert not made.servers[0].context.tunnels
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
+        b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: chat\r\nSec-WebSocket-Accept: %b\r\n\r\n",
+        b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n\r\n",
+    ],
+    ids=["RFC6455-4.1-5 wrong accept", "RFC6455-4.1-4 no accept", "RFC9110-7.8 not asked for", "RFC6455-4.1-3"],
+)
+async def test_a_101_that_is_none_is_a_502(answer: bytes) -> None:
+    async with chain("http", origin=Origin(answer=answer)) as made:
+        reader, writer = await made.connect()
+        writer.write(ASK)
+        assert statuses(await reader.readuntil(b"\r\n\r\n")) == [502]
+        writer.close()
+        await eventually(lambda: made.pools[0].statistics().open == 0)

@@ -3,6 +3,8 @@
 # bench: cost and latency beside peers
 PYTHON ?= python3
 BIN := .venv/bin
+# the sources of an editable installation, which pip does not compile
+COMPILE = $(BIN)/python -m compileall -q stack dns_server cdn_edge loadbalancer proxy appserver
 
 .PHONY: up test check test-only test-long test-compose docs bench clean
 
@@ -41,11 +43,13 @@ bench: .venv/bench
 .venv/run: .venv/bin/python pyproject.toml requirements.lock
 	@echo "Installing into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	@$(COMPILE)
 	@touch $@
 
 .venv/dev: .venv/bin/python pyproject.toml requirements.lock
 	@echo "Installing into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@$(COMPILE)
 	@touch $@ .venv/run
 
 .venv/bench: .venv/dev

@@ -196,7 +196,8 @@ class Supervisor:
 
     async def _start(self) -> None:
         stopped = self._tasks.spawn(self._stop.wait(), name="stop")
-        for hop in self.plan.hops:
+        # an app is ready last, for its master starts a worker: it begins first
+        for hop in sorted(self.plan.hops, key=lambda hop: hop.kind != "appserver"):
             await self._master.start(self._child(hop, self._sockets.of(hop)))
         failure: list[ConfigError] = []
         ready = self._tasks.spawn(self._wait_ready(failure), name="ready")

@@ -27,6 +27,7 @@ from stack.http.h1 import ResponseHead, parse_response, request_head
 from stack.http.message import Request, Response, without
 from stack.http.upgrade import check_switch, request_lines, switch_fields
 from stack.net.content import Content
+from stack.net.leftover import leftover
 from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
 from stack.net.tunnel import ClientTunnel, open_tunnel
@@ -332,6 +333,9 @@ class H1ClientConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        if exc is not None and not self._sent and not self.closed and (late := leftover(self._transport)):
+            self._keep_alive = False
+            self.data_received(late)
         was_closed, self.closed = self.closed, True
         self.deadline = INFINITY
         if self._writable is not None and not self._writable.done():

@@ -104,7 +104,16 @@ async def hop(kind: str, home: Path, origin: int, *flags: str) -> AsyncIterator[
     upstream = f"http://127.0.0.1:{origin}"
     ways = {
         "cdn_edge": ("--origin", upstream),
-        "loadbalancer": ("--backend", f"origin={upstream}", "--check", "none", "--retries", "0"),
+        "loadbalancer": (
+            "--backend",
+            f"origin={upstream}",
+            "--check",
+            "none",
+            "--retries",
+            "0",
+            "--passive-fall",
+            "1000000",
+        ),
         "proxy": ("--upstream", f"origin={upstream}", "--health", ""),
         "appserver": ("--app", "application:app", "--app-dir", str(home)),
     }

@@ -63,8 +63,8 @@ class StrictOrigin:
         self.port = 0
         self.received: list[Received] = []
         self.answer = answer
-        self.expect: Answerer | None = None
-        """What is done with Expect: 100-continue instead of a 100 at once."""
+        self.head: Answerer | None = None
+        """What is done with a head before its content is read; the connection may end there."""
         self._connections = 0
 
     def of(self, client: str) -> list[Received]:
@@ -93,11 +93,11 @@ class StrictOrigin:
         try:
             if not await self._head(request, reader, first):
                 return False
-            if b"100-continue" in request.all(b"expect"):
-                if self.expect is None:
-                    line.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                elif not await self.expect(request, line):
+            if self.head is not None:
+                if not await self.head(request, line):
                     return False
+            elif b"100-continue" in request.all(b"expect"):
+                line.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self._content(request, reader)
         except asyncio.IncompleteReadError:
             return False

@@ -333,7 +333,7 @@ class H1ClientConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if exc is not None and not self._sent and not self.closed and (late := leftover(self._transport)):
+        if exc is not None and self._request is not None and not self.closed and (late := leftover(self._transport)):
             self._keep_alive = False
             self.data_received(late)
         was_closed, self.closed = self.closed, True

@@ -7,8 +7,11 @@ Bytes throughout. Field names are in lower case, made so once, at the door. What
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, Protocol
+
+from stack.http.authorities import Authorities
 
 Field = tuple[bytes, bytes]
 Fields = list[Field]
@@ -39,7 +42,7 @@ Body = bytes | BodyStream
 class Peer:
     """The other end of one downstream connection. One object a connection, shared by its requests."""
 
-    __slots__ = ("address", "local", "port", "tls", "trusted", "wire")
+    __slots__ = ("address", "authorities", "local", "port", "tls", "trusted", "wire")
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class Peer:
         self.port = port
         self.local = local
         self.tls = tls
+        self.authorities: Authorities | None = None
+        """The only ones that may be asked for on this connection; None for any."""
         self.trusted = trusted
         """Whether its Forwarded, X-Forwarded-*, X-Request-ID and traceparent are believed."""
 
@@ -63,10 +68,28 @@ class Peer:
 class TlsInfo:
     """What the handshake settled on: `version` such as "TLSv1.3", `cipher`, `server_name` (SNI), `alpn`."""
 
-    __slots__ = ("alpn", "cipher", "server_name", "version")
+    __slots__ = ("alpn", "cipher", "client", "server_name", "version")
 
-    def __init__(self, version: str, cipher: str, server_name: str, alpn: str) -> None:
+    def __init__(
+        self, version: str, cipher: str, server_name: str, alpn: str, client: ClientCertificate | None = None
+    ) -> None:
         self.version, self.cipher, self.server_name, self.alpn = version, cipher, server_name, alpn
+        self.client = client
+        """Verified; None when the client showed none."""
+
+
+class ClientCertificate:
+    """The certificate that a client has shown and the listener has verified."""
+
+    __slots__ = ("field", "names", "subject")
+
+    def __init__(self, der: bytes, subject: str, names: tuple[str, ...]) -> None:
+        self.subject = subject
+        """`CN=tester,O=Shop`."""
+        self.names = names
+        """Of its subjectAltName, whatever their kind."""
+        self.field = b":" + b64encode(der) + b":"
+        """The value of Client-Cert (RFC 9440 §2.1): a byte sequence of structured fields."""
 
 
 class Request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -40,6 +40,7 @@ def server_context(
 def bare_context(*, alpn: Sequence[str], profile: Profile) -> ssl.SSLContext:
     """A server's, still without a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = ServerObject
     context.minimum_version = _MINIMUM[profile]
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -87,3 +88,20 @@ def client_context(
     if cert or key:
         load_pair(context, cert, key)
     return context
+
+
+class ServerObject(ssl.SSLObject):
+    """Sends what a failed handshake has left to say: asyncio and uvloop close without the alert that OpenSSL wrote."""
+
+    last_words: Callable[[], None] | None = None
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError:
+            if self.last_words is not None:
+                self.last_words()
+            raise
+        self.last_words = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+from stack.errors import Misdirected
+
 
 class Names:
     """Names and addresses of a certificate (subjectAltName). A wildcard stands for one whole label (RFC 9525 §6.3)."""
@@ -48,6 +50,13 @@ class Authorities:
             return False
         self._last = authority
         return True
+
+    def check(self, authority: bytes) -> None:
+        """Raises Misdirected: the client is to ask on a connection of its own (RFC 9110 §15.5.20)."""
+        if authority not in self:
+            raise Misdirected(
+                f"This connection was opened for {self.server_name}; ask for another host on another one."
+            )
 
 
 def host_of(authority: bytes) -> str:

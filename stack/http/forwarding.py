@@ -22,10 +22,12 @@ _HOP_BY_HOP: Final = frozenset(
 _REQUEST_ONLY: Final = frozenset({b"proxy-authorization"})
 _RESPONSE_ONLY: Final = frozenset({b"proxy-authenticate", b"proxy-authentication-info"})
 
+CLIENT_CERT: Final = (b"client-cert", b"client-cert-chain")
+"""The client's certificate, as the hop that ended TLS says (RFC 9440 §2)."""
+
 _VOUCHED: Final = frozenset(
     {
-        b"client-cert",  # RFC 9440 §2.4: only the hop that ended TLS may say so
-        b"client-cert-chain",
+        *CLIENT_CERT,  # RFC 9440 §2.4: only the hop that ended TLS may say so
         b"front-end-https",
         b"true-client-ip",
         b"x-client-ip",
@@ -165,6 +167,8 @@ def outbound(
     )
     if host:
         kept.append((b"x-forwarded-host", host))
+    if not trusted and peer is not None and peer.tls is not None and peer.tls.client is not None:
+        kept.append((CLIENT_CERT[0], peer.tls.client.field))
     return Request(
         request.method,
         request.target,

@@ -12,7 +12,8 @@ from stack.config.base import Limits, Timeouts
 from stack.errors import HopError
 from stack.http import problem
 from stack.http.field_lines import KnownLines
-from stack.http.message import Field, Fields, Peer, Request, Response, TlsInfo
+from stack.http.forwarding import CLIENT_CERT
+from stack.http.message import Field, Fields, Peer, Request, Response, TlsInfo, without
 from stack.http.trust import Trust
 from stack.net.date import CurrentDate
 from stack.net.room import Connections, Room
@@ -86,6 +87,10 @@ class Context:
 
     def begin(self, request: Request) -> Exchange:
         """The exchange of a request whose head is complete."""
+        peer = request.peer
+        if peer is not None and peer.tls is not None and peer.tls.client is not None and not peer.trusted:
+            # RFC 9440 §2.4: its own word about it counts for nothing, here and on the next hop
+            request.fields = [*without(request.fields, *CLIENT_CERT), (CLIENT_CERT[0], peer.tls.client.field)]
         exchange = Exchange(self.name, self.now, request)
         identify(exchange, request, self.trust, self.random)
         if self.sample is not None:

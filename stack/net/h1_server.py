@@ -148,7 +148,7 @@ class H1ServerConnection(H1Sender):
             if data[0] in (0x0D, 0x0A):
                 left = data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines in front
                 if data[: len(data) - len(left)].replace(b"\r\n", b"") not in (b"", b"" if left else b"\r"):
-                    self._refuse(BadRequest("A line does not end with CR LF, or holds a NUL."))
+                    self.refuse(BadRequest("A line does not end with CR LF, or holds a NUL."))
                     return
                 data = left or data[-1:].replace(b"\n", b"")
                 if not left:
@@ -177,7 +177,7 @@ class H1ServerConnection(H1Sender):
                 if head.upgrade and not head.framing:
                     upgrade = asked(head.method, head.fields, ctx.upgrades)
             except HopError as error:
-                self._refuse(error)
+                self.refuse(error)
                 return
             self._served += 1
             self._keep_alive = head.keep_alive
@@ -223,7 +223,7 @@ class H1ServerConnection(H1Sender):
             else unfinished(data)
         )
         if fault is not None:
-            self._refuse(fault)
+            self.refuse(fault)
             return False
         if not self._partial:
             self._partial = True
@@ -281,7 +281,7 @@ class H1ServerConnection(H1Sender):
         self._content.stream.fail(error)
         if self._exchange is None:  # found out before the service was asked
             self._request = None
-            self._refuse(error)
+            self.refuse(error)
         elif self._task is not None and not self._head_sent and not self._content.stream.waiting:
             # the service may be waiting for something else, which this request will never complete
             self._task.cancel()
@@ -315,6 +315,8 @@ class H1ServerConnection(H1Sender):
 
     def _answer(self, request: Request, exchange: Exchange) -> None:
         try:
+            if (own := self.peer.authorities) is not None:
+                own.check(request.authority)
             result = self._ctx.service.handle(request, exchange)
         except Exception as error:
             result = self._ctx.error(error, request, exchange)
@@ -419,7 +421,7 @@ class H1ServerConnection(H1Sender):
             data, self._buffer = self._buffer, b""
             self._parse(data)
 
-    def _refuse(self, error: HopError) -> None:
+    def refuse(self, error: HopError) -> None:
         """Answer what is not a request, and close: nothing behind it can be trusted."""
         request = Request(b"-", b"-", [], authority=b"", scheme=self.scheme, peer=self.peer)
         self._keep_alive = False
@@ -477,7 +479,7 @@ class H1ServerConnection(H1Sender):
             self._keep_alive = False
             self._content.stream.fail(RequestTimeout(f"No content came for {ctx.timeouts.body:g} s."))
         elif self._buffer:
-            self._refuse(RequestTimeout(f"The head was not complete after {ctx.timeouts.head:g} s."))
+            self.refuse(RequestTimeout(f"The head was not complete after {ctx.timeouts.head:g} s."))
         else:
             self._close()
 

@@ -221,6 +221,8 @@ class H2ServerConnection(H2Transport):
     def _answer(self, stream: ServerStream) -> None:
         ctx = self._ctx
         try:
+            if (own := self.peer.authorities) is not None:
+                own.check(stream.request.authority)
             result = ctx.service.handle(stream.request, stream.exchange)
         except Exception as error:
             result = ctx.error(error, stream.request, stream.exchange)

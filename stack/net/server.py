@@ -7,13 +7,16 @@ import importlib
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
-from stack.http.message import Peer, TlsInfo
+from stack.http.message import Peer
 from stack.net.acceptor import Acceptor, Seat
 from stack.net.context import Context
 from stack.net.h1_server import H1ServerConnection
 from stack.net.sweeper import Sweeper
+from stack.net.termination import Termination, of_context
+from stack.net.tls_door import TlsDoor, peer_of
 
 POLL: Final = 0.02
 """Seconds between two looks at whether a draining server is empty."""
@@ -38,7 +41,7 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._sweeper = Sweeper(context.clock, context.connections)
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    async def listen(self, sock: socket.socket, tls: Termination | ssl.SSLContext | None = None) -> None:
         """Begin to accept on a bound socket: with TLS by ALPN, in the clear HTTP/1.1 or HTTP/2 by prior knowledge.
 
         At `limits.connections` accepting pauses, and who comes waits in the kernel's queue.
@@ -47,15 +50,12 @@ class Server:
             # ALPN may choose it, and the first client would wait for the import (50 ms)
             importlib.import_module("stack.net.h2_server")
         context = self.context
-        acceptor = Acceptor(
-            sock,
-            lambda seat: _Door(context, seat, tls is not None),
-            room=context.room,
-            tasks=context.tasks,
-            clock=context.clock,
-            tls=tls,
-            handshake=context.timeouts.handshake,
-        )
+        termination = of_context(tls) if isinstance(tls, ssl.SSLContext) else tls
+
+        def door(seat: Seat) -> asyncio.Protocol:
+            return _Door(context, seat) if termination is None else TlsDoor(context, termination, _open)
+
+        acceptor = Acceptor(sock, door, room=context.room, tasks=context.tasks, clock=context.clock)
         acceptor.start()
         self._acceptors.append(acceptor)
         self._sweeper.start()
@@ -94,49 +94,38 @@ class Server:
 
 
 class _Door(asyncio.Protocol):
-    """Gives an accepted connection the protocol that was agreed on."""
+    """Gives a connection in the clear its protocol."""
 
-    def __init__(self, context: Context, seat: Seat, is_tls: bool) -> None:
+    def __init__(self, context: Context, seat: Seat) -> None:
         self._context = context
         self._seat = seat
-        self._is_tls = is_tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
-        context = self._context
-        address, port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        local = (transport.get_extra_info("sockname") or ("", 0))[:2]
-        tls = _tls_info(transport) if self._is_tls else None
-        peer = context.peer(address, port, local=local, tls=tls)
-        if tls is not None and tls.alpn == "h2":
-            self._speak_h2(transport, peer, b"https", b"")
-        else:
-            scheme = b"https" if tls is not None else b"http"
-            upgrade = None if tls is not None else self._upgrade
-            connection = H1ServerConnection(context, peer, scheme, upgrade)
-            transport.set_protocol(connection)
-            connection.connection_made(transport)
+        _open(self._context, transport, peer_of(self._context, transport))
         self._seat.release()
 
-    def _upgrade(self, connection: H1ServerConnection, data: bytes) -> None:
-        self._speak_h2(connection.transport, connection.peer, b"http", data)
 
-    def _speak_h2(self, transport: asyncio.Transport, peer: Peer, scheme: bytes, data: bytes) -> None:
-        from stack.net.h2_server import H2ServerConnection
+def _open(context: Context, transport: asyncio.Transport, peer: Peer) -> None:
+    """The protocol that was agreed on takes the connection over."""
+    if peer.tls is not None and peer.tls.alpn == "h2":
+        _speak_h2(context, transport, peer, b"https", b"")
+        return
+    upgrade = None if peer.tls is not None else partial(_upgrade, context)
+    connection = H1ServerConnection(context, peer, b"http" if peer.tls is None else b"https", upgrade)
+    transport.set_protocol(connection)
+    connection.connection_made(transport)
 
-        connection = H2ServerConnection(self._context, peer, scheme)
-        transport.set_protocol(connection)
-        connection.connection_made(transport)
-        if data:
-            connection.data_received(data)
+
+def _upgrade(context: Context, connection: H1ServerConnection, data: bytes) -> None:
+    _speak_h2(context, connection.transport, connection.peer, b"http", data)
 
 
-def _tls_info(transport: asyncio.Transport) -> TlsInfo:
-    tls = transport.get_extra_info("ssl_object")
-    cipher = tls.cipher()
-    return TlsInfo(
-        version=tls.version() or "",
-        cipher=cipher[0] if cipher else "",
-        server_name=getattr(tls, "server_hostname", None) or "",
-        alpn=tls.selected_alpn_protocol() or "",
-    )
+def _speak_h2(context: Context, transport: asyncio.Transport, peer: Peer, scheme: bytes, data: bytes) -> None:
+    from stack.net.h2_server import H2ServerConnection
+
+    connection = H2ServerConnection(context, peer, scheme)
+    transport.set_protocol(connection)
+    connection.connection_made(transport)
+    if data:
+        connection.data_received(data)

@@ -139,7 +139,7 @@ def of_context(context: ssl.SSLContext) -> Termination:
 
 
 def ticket_keys(secret: bytes, policy: Policy) -> bytes:
-    """Of one policy: who was let in without a certificate, or by another authority, does not resume where one is due."""
+    """Of one policy: who was let in without a certificate, or by another authority, resumes where that is enough."""
     client = policy.client
     wanted = b"anybody" if client is None else b"%d " % client.required + _authorities(client.ca)
     return hashlib.shake_256(b"hopstack session tickets " + secret + wanted).digest(openssl.TICKET_KEYS)

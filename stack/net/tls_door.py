@@ -14,54 +14,51 @@ import os
 import re
 import ssl
 import sys
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable
+from typing import Any, Final, cast
 
+from stack.errors import BadRequest
+from stack.http.authorities import Authorities
 from stack.http.client_hello import HANDSHAKE, UNRECOGNIZED_NAME, server_name
+from stack.http.message import ClientCertificate, Peer, TlsInfo
+from stack.net.certificates import distinguished
+from stack.net.context import Context
+from stack.net.h1_server import H1ServerConnection
 from stack.net.termination import Chosen, Termination
 from stack.net.tls import ServerObject
 from stack.net.tls_failure import Failure, of_error
 
 log = logging.getLogger("hopstack.tls")
 
+NOBODY: Final = Peer("", 0)
 NEVER: Final = 86400.0
 """Seconds that asyncio would give a handshake: the door itself looks after the time."""
 _REQUEST: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} ")
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 
 
-class Owner(Protocol):
-    """The server behind the door."""
-
-    def arrived(self, door: TlsDoor) -> None:
-        """It was accepted, and shakes hands from now on."""
-
-    def left(self, door: TlsDoor) -> None:
-        """Its handshake has ended, well or not."""
-
-    def opened(self, transport: asyncio.Transport, name: str, chosen: Chosen) -> None:
-        """The handshake is done; `transport` wants its protocol."""
-
-    def in_the_clear(self, transport: asyncio.Transport, data: bytes) -> None:
-        """It is HTTP without TLS: answer that, and close."""
+Open = Callable[[Context, asyncio.Transport, Peer], object]
+"""Gives a connection whose handshake is done its protocol."""
 
 
 class TlsDoor(asyncio.Protocol):
-    """See `stack.net.context.Connection`: at the deadline, or when the server stops, it is cut off."""
+    """See `stack.net.context.Connection`: it is one until its handshake has ended, well or not."""
 
-    __slots__ = ("__weakref__", "_data", "_done", "_owner", "_tls", "_transport", "deadline")
+    __slots__ = ("__weakref__", "_ctx", "_data", "_done", "_open", "_tls", "_transport", "deadline", "peer")
 
-    def __init__(self, owner: Owner, tls: Termination, deadline: float) -> None:
-        self._owner, self._tls = owner, tls
+    def __init__(self, context: Context, tls: Termination, open: Open) -> None:
+        self._ctx, self._tls, self._open = context, tls, open
         self._data = bytearray()
-        self._transport: asyncio.Transport | None = None
         self._done = False
-        self.deadline = deadline
+        self.deadline = context.now() + context.timeouts.handshake
+        self.peer = NOBODY
 
     # Bytes in the clear.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
-        self._owner.arrived(self)
+        self.peer = peer_of(self._ctx, self._transport)
+        self._ctx.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._done:
@@ -74,7 +71,7 @@ class TlsDoor(asyncio.Protocol):
             name = server_name(self._data)
         except ValueError as error:
             # OpenSSL has the last word, and says it in an alert
-            log.debug("ClientHello of %s: %s", self._peer(), error)
+            log.debug("ClientHello of %s: %s", self.peer.address, error)
             name = ""
         if name is None:
             return
@@ -92,10 +89,13 @@ class TlsDoor(asyncio.Protocol):
 
     def _not_tls(self) -> None:
         if _REQUEST.match(self._data):
+            # as a browser asks that was given http:// with the port of https://
             self._say(Failure("plain-http", "HTTP in the clear"))
-            transport, data = self._end(), bytes(self._data)
-            if transport is not None:
-                self._owner.in_the_clear(transport, data)
+            connection = H1ServerConnection(self._ctx, self.peer, b"http", None)
+            self._transport.set_protocol(connection)
+            connection.connection_made(self._transport)
+            self._end()
+            connection.refuse(BadRequest("A plain HTTP request was sent to an HTTPS port."))
         elif _METHOD.fullmatch(self._data) is None:
             self._refuse(Failure("not-tls", "neither TLS nor HTTP"), b"")
 
@@ -103,7 +103,6 @@ class TlsDoor(asyncio.Protocol):
 
     def _shake_hands(self, name: str, chosen: Chosen) -> None:
         transport = self._transport
-        assert transport is not None
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         waiter.add_done_callback(self._ended)
@@ -126,9 +125,14 @@ class TlsDoor(asyncio.Protocol):
 
     def shaken(self, transport: asyncio.Transport, name: str, chosen: Chosen) -> None:
         """The handshake is done, and `transport` is its encrypted one."""
+        peer, tls = self.peer, transport.get_extra_info("ssl_object")
+        peer.tls = _info(tls, name)
+        # a trusted peer is a gateway: it connects to a hop by one name, and asks for its clients' hosts
+        if self._tls.misdirected and name and not peer.trusted:
+            peer.authorities = Authorities(name, chosen.names)
+        self._tls.count("resumed" if tls.session_reused else "full")
+        self._open(self._ctx, transport, peer)
         self._end()
-        self._tls.count("resumed" if transport.get_extra_info("ssl_object").session_reused else "full")
-        self._owner.opened(transport, name, chosen)
 
     def _ended(self, waiter: asyncio.Future[None]) -> None:
         error = None if waiter.cancelled() else waiter.exception()
@@ -148,15 +152,14 @@ class TlsDoor(asyncio.Protocol):
         self._refuse(Failure("closed", "the server stops"), b"")
 
     def _refuse(self, failure: Failure, alert: bytes) -> None:
-        transport = self._transport
-        self._failed(failure)
-        if transport is None:
+        if self._done:
             return
+        self._failed(failure)
         if alert:
-            transport.write(alert)
-            transport.close()
+            self._transport.write(alert)
+            self._transport.close()
         else:
-            transport.abort()
+            self._transport.abort()
 
     def _failed(self, failure: Failure) -> None:
         if not self._done:
@@ -165,20 +168,13 @@ class TlsDoor(asyncio.Protocol):
 
     def _say(self, failure: Failure) -> None:
         self._tls.count(failure.word)
-        # who connects and says nothing is a health check or a browser that thinks ahead
+        # who connects and says nothing is a health check, or a browser that thinks ahead
         level = logging.DEBUG if failure.word == "closed" else logging.INFO
-        log.log(level, "TLS handshake with %s failed: %s (%s)", self._peer(), failure.reason, failure.word)
+        log.log(level, "TLS handshake with %s failed: %s (%s)", self.peer.address, failure.reason, failure.word)
 
-    def _end(self) -> asyncio.Transport | None:
-        transport, self._transport = self._transport, None
-        if not self._done:
-            self._done = True
-            self._owner.left(self)
-        return transport
-
-    def _peer(self) -> str:
-        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
-        return str(peer[0]) if isinstance(peer, tuple) else "somebody"
+    def _end(self) -> None:
+        self._done = True
+        self._ctx.connections.discard(self)
 
 
 class _Inner(asyncio.Protocol):
@@ -227,3 +223,27 @@ def _sslproto(loop: asyncio.AbstractEventLoop) -> Any:
         if found is not None:
             return found
     return asyncio.sslproto.SSLProtocol
+
+
+def peer_of(context: Context, transport: asyncio.Transport) -> Peer:
+    address, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+    local = (transport.get_extra_info("sockname") or ("", 0))[:2]
+    return context.peer(address, port, local=local)
+
+
+def _info(tls: ssl.SSLObject, name: str) -> TlsInfo:
+    cipher = tls.cipher()
+    shown = tls.getpeercert() or {}
+    client: ClientCertificate | None = None
+    if shown and (der := tls.getpeercert(True)):
+        names = cast("tuple[tuple[str, str], ...]", shown.get("subjectAltName", ()))
+        client = ClientCertificate(
+            der, distinguished(cast(Any, shown.get("subject", ()))), tuple(name for _, name in names)
+        )
+    return TlsInfo(
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        server_name=name,
+        alpn=tls.selected_alpn_protocol() or "",
+        client=client,
+    )

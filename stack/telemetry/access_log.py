@@ -91,6 +91,8 @@ class AccessLog:
             peer = request.peer
             if peer is not None and peer.tls is not None:
                 tail = f',"tls":"{peer.tls.version}"'
+                if peer.tls.client is not None:
+                    tail += f',"client_cert":"{_escaped(peer.tls.client.subject)}"'
             who = (
                 f'"client":"{client}","method":"{method}","scheme":"{request.scheme.decode()}","host":"{host}",'
                 f'"path":"{target}","proto":"{request.version.decode()}"'

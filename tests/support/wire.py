@@ -17,6 +17,7 @@ from stack.http.trust import Trust
 from stack.net.context import Context
 from stack.net.server import Server
 from stack.net.tasks import Tasks
+from stack.net.termination import Termination
 from stack.telemetry.exchange import Exchange
 
 Handler = Callable[[Request, Exchange], Response | Awaitable[Response]]
@@ -50,7 +51,7 @@ async def serving(
     timeouts: Timeouts | None = None,
     clock: Clock | None = None,
     trusted: Iterable[str] = (),
-    tls: ssl.SSLContext | None = None,
+    tls: Termination | ssl.SSLContext | None = None,
     upgrades: Iterable[str] = ("websocket",),
 ) -> AsyncIterator[tuple[Scripted, Server]]:
     service = Scripted(handler)

@@ -339,8 +339,7 @@ class H2ClientConnection(H2Transport):
             error = Refused(private=where)
         else:
             error = ResponseIncomplete(private=where)
-            if event.code == wire.NO_ERROR:
-                self._hand_over(stream)  # §8.1: no more content is wanted, which takes nothing from the response
+            self._hand_over(stream)  # what came before counts, whether or not it came in one read
         self._fail(stream, error)
 
     def _credit(self, stream: ClientStream, size: int) -> None:

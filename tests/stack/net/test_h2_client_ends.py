@@ -141,7 +141,8 @@ async def test_a_refused_stream_is_sent_again_where_no_other_connection_may_be_o
         await pool.close()
 
 
-async def test_no_error_takes_nothing_from_a_head_that_came_with_it() -> None:
+@pytest.mark.parametrize("code", [wire.NO_ERROR, wire.INTERNAL_ERROR, wire.CANCEL])
+async def test_a_reset_takes_nothing_from_a_head_that_came_with_it(code: int) -> None:
     """RFC 9113 8.1: what the server has said counts, and what it did not end is visibly cut."""
 
     async def script(peer: Peer) -> None:
@@ -149,7 +150,7 @@ async def test_no_error_takes_nothing_from_a_head_that_came_with_it() -> None:
         peer.send(
             peer.headers(stream, [(b":status", b"413")], end=False),
             peer.data(stream, b"too"),
-            peer.reset(stream, wire.NO_ERROR),
+            peer.reset(stream, code),
         )
         await peer.next()
 

@@ -22,6 +22,8 @@ from stack.http.message import Fields
 
 CONTINUATIONS: Final = 16
 """Frames of one field section."""
+MANY: Final = 256
+"""Fields of one section that no client has a use for: a few bytes on the wire may name as many."""
 REMEMBERED: Final = 256
 """Streams that we reset and whose frames may still be under way (RFC 9113 §5.1)."""
 
@@ -164,11 +166,11 @@ class Connection:
         elif kind == wire.SETTINGS:
             self._settings(frame, events, now)
         elif kind == wire.PING:
-            if not flags & 1:
-                self._spend(Flood.PING, now)
+            self._spend(Flood.PING, now)
             if self._h2.ping(frame):
                 events.append(Acknowledged())
         elif kind == wire.GOAWAY:
+            self._spend(Flood.OTHER, now)
             events.append(Away(*read.go_away(stream, frame)))
         elif kind == wire.PUSH_PROMISE:
             raise LibraryFault(wire.PROTOCOL_ERROR, "PUSH_PROMISE was not allowed")  # §8.4
@@ -245,6 +247,8 @@ class Connection:
             raise LibraryFault(wire.ENHANCE_YOUR_CALM, "a field section is far too large") from None
         except BadSection as error:
             raise LibraryFault(wire.COMPRESSION_ERROR, f"a field section cannot be decoded: {error}") from None
+        if len(fields) > MANY:
+            self._spend(Flood.LARGE, now)
         known = self._streams.get(stream)
         if known is None:
             if stream in self._reset_by_us:

@@ -14,6 +14,7 @@ class Flood(enum.Enum):
     SETTINGS = "too many SETTINGS frames"
     EMPTY = "too many empty DATA frames"
     WINDOW = "too many WINDOW_UPDATE frames"
+    LARGE = "too many field sections that unfold"
     LATE = "too many frames on streams that are closed"
     OTHER = "too many frames without use"
 
@@ -24,6 +25,7 @@ BUDGETS: Final = {  # burst, and what comes back per second
     Flood.SETTINGS: (50, 1),
     Flood.EMPTY: (200, 20),
     Flood.WINDOW: (2000, 200),
+    Flood.LARGE: (100, 1),
     Flood.LATE: (2000, 200),
     Flood.OTHER: (500, 50),
 }

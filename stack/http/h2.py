@@ -11,17 +11,15 @@ from typing import Final
 
 from stack.http import h2_frames as read
 from stack.http import h2_wire as wire
-from stack.http.h2_decoder import BadSection, Decoder, LargeSection
 from stack.http.h2_encoder import Encoder, StaticTable
 from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Opened, Prioritized, Reset, Trailers
 from stack.http.h2_fields import Malformed, response_status
 from stack.http.h2_floods import Flood, Floods
-from stack.http.h2_library import STATIC_TABLE, Library, LibraryFault, huffman
+from stack.http.h2_library import STATIC_TABLE, Library, LibraryFault
 from stack.http.h2_priority import MAX_LENGTH
+from stack.http.h2_sections import Sections
 from stack.http.message import Fields
 
-CONTINUATIONS: Final = 16
-"""Frames of one field section."""
 MANY: Final = 256
 """Fields of one section that no client has a use for: a few bytes on the wire may name as many."""
 REMEMBERED: Final = 256
@@ -54,7 +52,6 @@ class Connection:
         """`streams` at a time, `window` bytes of content for each, field sections of `max_head` bytes."""
         self._is_client = is_client
         self._limit = streams
-        self._max_head = max_head
         window, streams = max(window, wire.WINDOW), max(streams, 1)
         settings = {
             wire.ENABLE_PUSH: 0,
@@ -66,8 +63,7 @@ class Connection:
         if is_client:
             del settings[wire.MAX_CONCURRENT_STREAMS]
         self._encoder = Encoder(_STATIC)
-        # above what is refused with a status: a bomb is not worth decoding to its end (RFC 9113 §10.5.1)
-        self._decoder = Decoder(STATIC_TABLE, huffman, max_size=2 * max_head)
+        self._sections = Sections(max_head)
         # the connection's window has room for all streams: one that is not read must not stop the others
         self._h2 = Library(
             is_client=is_client,
@@ -90,9 +86,6 @@ class Connection:
         self._early: dict[int, bytes] = {}
         """PRIORITY_UPDATE of streams that have not begun."""
         self._reset_by_us: dict[int, None] = {}
-        self._block: list[bytes] | None = None
-        self._block_stream = 0
-        self._block_ended = False
         self._floods = Floods()
         self.failed = False
         """Nothing more is taken or sent."""
@@ -127,7 +120,7 @@ class Connection:
     @property
     def partial(self) -> bool:
         """A field section has begun and not ended, or the connection itself has not begun."""
-        return self._block is not None or not self._settled or self._rest[3:4] == _HEADERS_TYPE
+        return self._sections.stream != 0 or not self._settled or self._rest[3:4] == _HEADERS_TYPE
 
     def _take_preface(self, data: bytes) -> int:
         size = len(self._preface)
@@ -147,7 +140,7 @@ class Connection:
     def _frame(self, frame: bytes, events: list[Event], now: float) -> None:
         kind, flags = frame[3], frame[4]
         stream = int.from_bytes(frame[5:9], "big") & wire.LAST_STREAM
-        if self._block is not None and (kind != wire.CONTINUATION or stream != self._block_stream):
+        if self._sections.stream and (kind != wire.CONTINUATION or stream != self._sections.stream):
             raise LibraryFault(wire.PROTOCOL_ERROR, "a frame within a field section")  # §4.3
         if not self._settled:
             if kind != wire.SETTINGS or flags & 1:
@@ -156,9 +149,9 @@ class Connection:
         if kind == wire.DATA:
             self._data(stream, frame, events, now)
         elif kind == wire.HEADERS:
-            self._headers(stream, flags, frame[9:], events, now)
+            self._section(stream, self._sections.begin(stream, flags, frame[9:]), events, now)
         elif kind == wire.CONTINUATION:
-            self._continuation(stream, flags, frame[9:], events, now)
+            self._section(stream, self._sections.go_on(flags, frame[9:]), events, now)
         elif kind == wire.WINDOW_UPDATE:
             self._window_update(stream, frame, events, now)
         elif kind == wire.RST_STREAM:
@@ -217,36 +210,11 @@ class Connection:
 
     # Field sections.
 
-    def _headers(self, stream: int, flags: int, payload: bytes, events: list[Event], now: float) -> None:
-        if stream == 0:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "HEADERS on stream 0")  # §6.2
-        if flags & (wire.PADDED | wire.HAS_PRIORITY):
-            payload = read.unpadded(flags, payload)
-        if flags & wire.END_HEADERS:
-            self._section(stream, payload, bool(flags & wire.END_STREAM), events, now)
-        else:
-            self._block = [payload]
-            self._block_stream = stream
-            self._block_ended = bool(flags & wire.END_STREAM)
-
-    def _continuation(self, stream: int, flags: int, payload: bytes, events: list[Event], now: float) -> None:
-        if self._block is None:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "CONTINUATION without HEADERS")  # §6.10
-        self._block.append(payload)
-        if len(self._block) > CONTINUATIONS or sum(map(len, self._block)) > 2 * self._max_head:
-            raise LibraryFault(wire.ENHANCE_YOUR_CALM, "a field section does not end")  # CVE-2024-27316
-        if flags & wire.END_HEADERS:
-            block, self._block = b"".join(self._block), None
-            self._section(stream, block, self._block_ended, events, now)
-
-    def _section(self, stream: int, block: bytes, ended: bool, events: list[Event], now: float) -> None:
-        """A whole field section. It is decoded in any case: the table is the connection's (§4.3)."""
-        try:
-            fields = self._decoder.decode(block)
-        except LargeSection:
-            raise LibraryFault(wire.ENHANCE_YOUR_CALM, "a field section is far too large") from None
-        except BadSection as error:
-            raise LibraryFault(wire.COMPRESSION_ERROR, f"a field section cannot be decoded: {error}") from None
+    def _section(self, stream: int, section: tuple[Fields, bool] | None, events: list[Event], now: float) -> None:
+        """A whole one. It was decoded in any case: the table is the connection's (§4.3)."""
+        if section is None:
+            return
+        fields, ended = section
         if len(fields) > MANY:
             self._spend(Flood.LARGE, now)
         known = self._streams.get(stream)

@@ -8,7 +8,7 @@ import pytest
 from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from stack.http import h2_wire as wire
-from stack.http.h2 import CONTINUATIONS, Connection
+from stack.http.h2 import Connection
 from stack.http.h2_events import (
     Acknowledged,
     Away,
@@ -21,6 +21,7 @@ from stack.http.h2_events import (
     Reset,
     Trailers,
 )  # fmt: skip
+from stack.http.h2_sections import CONTINUATIONS
 from tests.support.h2_peer import GET, POST, PREFACE, Wire, frames, raw
 
 Build = Callable[[Wire], list[bytes]]

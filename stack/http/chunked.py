@@ -16,6 +16,7 @@ _SIZE = re.compile(
     rb"|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\"))?)*"
     rb"\r\n"
 )
+_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 MAX_LINE: Final = 4096
 MAX_TRAILERS: Final = 16 * 1024
 MAX_EXTENSIONS: Final = 16 * 1024
@@ -37,7 +38,7 @@ _FORBIDDEN_TRAILERS: Final = frozenset(
 class Chunked:
     """Decodes one message's content. Feed until `done`; `rest` is what came behind it."""
 
-    __slots__ = ("_buffer", "_extensions", "_left", "_parser", "done", "rest", "trailers")
+    __slots__ = ("_buffer", "_extensions", "_left", "_parser", "_seen", "done", "rest", "trailers")
 
     def __init__(self, parser: FieldParser) -> None:
         self._parser = parser
@@ -45,7 +46,10 @@ class Chunked:
         self._extensions = MAX_EXTENSIONS
         """Bytes of them that may still come."""
         self._left = -1
-        """Bytes of the present chunk still to come; -1 before its size line, 0 before the line end behind it."""
+        """Bytes of the present chunk still to come; -1 before its size line, 0 before the line end behind it,
+        -2 behind the last chunk."""
+        self._seen = 0
+        """Bytes of the trailer section that were looked at: each is looked at once, however they come."""
         self.done = False
         self.rest = b""
         self.trailers: Fields = []
@@ -53,7 +57,14 @@ class Chunked:
     def feed(self, data: bytes) -> list[bytes]:
         """The content in `data`. ValueError when the coding is broken."""
         if self._buffer:
+            ends = b"\n" in data
             data, self._buffer = self._buffer + data, b""
+            if self._left == -1 and not ends:
+                self._unfinished(data)
+                return []
+        if self._left == -2:
+            self._end(data)
+            return []
         out: list[bytes] = []
         at, end = 0, len(data)
         while True:
@@ -80,12 +91,9 @@ class Chunked:
                 self._left = -1
             match = _SIZE.match(data, at)
             if match is None:
-                line = data.find(b"\n", at)
-                if line >= 0 or end - at > MAX_LINE:
+                if data.find(b"\n", at) >= 0:
                     raise ValueError("a chunk size line is not well-formed")
-                if not _may_become_size(data[at:end]):
-                    raise ValueError("a chunk size line is not well-formed")
-                self._buffer = data[at:]
+                self._unfinished(data[at:])
                 return out
             size = int(match[1], 16)
             extensions = match.end() - match.end(1) - 2
@@ -95,25 +103,32 @@ class Chunked:
                     raise ValueError("there is more of chunk extensions than of content")
                 self._extensions += size
             if size == 0:
-                self._end(data, match.end(), at)
+                self._left = -2
+                self._end(data[match.end() :])
                 return out
             at = match.end()
             self._left = size
 
-    def _end(self, data: bytes, at: int, line: int) -> None:
-        """The trailer section behind the last chunk, which starts at `line`."""
-        if data[at : at + 2] == b"\r\n":
-            self.done, self.rest = True, data[at + 2 :]
+    def _unfinished(self, line: bytes) -> None:
+        """The beginning of a size line."""
+        if len(line) > MAX_LINE or not _may_become_size(line):
+            raise ValueError("a chunk size line is not well-formed")
+        self._buffer = line
+
+    def _end(self, data: bytes) -> None:
+        """The trailer section behind the last chunk."""
+        if data[:2] == b"\r\n":
+            self.done, self.rest = True, data[2:]
             return
-        end = data.find(b"\r\n\r\n", at)
+        end = data.find(b"\r\n\r\n", max(0, self._seen - 3))
+        if (len(data) - 3 if end < 0 else end) > MAX_TRAILERS:
+            raise ValueError("the trailer section is too large")
         if end < 0:
-            if len(data) - at > MAX_TRAILERS:
-                raise ValueError("the trailer section is too large")
-            if re.search(rb"(?<!\r)\n|\r(?!\n|\Z)", data[at:]):
+            if _BARE.search(data, max(0, self._seen - 1)):
                 raise ValueError("the trailer section is not well-formed")
-            self._buffer = data[line:]
+            self._buffer, self._seen = data, len(data)
             return
-        fields = self._parser.parse(data[at:end].split(b"\r\n"))
+        fields = self._parser.parse(data[:end].split(b"\r\n"))
         # §7.1.2: what a trailer may not carry is dropped, never merged into the head
         self.trailers = [field for field in fields if field[0] not in _FORBIDDEN_TRAILERS]
         self.done, self.rest = True, data[end + 4 :]

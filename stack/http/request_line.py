@@ -19,6 +19,8 @@ _WITHOUT_VERSION = re.compile(rb"%b+ %b+" % (_TCHAR, _TARGET))
 _BEGUN = re.compile(rb"%b{1,%d}(?: (?:%b+(?: [HTP/0-9.]{0,8}\r?)?)?)?" % (_TCHAR, MAX_METHOD, _TARGET))
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0")
 _METHOD = re.compile(_TCHAR + rb"+")
+_BEGINNING: Final = 256
+"""Bytes of an unfinished line that are looked at each time that more of it comes."""
 
 _FOREIGN: Final = (
     # beginnings of what is sent to a wrong port, and what to say of it
@@ -39,18 +41,19 @@ def origin_form(target: bytes) -> bool:
     return b"\\" not in path and b"%00" not in path
 
 
-def unfinished(data: bytes) -> HopError | None:
+def unfinished(data: bytes, seen: int = 0) -> HopError | None:
     """`data` begins a head that has not ended: why nothing can come of it, or None.
 
-    A client that speaks something else often waits for an answer to its first line.
+    A client that speaks something else often waits for an answer to its first line. `seen` bytes were found good
+    before: a head that comes byte by byte is not looked at as often as it has bytes.
     """
-    line, end, _ = data.partition(b"\r\n")
-    if end:
-        if request_line(line) is None:
-            return bad_request_line(line)
-    elif _BEGUN.fullmatch(line) is None:
-        return bad_request_line(line)
-    if _BARE.search(data):
+    end = data.find(b"\r\n")
+    if end < 0:
+        if len(data) < _BEGINNING or not seen:
+            return bad_request_line(data) if _BEGUN.fullmatch(data) is None else None
+    elif end + 2 > seen and request_line(data[:end]) is None:
+        return bad_request_line(data[:end])
+    if _BARE.search(data, max(0, seen - 1)):
         return BadRequest("A line does not end with CR LF, or holds a NUL.")  # RFC 9112 §2.2
     return None
 

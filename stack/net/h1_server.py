@@ -32,7 +32,7 @@ class H1ServerConnection(H1Sender):
 
     __slots__ = (
         "__weakref__", "_buffer", "_continue", "_eof", "_exchange", "_linger_until", "_lingering", "_loop",
-        "_parser", "_partial", "_paused_reading", "_task", "_unsent", "_upgrade_h2", "deadline", "peer", "scheme",
+        "_parser", "_paused_reading", "_seen", "_task", "_unsent", "_upgrade_h2", "deadline", "peer", "scheme",
     )  # fmt: skip
 
     def __init__(
@@ -53,7 +53,8 @@ class H1ServerConnection(H1Sender):
         self._task: asyncio.Future[Any] | None = None
         """What a request waits for: the task of `_wait`, or a future that a service answered with."""
         self._paused_reading = False
-        self._partial = False
+        self._seen = 0
+        """Bytes of an unfinished head that were looked at."""
         self._lingering = False
         self._linger_until = INFINITY
         self._eof = False
@@ -95,7 +96,7 @@ class H1ServerConnection(H1Sender):
     def eof_received(self) -> bool:
         """A client may shut down its side and still read (RFC 9112 §9.6); TLS cannot be half open here."""
         self._eof = True
-        if self.peer.tls is not None or (self._request is None and (self._partial or not self._buffer)):
+        if self.peer.tls is not None or (self._request is None and (self._seen or not self._buffer)):
             return False
         if self._request is None:
             return True  # whole requests wait for their turn
@@ -167,7 +168,7 @@ class H1ServerConnection(H1Sender):
                 if not self._incomplete(data, end):
                     return
                 break
-            self._partial = False
+            self._seen = 0
             end += 4
             try:
                 head = parse_request(self._parser, data[:end], max_target=limits.target, max_fields=limits.fields)
@@ -220,14 +221,14 @@ class H1ServerConnection(H1Sender):
         fault = (
             too_large(data, limits.head, limits.target)
             if end > limits.head or len(data) > limits.head
-            else unfinished(data)
+            else unfinished(data, self._seen)
         )
         if fault is not None:
             self.refuse(fault)
             return False
-        if not self._partial:
-            self._partial = True
+        if not self._seen:
             self.deadline = self._ctx.now() + self._ctx.timeouts.head
+        self._seen = len(data)
         return True
 
     def _begin_content(self, request: Request, framing: int, expects: bool, data: bytes) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.http.chunked import Chunked, encode, last
+from stack.http.chunked import MAX_TRAILERS, Chunked, encode, last
 from stack.http.field_lines import FieldParser
 
 
@@ -100,3 +100,17 @@ def test_extensions_are_bounded_by_the_content_there_is() -> None:
         decoder.feed(many)
     with pytest.raises(ValueError, match="more of chunk extensions"):
         Chunked(FieldParser()).feed(b"5;" + b"a" * 100_000 + b"\r\nhello\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("step", [1, 999_999])
+def test_the_last_chunk_s_extensions_count_once_however_slowly_its_trailers_come(step: int) -> None:
+    data = b"0;" + b"a" * 1000 + b"\r\nX-Sum: " + b"1" * 1000 + b"\r\n\r\n"
+    assert decode(data, step=step)[1].trailers == [(b"x-sum", b"1" * 1000)]
+
+
+@pytest.mark.parametrize("step", [1, 999_999])
+@pytest.mark.parametrize(("size", "taken"), [(MAX_TRAILERS, True), (MAX_TRAILERS + 1, False)])
+def test_as_much_of_trailers_whole_as_in_pieces(step: int, size: int, taken: bool) -> None:
+    data = b"0\r\nX: " + b"1" * (size - 3) + b"\r\n\r\n"
+    with contextlib.nullcontext() if taken else pytest.raises(ValueError, match="too large"):
+        decode(data, step=step)

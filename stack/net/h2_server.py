@@ -6,17 +6,17 @@ import asyncio
 import socket
 from collections.abc import Awaitable
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 from stack.errors import ClientGone, ContentTooLarge, CutOff, HopError, RequestTimeout
 from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
 from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Prioritized, Reset, Trailers
-from stack.http.h2_fields import Malformed, RequestHead, request_head, response_list, trailer_fields, trailer_list
-from stack.http.h2_priority import parse
-from stack.http.message import Fields, Peer, Request, Response, get, has_no_content, unmeasured
+from stack.http.h2_fields import Malformed, RequestHead, request_head, trailer_fields
+from stack.http.message import Peer, Request, Response, get
 from stack.net.context import Context
-from stack.net.h2_connection import INFINITY, H2Transport
+from stack.net.h2_connection import INFINITY
+from stack.net.h2_sender import H2Sender
 from stack.net.h2_stream import ServerStream
 
 NOT_SENT: Final = 128 * 1024
@@ -25,11 +25,11 @@ GRACE: Final = 1.0
 """Seconds between the two GOAWAYs of a drain at most: a round trip, usually."""
 
 
-class H2ServerConnection(H2Transport):
+class H2ServerConnection(H2Sender):
     """See `stack.net.context.Connection`."""
 
     __slots__ = (
-        "_ctx", "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams", "_unsettled_since",
+        "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams", "_unsettled_since",
         "peer", "scheme",
     )  # fmt: skip
 
@@ -263,105 +263,6 @@ class H2ServerConnection(H2Transport):
             if not stream.gone and self._h2.sending(stream.id):
                 self._h2.reset(stream.id, wire.INTERNAL_ERROR)
             self._finish(stream)
-
-    def _send_head(self, stream: ServerStream, response: Response, more: Fields, *, ended: bool) -> None:
-        """ValueError when a field is not well-formed. From here on the response cannot be taken back."""
-        added = self._ctx.added(response, stream.exchange)
-        fields = response_list(response.status, response.block, response.fields, added + more)
-        stream.exchange.status = response.status
-        stream.responded = True
-        self._h2.send_head(stream.id, fields, ended=ended)
-        if not ended and (said := response.get(b"priority")) is not None:
-            stream.sending.priority = parse(said, stream.sending.priority)  # RFC 9218 §8: the origin knows better
-
-    def _send_whole(self, stream: ServerStream, response: Response) -> None:
-        body = cast(bytes, response.body)
-        more: Fields = []
-        no_content = has_no_content(stream.request.method, response.status)
-        if (body or not no_content) and response.get(b"content-length") is None and response.status not in (204, 304):
-            more.append((b"content-length", b"%d" % len(body)))
-        if no_content:
-            body = b""
-            unmeasured(response)
-        trailers = [] if no_content or not response.trailers else trailer_list(response.trailers)
-        ended = not body and not trailers
-        try:
-            self._send_head(stream, response, more, ended=ended)
-        except ValueError as error:
-            bad = HopError(private=f"response to {stream.request!r}: {error}")
-            self._send_whole(stream, self._ctx.error(bad, stream.request, stream.exchange))
-            return
-        stream.queued = True
-        if ended:
-            self._sent(stream.id)
-        else:
-            self._outbox.put(stream.sending, body, ended=True, trailers=trailers)
-        self._soon()
-
-    async def _send_stream(self, stream: ServerStream, response: Response) -> None:
-        """Head and content as it comes. Content that breaks off is visibly cut: by RST_STREAM."""
-        stream.response = None
-        body = response.body
-        assert not isinstance(body, bytes)
-        try:
-            if stream.gone:
-                return
-            if has_no_content(stream.request.method, response.status):
-                stream.queued = True
-                unmeasured(response)
-                self._send_head(stream, response, [], ended=True)
-                self._sent(stream.id)
-                self._soon()
-                return
-            declared = response.get(b"content-length")
-            left = INFINITY if declared is None else int(declared)
-            self._send_head(stream, response, [], ended=False)
-            self._soon()
-            async for piece in body:
-                if not piece:
-                    continue
-                if (left := left - len(piece)) < 0:
-                    raise HopError(private="the content is longer than its content-length")
-                whole = self._outbox.put(stream.sending, piece)
-                self._flush()
-                if not whole:
-                    await self._outbox.wait(stream.sending)
-            if left > 0 and declared is not None:
-                raise HopError(private="the content is shorter than its content-length")
-            trailers = trailer_list(response.trailers)
-            stream.queued = True
-            self._outbox.put(stream.sending, b"", ended=True, trailers=trailers)
-            self._soon()
-        except Exception as error:
-            self._cut(stream, error)
-        finally:
-            await body.aclose()
-
-    def _cut(self, stream: ServerStream, error: Exception) -> None:
-        exchange = stream.exchange
-        if stream.gone:
-            return
-        if not stream.responded and not isinstance(error, CutOff):
-            stream.queued = False
-            self._send_whole(stream, self._ctx.error(error, stream.request, exchange))
-            return
-        self._h2.reset(stream.id, wire.INTERNAL_ERROR)
-        if isinstance(error, CutOff):
-            exchange.termination = "injected"
-        elif isinstance(error, HopError):
-            exchange.proxy_status = error.proxy_status
-            exchange.termination = "upstream-cut"
-            exchange.detail = error.private or error.detail
-        else:
-            exchange.termination = "failed"
-            self._ctx.error(error, exchange.request, exchange)
-        self._soon()
-
-    def send_interim(self, stream: ServerStream, status: int, fields: Fields) -> None:
-        """100, 102 and 103 ahead of the final response (RFC 9110 §15.2)."""
-        if not stream.responded and self._h2.sending(stream.id):
-            self._h2.send_head(stream.id, response_list(status, None, fields, ()), ended=False)
-            self._soon()
 
     def credit(self, stream: ServerStream, size: int) -> None:
         self._h2.credit(stream.id, size)

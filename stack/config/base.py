@@ -69,12 +69,31 @@ class Timeouts(Options, frozen=True, kw_only=True):
     handshake: Annotated[Seconds, Meta(description="TLS handshake; then the connection is closed.")] = 10.0
     head: Annotated[Seconds, Meta(description="First byte to end of a request's head; answered 408.")] = 10.0
     body: Annotated[
-        Seconds, Meta(description="Between two reads of a request's content while it is wanted; answered 408.")
+        Seconds,
+        Meta(
+            description="Request content while it is wanted: so long may nothing come, and in each such time at least "
+            "`body_rate`; answered 408."
+        ),
     ] = 30.0
+    body_rate: Annotated[
+        Bytes,
+        Meta(description="Request content of one second at the least, over `body`; answered 408. 0: any byte will do."),
+    ] = 240
     idle: Annotated[Seconds, Meta(description="A kept-alive connection without a request; then it is closed.")] = 75.0
     send: Annotated[
-        Seconds, Meta(description="A client that takes no byte of a response; then the connection is reset.")
+        Seconds,
+        Meta(
+            description="A response that the client does not take: no byte in this time, or less than `send_rate`; "
+            "then the connection is reset."
+        ),
     ] = 30.0
+    send_rate: Annotated[
+        Bytes,
+        Meta(
+            description="What a client takes of a waiting response in one second at the least, over `send`. 0: any "
+            "byte will do."
+        ),
+    ] = 240
     half_closed: Annotated[
         Seconds,
         Meta(
@@ -101,7 +120,17 @@ class UpstreamTimeouts(Options, frozen=True, kw_only=True):
     """A time-out for every phase of the next hop's side."""
 
     connect: Annotated[Seconds, Meta(description="TCP connect and TLS handshake; answered 504.")] = 5.0
-    send: Annotated[Seconds, Meta(description="A next hop that takes no byte of the request; answered 504.")] = 30.0
+    send: Annotated[
+        Seconds,
+        Meta(description="A next hop that takes no byte of the request, or less than `send_rate`; answered 504."),
+    ] = 30.0
+    send_rate: Annotated[
+        Bytes,
+        Meta(
+            description="What a next hop takes of a request in one second at the least, over `send`. 0: any byte will "
+            "do."
+        ),
+    ] = 240
     head: Annotated[Seconds, Meta(description="End of the request to end of the response's head; answered 504.")] = 60.0
     body: Annotated[Seconds, Meta(description="Between two reads of a response's content; the response is cut.")] = 60.0
     idle: Annotated[

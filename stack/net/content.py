@@ -5,18 +5,20 @@ from __future__ import annotations
 from stack.http.chunked import Chunked
 from stack.http.field_lines import FieldParser
 from stack.http.h1 import CHUNKED, CLOSE
+from stack.net.pace import Pace
 from stack.net.stream import Incoming
 
 
 class Content:
     """Feeds an `Incoming`. ValueError from `feed` when the coding is broken."""
 
-    __slots__ = ("_chunked", "_left", "done", "received", "stream")
+    __slots__ = ("_chunked", "_left", "done", "pace", "received", "stream")
 
-    def __init__(self, framing: int, stream: Incoming, parser: FieldParser) -> None:
+    def __init__(self, framing: int, stream: Incoming, parser: FieldParser, pace: Pace | None = None) -> None:
         self.stream = stream
         self.done = False
         self.received = 0
+        self.pace = pace
         self._chunked = Chunked(parser) if framing == CHUNKED else None
         self._left = framing
 

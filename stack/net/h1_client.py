@@ -28,6 +28,7 @@ from stack.http.message import Request, Response, without
 from stack.http.upgrade import check_switch, request_lines, switch_fields
 from stack.net.content import Content
 from stack.net.leftover import leftover
+from stack.net.pace import takes, unsent
 from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
 from stack.net.tunnel import ClientTunnel, open_tunnel
@@ -386,12 +387,13 @@ class H1ClientConnection(asyncio.Protocol):
         elif self._request is None:
             self.close()
         elif self._writable is not None:
-            left = self._transport.get_write_buffer_size()
-            if left < self._unsent:  # slow, but taking
-                self._unsent = left
-                self.deadline = self._now() + self._timeouts.send
+            times = self._timeouts
+            before, self._unsent = self._unsent, unsent(self._transport)
+            if takes(before, self._unsent, times.send, times.send_rate):
+                self.deadline = self._now() + times.send  # slow, but taking
             else:
-                self._fail(ResponseTimeout(private=f"{self.name}: took no byte for {self._timeouts.send:g} s"))
+                slow = f"took less than {times.send_rate} bytes/s for {times.send:g} s"
+                self._fail(ResponseTimeout(private=f"{self.name}: {slow}"))
         elif self._content is not None:
             if self._content.stream.waiting or not self._paused_reading:
                 self._fail(ResponseIncomplete(private=f"{self.name}: no content for {self._timeouts.body:g} s"))
@@ -403,7 +405,7 @@ class H1ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._writable is None:
             self._writable = self._loop.create_future()
-            self._unsent = self._transport.get_write_buffer_size()
+            self._unsent = unsent(self._transport)
             self.deadline = self._now() + self._timeouts.send
 
     def resume_writing(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
-from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HopError, RequestTimeout
+from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HopError
 from stack.http.field_lines import FieldParser
 from stack.http.h1 import parse_request
 from stack.http.message import Peer, Request, Response
@@ -14,26 +14,21 @@ from stack.http.request_line import too_large, unfinished
 from stack.http.upgrade import asked
 from stack.net.content import Content
 from stack.net.context import Context
-from stack.net.h1_sender import INFINITY, H1Sender, close_body, ready
+from stack.net.h1_patience import LINGER, H1Patience
+from stack.net.h1_sender import INFINITY, close_body, ready
+from stack.net.pace import Pace
 from stack.net.stream import Incoming
 from stack.net.tunnel import ServerTunnel
 from stack.telemetry.exchange import Exchange
 
-LINGER: Final = 2.0
-LINGER_MOST: Final = 30.0
-"""What still comes after the last response is read and dropped, so that no reset eats it (RFC 9112 §9.6): for so many
-seconds of silence, and in all."""
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113 §3.4."""
 
 
-class H1ServerConnection(H1Sender):
+class H1ServerConnection(H1Patience):
     """See `stack.net.context.Connection`. `upgrade_h2` takes the connection over when the client preface arrives."""
 
-    __slots__ = (
-        "__weakref__", "_buffer", "_continue", "_eof", "_exchange", "_linger_until", "_lingering", "_loop",
-        "_parser", "_paused_reading", "_seen", "_task", "_unsent", "_upgrade_h2", "deadline", "peer", "scheme",
-    )  # fmt: skip
+    __slots__ = ("_continue", "_parser", "_seen", "_task", "_upgrade_h2", "scheme")
 
     def __init__(
         self,
@@ -42,24 +37,15 @@ class H1ServerConnection(H1Sender):
         scheme: bytes,
         upgrade_h2: Callable[[H1ServerConnection, bytes], None] | None,
     ) -> None:
-        super().__init__(context)
-        self.peer = peer
+        super().__init__(context, peer)
         self.scheme = scheme
         self._upgrade_h2 = upgrade_h2
         self._parser = FieldParser(None if peer.trusted else scheme, context.lines)
-        self._buffer = b""
         self._continue = False
-        self._exchange: Exchange | None = None
         self._task: asyncio.Future[Any] | None = None
         """What a request waits for: the task of `_wait`, or a future that a service answered with."""
-        self._paused_reading = False
         self._seen = 0
         """Bytes of an unfinished head that were looked at."""
-        self._lingering = False
-        self._linger_until = INFINITY
-        self._eof = False
-        self._unsent = 0
-        self.deadline = INFINITY
 
     # Events of the transport.
 
@@ -118,26 +104,6 @@ class H1ServerConnection(H1Sender):
             self._look_again(request, sent)
         else:
             self.transport.abort()
-
-    def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = self._loop.create_future()
-            self._unsent = self.transport.get_write_buffer_size()
-            self.deadline = self._ctx.now() + self._ctx.timeouts.send
-
-    def resume_writing(self) -> None:
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
-        if self._closing or self._lingering:
-            return
-        if self._content is not None and not self._content.done:
-            self.deadline = self._ctx.now() + self._ctx.timeouts.body
-        elif self._request is not None:
-            self.deadline = INFINITY
-        else:
-            self.deadline = self._ctx.now() + self._ctx.timeouts.idle
-            self._after()
 
     # A request comes in.
 
@@ -239,7 +205,7 @@ class H1ServerConnection(H1Sender):
             wanted=self._wanted if expects else None,
             trailers=request.trailers,
         )
-        self._content = Content(framing, stream, self._parser)
+        self._content = Content(framing, stream, self._parser, Pace(now := self._ctx.now()))
         self._continue = expects
         request.body = stream
         if data:
@@ -247,7 +213,7 @@ class H1ServerConnection(H1Sender):
         if (whole := stream.complete()) is not None and not stream.trailers:
             request.body = whole
         elif not (self._closing or self._lingering):
-            self.deadline = self._ctx.now() + self._ctx.timeouts.body
+            self.deadline = now + self._ctx.timeouts.body
         return data
 
     def _more(self, data: bytes) -> None:
@@ -255,8 +221,10 @@ class H1ServerConnection(H1Sender):
         content = self._content
         if content is not None and not content.done:
             data = self._feed(data)
-            if self._writable is None:
-                self.deadline = INFINITY if content.finished() else self._ctx.now() + self._ctx.timeouts.body
+            if content.pace is not None:
+                content.pace.heard = self._ctx.now()
+            if self._writable is None and content.finished():
+                self.deadline = INFINITY
         self._buffer += data
         if len(self._buffer) > self._ctx.limits.buffer:
             self._pause_reading()
@@ -290,16 +258,6 @@ class H1ServerConnection(H1Sender):
             self._send_whole(*self._current(), self._ctx.error(error, self._request, self._exchange))
             self._done()
 
-    def _pause_reading(self) -> None:
-        if not self._paused_reading and not self._closing:
-            self._paused_reading = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._paused_reading and not self._closing:
-            self._paused_reading = False
-            self.transport.resume_reading()
-
     def _wanted(self) -> None:
         """The service reads the content: now it is asked for (RFC 9110 §10.1.1)."""
         if (
@@ -310,6 +268,7 @@ class H1ServerConnection(H1Sender):
             and not self._content.received
         ):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._await_content()
         self._continue = False
 
     # A response goes out.
@@ -438,51 +397,7 @@ class H1ServerConnection(H1Sender):
         self._ctx.end(exchange)
         self._close(linger=True)
 
-    def _close(self, *, linger: bool = False) -> None:
-        """Close after what is written; with `linger` read on a little, so that no reset eats the answer (§9.6)."""
-        if linger and not self._eof and not self._closing:
-            self._lingering = True
-            self._linger_until = self._ctx.now() + LINGER_MOST
-            self._unsent = self.transport.get_write_buffer_size()
-            self.deadline = self._ctx.now() + (self._ctx.timeouts.send if self._unsent else LINGER)
-            self._resume_reading()
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            return
-        self._lingering = False
-        self._closing = True
-        self._unsent = self.transport.get_write_buffer_size()
-        self.transport.close()
-        self.deadline = self._ctx.now() + self._ctx.timeouts.send  # for a client that never takes the rest
-
     # What the server asks for.
-
-    def expire(self) -> None:
-        ctx = self._ctx
-        self.deadline = INFINITY
-        if self._closing or self._lingering or self._writable is not None:
-            left = self.transport.get_write_buffer_size()
-            if left < self._unsent:  # slow, but taking
-                self._unsent = left
-                self.deadline = ctx.now() + (ctx.timeouts.send if left else LINGER)
-            elif self._lingering and not left:
-                self._close()
-            else:
-                if self._exchange is not None:
-                    self._exchange.termination = "timeout"
-                self._abort_transport()
-        elif self._request is not None:
-            if self._content is None or self._content.done:
-                return
-            if not self._content.stream.waiting:
-                self.deadline = ctx.now() + ctx.timeouts.body  # it is us who do not read
-                return
-            self._keep_alive = False
-            self._content.stream.fail(RequestTimeout(f"No content came for {ctx.timeouts.body:g} s."))
-        elif self._buffer:
-            self.refuse(RequestTimeout(f"The head was not complete after {ctx.timeouts.head:g} s."))
-        else:
-            self._close()
 
     def drain(self) -> None:
         if self._request is not None or self._lingering:

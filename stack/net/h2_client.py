@@ -98,6 +98,7 @@ class H2ClientConnection(H2Transport):
             Connection(is_client=True, streams=STREAMS, window=max_buffer, max_head=MAX_HEAD),
             now=clock.now,
             send_timeout=timeouts.send,
+            send_rate=timeouts.send_rate,
         )
         self.name = name
         self._scheme = scheme
@@ -446,7 +447,7 @@ class H2ClientConnection(H2Transport):
                 self._fail(stream, ResponseTimeout(private=f"{self.name}: took no byte for {times.send:g} s"))
             self.abort()
             return
-        for stream_id in self._outbox.stalled(now - times.send):
+        for stream_id in self._stalled(now):
             error = ResponseTimeout(private=f"{self.name}: opened no window for {times.send:g} s")
             self._fail(self._streams[stream_id], error)
         for stream in list(self._streams.values()):

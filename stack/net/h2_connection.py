@@ -9,6 +9,7 @@ from typing import Final, cast
 from stack.http.h2 import Connection
 from stack.http.h2_events import Event
 from stack.net.h2_outbox import Outbox
+from stack.net.pace import takes, unsent
 
 INFINITY: Final = float("inf")
 FLOODED: Final = 512 * 1024
@@ -21,14 +22,15 @@ class H2Transport(asyncio.Protocol):
     """A connection without its streams. A subclass acts on events in `_on` and on a stream's end in `_sent`."""
 
     __slots__ = (
-        "__weakref__", "_closing", "_flushing", "_h2", "_now", "_outbox", "_reading", "_send_timeout", "_unsent",
-        "_unsent_since", "deadline", "transport",
+        "__weakref__", "_closing", "_flushing", "_h2", "_now", "_outbox", "_reading", "_send_rate", "_send_timeout",
+        "_unsent", "_unsent_since", "deadline", "transport",
     )  # fmt: skip
 
-    def __init__(self, h2: Connection, *, now: Callable[[], float], send_timeout: float) -> None:
+    def __init__(self, h2: Connection, *, now: Callable[[], float], send_timeout: float, send_rate: int) -> None:
         self._h2 = h2
         self._now = now
         self._send_timeout = send_timeout
+        self._send_rate = send_rate
         self._outbox = Outbox(h2, now, self._sent)
         self._flushing = False
         """A flush will come: in this turn of the loop, or at the end of a batch."""
@@ -73,7 +75,7 @@ class H2Transport(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._outbox.paused = True
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unsent(self.transport)
         self._unsent_since = now = self._now()
         self._arm(now + self._send_timeout)
 
@@ -117,14 +119,17 @@ class H2Transport(asyncio.Protocol):
             self.deadline = at
 
     def _is_stuck(self, now: float) -> bool:
-        """Whether the transport took no byte for the whole time that it may."""
+        """Whether the peer took less than it has to for the whole time that it may."""
         if self._unsent_since + self._send_timeout <= now:
-            left = self.transport.get_write_buffer_size()
-            if left >= self._unsent:
+            left = unsent(self.transport)
+            if not takes(self._unsent, left, self._send_timeout, self._send_rate):
                 return True
             self._unsent, self._unsent_since = left, now  # slow, but taking
         self._arm(self._unsent_since + self._send_timeout)
         return False
+
+    def _stalled(self, now: float) -> list[int]:
+        return self._outbox.stalled(now, self._send_timeout, self._send_rate)
 
     def _close(self, *, linger: bool = False) -> None:
         """Close after what is written."""

@@ -19,7 +19,9 @@ LAP: Final = 1024 * 1024
 class Sending:
     """What one stream still has to send."""
 
-    __slots__ = ("_left", "ended", "priority", "sent", "since", "stream", "trailers", "waiter")
+    __slots__ = (
+        "_left", "around", "counted", "ended", "moved", "priority", "sent", "since", "stream", "trailers", "waiter",
+    )  # fmt: skip
 
     def __init__(self, stream: int, priority: Priority = DEFAULT) -> None:
         self.stream = stream
@@ -29,8 +31,12 @@ class Sending:
         self.trailers: Fields = []
         self.sent = 0
         """Bytes of content handed to the connection."""
-        self.since = 0.0
+        self.moved = 0.0
         """When a byte went last, or the first had to wait."""
+        self.since = 0.0
+        """When it had to wait, or was last looked at and had gone on."""
+        self.counted = self.around = 0
+        """What had been sent then of this stream, and of all together."""
         self.waiter: asyncio.Future[None] | None = None
 
     def load(self, content: bytes, *, ended: bool, trailers: Fields) -> None:
@@ -71,6 +77,8 @@ class Outbox:
         self._waiting: dict[int, Sending] = {}
         self._moved = 0.0
         """When a byte of any of them went last."""
+        self._sent = 0
+        """Bytes of content of all that had to wait."""
         self.paused = False
         """The transport takes no more for now."""
 
@@ -87,7 +95,8 @@ class Outbox:
             if ended:
                 self._finished(sending.stream)
             return True
-        sending.since = self._now()
+        sending.moved = now = self._now()
+        self._look(sending, now)
         self._waiting[sending.stream] = sending
         return False
 
@@ -126,7 +135,8 @@ class Outbox:
             if whole:
                 self._complete(sending.stream, sending)
             if whole or sending.sent > before:
-                sending.since = self._moved = now
+                self._sent += sending.sent - before
+                sending.moved = self._moved = now
                 progress = True
                 alone = alone or not incremental
         return progress
@@ -144,17 +154,31 @@ class Outbox:
         if sending is not None and sending.waiter is not None and not sending.waiter.done():
             sending.waiter.set_exception(error)
 
-    def stalled(self, before: float) -> list[int]:
-        """Streams of which no byte went since, and whose turn it would have been: by a window that does not open."""
-        return [
-            stream
-            for stream, sending in self._waiting.items()
-            if sending.since <= before and (self._moved <= before or self._h2.is_shut(stream))
-        ]
+    def _look(self, sending: Sending, now: float) -> None:
+        sending.since, sending.counted, sending.around = now, sending.sent, self._sent
+
+    def stalled(self, now: float, window: float, rate: int) -> list[int]:
+        """Streams of which nothing went for `window`, or too little in it, though it was their turn: their receiver
+        opens no window, or one byte at a time.
+        """
+        return [sending.stream for sending in self._waiting.values() if self._is_stalled(sending, now, window, rate)]
+
+    def _is_stalled(self, sending: Sending, now: float, window: float, rate: int) -> bool:
+        least = max(1.0, rate * window)
+        shut = self._h2.is_shut(sending.stream)
+        if sending.moved + window <= now and (shut or self._moved + window <= now):
+            return True
+        if sending.since + window <= now:
+            if sending.sent - sending.counted < least and (shut or self._sent - sending.around < least):
+                return True
+            self._look(sending, now)
+        return False
 
     def oldest(self) -> float:
-        """When the stream that waits longest last sent a byte; infinity when none waits."""
-        return min((sending.since for sending in self._waiting.values()), default=float("inf"))
+        """Since when the stream waits that has to be looked at first; infinity when none waits."""
+        moved = self._moved
+        waiting = self._waiting.values()
+        return min((min(sending.since, max(sending.moved, moved)) for sending in waiting), default=float("inf"))
 
 
 def _order(sending: Sending) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Final
 
-from stack.errors import ClientGone, ContentTooLarge, CutOff, HopError, RequestTimeout
+from stack.errors import ClientGone, ContentTooLarge, CutOff, HopError
 from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
 from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Prioritized, Reset, Trailers
@@ -18,6 +18,7 @@ from stack.net.context import Context
 from stack.net.h2_connection import INFINITY
 from stack.net.h2_sender import H2Sender
 from stack.net.h2_stream import ServerStream
+from stack.net.pace import patience, too_slow
 
 NOT_SENT: Final = 128 * 1024
 """Bytes that may wait in the kernel: what waits there can be overtaken by nothing, however urgent (RFC 9218 §10)."""
@@ -39,6 +40,7 @@ class H2ServerConnection(H2Sender):
             Connection(is_client=False, streams=limits.streams, window=limits.buffer, max_head=limits.head),
             now=context.now,
             send_timeout=context.timeouts.send,
+            send_rate=context.timeouts.send_rate,
         )
         self._ctx = context
         self.peer = peer
@@ -177,7 +179,7 @@ class H2ServerConnection(H2Sender):
             return
         stream.owed += event.size
         stream.credit(event.size - len(event.content))  # padding is nobody's
-        stream.received_at = now
+        stream.pace.heard = now
         if not stream.length.take(len(event.content)) or (event.ended and not stream.length.complete()):
             self._mismatch(stream, now)
             return
@@ -380,7 +382,7 @@ class H2ServerConnection(H2Sender):
 
     def _expire_streams(self, now: float) -> None:
         times = self._ctx.timeouts
-        for stream_id in self._outbox.stalled(now - times.send):
+        for stream_id in self._stalled(now):
             self._h2.reset(stream_id, wire.CANCEL)
             self._gone(self._streams[stream_id], "timeout", ClientGone("The client opens no window."))
         for stream in list(self._streams.values()):
@@ -388,8 +390,11 @@ class H2ServerConnection(H2Sender):
             if incoming is None or incoming.ended:
                 continue
             if not incoming.waiting:
-                self._arm(now + times.body)  # it is us who do not read
-            elif stream.received_at + times.body > now:
-                self._arm(stream.received_at + times.body)
+                stream.pace.restart(stream.length.received, now)  # it is us who do not read
+                self._arm(now + times.body)
+                continue
+            window, rate = patience(stream.request, times)
+            if due := stream.pace.due(stream.length.received, now, window, rate):
+                self._arm(due)
             else:
-                incoming.fail(RequestTimeout(f"No content came for {times.body:g} s."))
+                incoming.fail(too_slow(window, rate))

@@ -10,6 +10,7 @@ from stack.http.h2_fields import Length
 from stack.http.h2_priority import parse
 from stack.http.message import Fields, Request, Response
 from stack.net.h2_outbox import Sending
+from stack.net.pace import Pace
 from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 class ServerStream:
     __slots__ = (
-        "_connection", "exchange", "gone", "id", "incoming", "length", "owed", "queued", "received_at", "request",
+        "_connection", "exchange", "gone", "id", "incoming", "length", "owed", "pace", "queued", "request",
         "responded", "response", "sending", "task", "waits_for",
     )  # fmt: skip
 
@@ -39,7 +40,8 @@ class ServerStream:
         """Whose content the task has not yet begun to read."""
         self.owed = 0
         """Bytes received and not yet credited to the client."""
-        self.received_at = now
+        self.pace = Pace(now)
+        """Of the request's content."""
         self.responded = False
         """The final head is sent."""
         self.queued = False

@@ -16,6 +16,7 @@ from stack.errors import ClientGone, HopError, ResponseIncomplete, ResponseTimeo
 from stack.http.h1 import response_head
 from stack.http.message import BodyStream, Request, Response
 from stack.http.upgrade import KEY, switch_lines
+from stack.net.pace import unsent
 from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
 
@@ -100,7 +101,7 @@ class TunnelEnd(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._writable is None:
             self._writable = self._loop.create_future()
-            self._unsent = self.transport.get_write_buffer_size()
+            self._unsent = unsent(self.transport)
 
     def resume_writing(self) -> None:
         writable, self._writable = self._writable, None
@@ -122,7 +123,7 @@ class TunnelEnd(asyncio.Protocol):
 
     def is_stuck(self) -> bool:
         """Whether the peer took no byte since this was last asked, or since it stopped."""
-        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        before, self._unsent = self._unsent, unsent(self.transport)
         return self._unsent >= before
 
     def end_writing(self) -> bool:

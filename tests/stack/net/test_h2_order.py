@@ -168,7 +168,7 @@ async def test_who_waits_for_a_more_urgent_one_is_not_stalled() -> None:
         await peer.until(lambda f: isinstance(f, HeadersFrame) and f.stream_id == 3)
         for _ in range(4):
             await clock.advance(20)
-            peer.send(peer.window(0, 1000))
+            peer.send(peer.window(0, 10_000))
             await peer.pong()
         assert server.context.in_flight == 2
         await clock.advance(31)  # now it takes nothing at all

@@ -287,7 +287,7 @@ class Connection:
     def _data(self, stream: int, frame: bytes, events: list[Event], now: float) -> None:
         known = self._streams.get(stream)
         ended = bool(frame[4] & wire.END_STREAM)
-        if len(frame) == 9 and not ended:
+        if not ended and (len(frame) == 9 or (frame[4] & wire.PADDED and len(frame) <= 10 + frame[9])):
             self._spend(Flood.EMPTY, now)
         if known is None or known.closed or known.ended:
             self._data_on_closed(stream, known, len(frame) - 9, events, now)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 from typing import Any, Final
 
-from aiohttp import hdrs, web
+from aiohttp import WSCloseCode, hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_protocol import RequestHandler
 
@@ -74,6 +76,7 @@ class AiohttpRunner:
         self._room = Room(limits, trust, clock)
         self._acceptors: list[Acceptor] = []
         self._draining = False
+        self._websockets: weakref.WeakSet[web.WebSocketResponse] = weakref.WeakSet()
         self._opened = 0
         if LIFE not in app:
             app[LIFE] = Life()
@@ -170,7 +173,9 @@ class AiohttpRunner:
             exchange.mark("app", "failed" if response.status == 500 else "answered")
             headers.setdefault("X-Request-ID", exchange.request_id.decode("ascii"))
             headers.add("Server-Timing", exchange.server_timing().decode("ascii"))
-        if self._draining:
+        if isinstance(response, web.WebSocketResponse):
+            self._websockets.add(response)
+        elif self._draining:
             response.force_close()
             headers[hdrs.CONNECTION] = "close"
 
@@ -208,6 +213,8 @@ class AiohttpRunner:
         `Connection: close`, and not reset.
         """
         arriving = self._stop_accepting()
+        for websocket in list(self._websockets):
+            self._tasks.spawn(_go_away(websocket), name=f"{self._name}.websocket")
         until = self._now() + min(self._timeouts.linger, self._timeouts.drain)
         while (self.connections or any(not task.done() for task in arriving)) and self._now() < until:
             await self._clock.sleep(POLL)
@@ -235,6 +242,10 @@ class AiohttpRunner:
     @property
     def in_flight(self) -> int:
         return sum(map(_busy, self.connections))
+
+    @property
+    def tunnels(self) -> int:
+        return len(self._websockets)
 
     def statistics(self) -> ServerStatistics:
         return ServerStatistics(
@@ -273,6 +284,12 @@ def _address(connection: RequestHandler) -> str:
     """A Unix socket's peer has none."""
     name = connection.peername
     return name[0] if isinstance(name, tuple) else ""
+
+
+async def _go_away(websocket: web.WebSocketResponse) -> None:
+    """RFC 6455 §7.4.1. The handler's own loop over messages ends with it."""
+    with contextlib.suppress(ConnectionError, RuntimeError):
+        await websocket.close(code=WSCloseCode.GOING_AWAY, message=b"the server is stopping")
 
 
 def _busy(connection: RequestHandler) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from appserver.failures import AppFailed, named, told
+from appserver.outgoing import Disconnected, Outgoing
 from appserver.rules.outgoing import response_fields
-from appserver.rules.scope import http_scope, wants_websocket
-from stack.errors import ClientError, ClientGone, HopError
+from appserver.rules.scope import http_scope
+from appserver.websockets import WebSocketOptions, WebSockets
+from stack.clock import Clock, SystemClock
+from stack.errors import ClientGone, HopError
 from stack.http.message import Body, Fields, Request, Response, has_no_content
+from stack.http.upgrade import WEBSOCKET
 from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
@@ -26,14 +29,19 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 log = logging.getLogger("hopstack.app")
 
 
-class Disconnected(OSError):
-    """What `send` raises once the client has gone (ASGI 2.4)."""
-
-
 class AsgiService:
     """Answers with what `app` sends. `app` may be given late, once it is loaded."""
 
-    def __init__(self, name: str, *, tasks: Tasks, root_path: str = "", buffer: int = 64 * 1024) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        tasks: Tasks,
+        root_path: str = "",
+        buffer: int = 64 * 1024,
+        clock: Clock | None = None,
+        websockets: WebSocketOptions | None = None,
+    ) -> None:
         self.app: App = _not_loaded
         self.state: dict[str, Any] = {}
         """What the app left at its lifespan's startup; every request gets a shallow copy."""
@@ -42,16 +50,34 @@ class AsgiService:
         self._root_path = root_path
         self._raw_root = quote(root_path).encode("ascii")
         self._buffer = buffer
+        self._websockets = WebSockets(name, tasks=tasks, clock=clock or SystemClock(), options=websockets)
 
     def handle(self, request: Request, exchange: Exchange) -> Awaitable[Response]:
-        if wants_websocket(request):
-            raise ClientError("This app server speaks HTTP only: WebSocket is not served.", status=501)
+        if request.upgrade is not None:
+            if request.upgrade == WEBSOCKET:
+                return self._open(request, exchange)
+            request.upgrade, request.body = None, b""  # RFC 9110 §7.8: ignored
         cycle = _Cycle(request, exchange, self._buffer)
         scope = http_scope(
             request, exchange.client, root_path=self._root_path, raw_root=self._raw_root, state=self.state
         )
         self._tasks.spawn(cycle.run(self.app, scope), name=self._task_name)
         return cycle.answer
+
+    def _open(self, request: Request, exchange: Exchange) -> Awaitable[Response]:
+        scope = http_scope(
+            request, exchange.client, root_path=self._root_path, raw_root=self._raw_root, state=self.state
+        )
+        return self._websockets.open(self.app, scope, request, exchange)
+
+    def go_away(self) -> None:
+        """The server stops: open WebSockets are closed, no more are opened."""
+        self._websockets.go_away()
+
+    @property
+    def websockets(self) -> int:
+        """How many are open."""
+        return len(self._websockets)
 
 
 async def _not_loaded(scope: Any, receive: Any, send: Any) -> None:
@@ -84,7 +110,7 @@ class _Cycle:
         self._fields: Fields = []
         self._declared = -1
         self._sent = 0
-        self._stream: _Outgoing | None = None
+        self._stream: Outgoing | None = None
         self._gone = False
         self._error: HopError | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -165,7 +191,7 @@ class _Cycle:
         self._complete()
 
     async def _begin_stream(self, piece: bytes) -> None:
-        stream = _Outgoing(self._left)
+        stream = Outgoing(self._left)
         self._stage = _STREAMING
         self._exchange.mark("app", "answered")
         if self._no_content():
@@ -259,84 +285,3 @@ class _Cycle:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
-
-
-class _Outgoing:
-    """A BodyStream that the app fills and the engine empties."""
-
-    __slots__ = ("_closed", "_ended", "_error", "_left", "_pieces", "_reader", "_writers", "size")
-
-    def __init__(self, left: Callable[[], None]) -> None:
-        self._pieces: deque[bytes] = deque()
-        self.size = 0
-        self._ended = False
-        self._closed = False
-        self._error: BaseException | None = None
-        self._left = left
-        self._reader: asyncio.Future[None] | None = None
-        self._writers: list[asyncio.Future[None]] = []
-
-    # The app's side.
-
-    def put(self, piece: bytes) -> None:
-        if piece and not self._closed:
-            self._pieces.append(piece)
-            self.size += len(piece)
-            self._wake()
-
-    def end(self) -> None:
-        self._ended = True
-        self._wake()
-
-    def fail(self, error: BaseException) -> None:
-        self._error = error
-        self.end()
-
-    async def drained(self) -> None:
-        """Until the engine has taken what waits. Disconnected when it never will."""
-        writer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._writers.append(writer)
-        await writer
-        if self._closed:
-            raise Disconnected("the client has gone")
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    # The engine's side.
-
-    def __aiter__(self) -> _Outgoing:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._pieces:
-            if self._ended:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                raise StopAsyncIteration
-            self._release()
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        piece = self._pieces.popleft()
-        self.size -= len(piece)
-        return piece
-
-    def _release(self) -> None:
-        writers, self._writers = self._writers, []
-        for writer in writers:
-            if not writer.done():
-                writer.set_result(None)
-
-    async def aclose(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._pieces.clear()
-        self.size = 0
-        self._release()
-        self._left()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from stack.config.base import TCHAR, HttpOptions, Seconds
+from stack.config.base import MIB, TCHAR, Bytes, HttpOptions, Seconds
 
 
 class Config(HttpOptions, frozen=True, kw_only=True):
@@ -47,6 +47,21 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         Literal["auto", "on", "off"],
         Meta(description="ASGI lifespan: `auto` serves an app that does not know it, `on` refuses to, `off` skips it."),
     ] = "auto"
+    websocket_max_size: Annotated[
+        Bytes, Meta(description="One WebSocket message; a longer one closes with 1009. 0 is without bound. (ASGI)")
+    ] = 16 * MIB
+    websocket_ping: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Between two pings of a WebSocket; a client that has not answered one by the next is gone. "
+            "0: no pings. (ASGI)",
+            extra={"unit": "s"},
+        ),
+    ] = 20.0
+    websocket_deflate: Annotated[
+        bool, Meta(description="Compress WebSocket messages (permessage-deflate) for clients that offer it. (ASGI)")
+    ] = True
     worker_timeout: Annotated[
         Seconds,
         Meta(description="A worker whose event loop is blocked this long is killed and started again."),

@@ -12,6 +12,7 @@ from appserver.config import Config
 from appserver.lifespan import Lifespan
 from appserver.loader import load, made
 from appserver.rules.names import said
+from appserver.websockets import WebSocketOptions
 from stack.clock import Clock
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.hop.http_hop import HttpHop
@@ -104,7 +105,17 @@ class AsgiHop(HttpHop):
         # The app's tasks are its own: they may outlive their responses and are waited for.
         self._app_tasks = Tasks()
         service = AsgiService(
-            name, tasks=self._app_tasks, root_path=config.root_path.rstrip("/"), buffer=config.limits.buffer
+            name,
+            tasks=self._app_tasks,
+            root_path=config.root_path.rstrip("/"),
+            buffer=config.limits.buffer,
+            clock=clock,
+            websockets=WebSocketOptions(
+                max_size=config.websocket_max_size,
+                ping=config.websocket_ping,
+                compress=config.websocket_deflate,
+                buffer=config.limits.buffer,
+            ),
         )
         service.app = app
         super().__init__(name, "appserver", config, service, net=net, clock=clock, **parts)
@@ -127,6 +138,7 @@ class AsgiHop(HttpHop):
         """As every hop; then the app's background work has what is left of the drain time."""
         self.draining = True
         deadline = self.clock.now() + self.config.timeouts.drain
+        self._service.go_away()
         await self.server.drain()
         while len(self._app_tasks) and self.clock.now() < deadline:
             await self.clock.sleep(POLL)
@@ -137,4 +149,9 @@ class AsgiHop(HttpHop):
             await self._lifespan.shutdown(within=self.config.timeouts.drain)
 
     def stats(self) -> dict[str, Any]:
-        return {**super().stats(), "engine": "asgi", "app_tasks": len(self._app_tasks)}
+        return {
+            **super().stats(),
+            "engine": "asgi",
+            "app_tasks": len(self._app_tasks),
+            "websockets": self._service.websockets,
+        }

@@ -11,15 +11,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 from wsgiref.util import FileWrapper
 
-from appserver.asgi import Disconnected
 from appserver.failures import AppFailed, named, told
 from appserver.marks import Marks
+from appserver.outgoing import Disconnected
 from appserver.rules.environ import environ
 from appserver.rules.outgoing import response_fields, status_code
 from appserver.threads import Threads
 from appserver.wsgi_input import ContentBroken, content
-from stack.errors import HopError
+from stack.errors import ClientError, HopError
 from stack.http.message import Fields, Request, Response, has_no_content
+from stack.http.upgrade import WEBSOCKET
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 
@@ -45,7 +46,10 @@ class WsgiService:
         self._buffer = buffer
 
     def handle(self, request: Request, exchange: Exchange) -> Awaitable[Response]:
-        """WebSocket is not WSGI's: its Upgrade is ignored (RFC 9110 §7.8)."""
+        if request.upgrade is not None:
+            if request.upgrade == WEBSOCKET:
+                raise ClientError("A WSGI app speaks HTTP only: WebSocket needs an ASGI or aiohttp app.", status=501)
+            request.upgrade, request.body = None, b""  # RFC 9110 §7.8: ignored
         cycle = _Cycle(self._app, request, exchange, self._buffer)
         cycle.environ = {
             **environ(request, exchange.client, root_path=self._root_path),

@@ -6,9 +6,9 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from stack.http.fields import split_list, split_params, tokens
+from stack.http.fields import split_list, split_params
 from stack.http.forwarding import MISLEADING
-from stack.http.message import Fields, Request, combined, get
+from stack.http.message import Fields, Request, combined
 from stack.http.trust import node_address
 
 Scope = MutableMapping[str, Any]
@@ -82,14 +82,3 @@ def forwarded_scheme(fields: Fields, client: str) -> bytes | None:
                 proto = params.get(b"proto", b"").lower()
                 return proto if proto in _SCHEMES else None
     return None
-
-
-def wants_websocket(request: Request) -> bool:
-    """RFC 6455 §4.2.1. Any other Upgrade may be ignored (RFC 9110 §7.8)."""
-    upgrade = get(request.fields, b"upgrade")
-    return (
-        upgrade is not None
-        and b"websocket" in upgrade.lower()
-        and request.version == b"1.1"
-        and b"upgrade" in tokens(combined(request.fields, b"connection"))  # RFC 9110 §7.8
-    )

@@ -11,6 +11,8 @@ from random import Random
 
 import pytest
 from aiohttp import web
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedOK
 
 from appserver.aiohttp_app import EXCHANGE, AiohttpRunner
 from stack.clock import SystemClock, eventually
@@ -268,3 +270,32 @@ async def test_startup_and_cleanup_of_the_app_are_run() -> None:
     async with running(app):
         assert seen == ["up"]
     assert seen == ["up", "down"]
+
+
+async def test_a_websocket_is_logged_and_told_that_the_server_stops() -> None:
+    ended: list[int | None] = []
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data)
+        ended.append(socket.close_code)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/chat", echo)
+    async with running(app) as server:
+        host, port = server.address
+        async with connect(f"ws://{host}:{port}/chat") as client:
+            await client.send("hello")
+            assert await client.recv() == "hello"
+            assert server.runner.tunnels == 1
+            stopping = asyncio.ensure_future(server.runner.drain())
+            with pytest.raises(ConnectionClosedOK) as closed:
+                await client.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+            await stopping
+    assert [exchange.status for exchange in server.finished] == [101]
+    assert len(ended) == 1

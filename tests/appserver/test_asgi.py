@@ -11,7 +11,7 @@ import pytest
 
 from appserver.asgi import App, AppFailed, AsgiService, Message, Receive, Send
 from stack.clock import settle
-from stack.errors import ClientError, ClientGone, ContentTooLarge, HopError
+from stack.errors import ClientGone, ContentTooLarge, HopError
 from stack.http.message import Body, BodyStream, Fields, Peer, Request, Response
 from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
@@ -456,12 +456,6 @@ async def test_what_an_app_streams_where_nothing_may_be_sent_is_dropped(
 # ── What is refused ───────────────────────────────────────────────────────────────────────────
 
 
-def test_websocket_is_refused_by_name(ask: Ask) -> None:
-    with pytest.raises(ClientError, match="WebSocket is not served") as refused:
-        ask(script(START, body()), fields=[(b"connection", b"upgrade"), (b"upgrade", b"websocket")])
-    assert refused.value.status == 501
-
-
 async def test_marks_say_how_it_ended(tasks: Tasks) -> None:
     for app, word in (
         (script(START, body()), "answered"),
@@ -477,7 +471,7 @@ async def test_marks_say_how_it_ended(tasks: Tasks) -> None:
 
 
 def test_the_stream_is_a_body_stream() -> None:
-    from appserver.asgi import _Outgoing
+    from appserver.outgoing import Outgoing
 
-    stream: BodyStream = _Outgoing(lambda: None)
+    stream: BodyStream = Outgoing(lambda: None)
     assert hasattr(stream, "aclose")

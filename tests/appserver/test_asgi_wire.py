@@ -300,18 +300,6 @@ async def test_header_injection_is_the_apps_failure() -> None:
     assert b"set-cookie" not in answer
 
 
-async def test_websocket_is_refused_politely() -> None:
-    async with running(told) as server:
-        answer = await server.ask(
-            request(
-                "GET /chat", "Upgrade: websocket", "Connection: Upgrade, close", "Sec-WebSocket-Version: 13",
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", close=False,
-            )
-        )  # fmt: skip
-    assert answer.startswith(b"HTTP/1.1 501 ")
-    assert b"WebSocket is not served" in answer
-
-
 async def test_what_the_app_does_afterwards_does_not_hold_the_connection() -> None:
     go = asyncio.Event()
 

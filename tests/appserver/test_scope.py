@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appserver.rules.scope import decoded, http_scope, wants_websocket
+from appserver.rules.scope import decoded, http_scope
 from stack.http.message import Fields, Peer, Request
 
 
@@ -109,20 +109,6 @@ def test_the_requests_own_fields_stay_as_they_are() -> None:
 
 def test_the_forwarded_client_has_no_port() -> None:
     assert scope_of(trusted=True, client="198.51.100.7")["client"] == ("198.51.100.7", 0)
-
-
-@pytest.mark.parametrize(
-    ("version", "fields", "asks"),
-    [
-        pytest.param(b"1.1", [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")], True, id="RFC 6455 §4.2.1"),
-        pytest.param(b"1.1", [(b"connection", b"keep-alive, upgrade"), (b"upgrade", b"WebSocket")], True, id="a list"),
-        pytest.param(b"1.1", [(b"connection", b"upgrade"), (b"upgrade", b"h2c")], False, id="9110 §7.8 another"),
-        pytest.param(b"1.1", [(b"upgrade", b"websocket")], False, id="9110 §7.8 not named in Connection"),
-        pytest.param(b"1.0", [(b"connection", b"upgrade"), (b"upgrade", b"websocket")], False, id="9110 §7.8 in 1.0"),
-    ],
-)
-def test_an_upgrade_to_websocket_is_seen(version: bytes, fields: Fields, asks: bool) -> None:
-    assert wants_websocket(Request(b"GET", b"/", fields, authority=b"x", version=version)) is asks
 
 
 @pytest.mark.parametrize(

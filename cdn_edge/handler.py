@@ -55,7 +55,6 @@ class Edge:
         self._keeper = Keeper(store, self._policy, metrics)
         self._answers = Answers(name, clock, random)
         self._member = self._answers.member
-        self._hit_format = cache_status.fresh_hit(self._member)
         self._clock = clock
         self._tasks = tasks
         self._name = name
@@ -93,12 +92,9 @@ class Edge:
         self.store.used(stored)
         exchange.mark("lookup", "hit")
         self._counts[_HIT_LABEL] += 1
-        added = [
-            (b"age", b"%d" % (now - stored.born)),
-            (b"cache-status", self._hit_format % (stored.fresh_until - now)),
-            HIT,
-        ]
-        return Response(stored.status, added, stored.body, block=stored.block)
+        if now >= stored.hit_until:
+            self._answers.renew(stored, now)
+        return Response(stored.status, [], stored.body, block=stored.hit)
 
     def _hit(
         self, stored: Stored, request: Request, asked: Asking, exchange: Exchange, reuse: Reuse
@@ -106,7 +102,7 @@ class Edge:
         """From the store, nobody asked; None where the request has a condition that only the origin can judge."""
         now = exchange.began
         ttl = int(stored.fresh_until - now)
-        member = self._hit_format % ttl if reuse is Reuse.HIT else cache_status.hit(self._member, ttl, reuse.value)
+        member = self._answers.fresh % ttl if reuse is Reuse.HIT else cache_status.hit(self._member, ttl, reuse.value)
         added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), HIT]
         answer = self._answers.from_stored(stored, request, asked, added)
         if answer is None:

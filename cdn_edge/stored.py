@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _RECORD: Final = 800
 """Bytes of the record itself with its numbers, its terms, its block, its entry and their places in dicts."""
+_HIT: Final = 500
+"""Bytes of the block of a hit and of the two fields that are its own, without the stored fields in it."""
+_PLACE: Final = 8
 _VARIANT: Final = 600
 """Bytes of the dicts and tuples that a response with Vary is found by besides."""
 _FIELD: Final = 140
@@ -27,6 +30,8 @@ class Stored:
         "born",
         "date",
         "fresh_until",
+        "hit",
+        "hit_until",
         "key",
         "names",
         "newer",
@@ -66,6 +71,10 @@ class Stored:
         """Monotonic seconds at which its age was 0: its age is `now - born` (§4.2.3)."""
         self.fresh_until = float("-inf") if terms.always_validate else born + terms.lifetime
         """Monotonic seconds. Before it, a request that says nothing to caches is answered at once."""
+        self.hit: FieldBlock = self.block
+        """Its head as a fresh hit is answered with: Age and Cache-Status hold for a second at most."""
+        self.hit_until = float("-inf")
+        """Monotonic seconds. From then on they say something else."""
         self.refreshing = False
         """It is being validated in the background."""
         self.size = weight(key, selection, self.block, body)
@@ -88,7 +97,7 @@ class Stored:
 
 
 def weight(key: bytes, selection: vary.Selection, block: FieldBlock, body: bytes) -> int:
-    """Bytes of memory: content, head in both forms, and bookkeeping."""
-    head = len(block.wire) * 2 + len(block.fields) * _FIELD
+    """Bytes of memory: content, head in both forms and that of a hit, and bookkeeping."""
+    head = len(block.wire) * 3 + len(block.fields) * (_FIELD + _PLACE) + _HIT
     varies = _VARIANT + sum(_FIELD + len(value or b"") for value in selection) if selection else 0
     return _RECORD + len(key) + varies + head + len(body)

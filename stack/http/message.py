@@ -167,6 +167,14 @@ class FieldBlock:
         """What is asked of every response that is sent: whether it has these two."""
         self.wire = b"".join(b"%b: %b\r\n" % field for field in self.fields)
 
+    def extended(self, fields: Fields) -> FieldBlock:
+        """The same with `fields`, no Date or Content-Length among them, behind its own."""
+        more = FieldBlock(())
+        more.fields = self.fields + fields
+        more.dated, more.measured = self.dated, self.measured
+        more.wire = self.wire + b"".join([b"%b: %b\r\n" % field for field in fields])
+        return more
+
     def get(self, name: bytes) -> bytes | None:
         return get(self.fields, name)
 

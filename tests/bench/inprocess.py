@@ -18,6 +18,7 @@ from stack.config import flags
 from stack.faults.net import FaultyNet
 from stack.hop import registry
 from stack.hop.http_hop import HttpHop
+from stack.http.dates import http_date
 from stack.http.message import Request
 from stack.net.h1_server import H1ServerConnection
 from stack.net.pool import Pool, Upstream, UpstreamConnection
@@ -192,6 +193,8 @@ async def built(name: str, home: Path, response: bytes = RESPONSE) -> AsyncItera
     net = WiredNet(clock, Random(1))
     hop: Any = parts.build(config, clock=clock, random=net.random, net=net, metrics=Metrics(), state_dir=home)
     await hop.start([])
+    # as old as the run, so that an edge may keep it
+    response = response.replace(b"Date: Sun, 06 Nov 1994 08:49:37 GMT", b"Date: " + http_date(clock.time()))
     try:
         yield Bench(hop, net, response)
     finally:

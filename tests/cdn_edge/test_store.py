@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import sys
 import tracemalloc
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cdn_edge.answers import Answers
 from cdn_edge.recording import Recording
 from cdn_edge.rules.reuse import Terms
 from cdn_edge.rules.storing import NotStored
@@ -17,6 +19,7 @@ from cdn_edge.rules.vary import Names, selection
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
 from stack.http.message import Fields
+from stack.testing.clock import VirtualClock
 from tests.cdn_edge.lab import lines
 
 KEY = b"https://shop.test/"
@@ -263,9 +266,11 @@ def test_the_bound_holds_whatever_happens(steps: list[tuple[str, int, int]], lim
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer allocates as well")
 @pytest.mark.parametrize("body", [10, 1024, 16_384])
 @pytest.mark.parametrize("varies", [False, True])
-def test_the_weights_are_not_less_than_the_memory(body: int, varies: bool) -> None:
+@pytest.mark.parametrize("hit", [False, True])
+def test_the_weights_are_not_less_than_the_memory(body: int, varies: bool, hit: bool) -> None:
     store = Store(100_000_000, max_object=1_000_000)
     names = (b"accept-encoding",) if varies else ()
+    answers = Answers("edge", VirtualClock(), random.Random(1))
     gc.collect()
     tracemalloc.start()
     try:
@@ -274,7 +279,10 @@ def test_the_weights_are_not_less_than_the_memory(body: int, varies: bool) -> No
             fields = [(bytes(b"x-name-%d" % i), b"value %d of %d" % (i, n)) for i in range(8)]
             key = b"https://shop.test/products/%d" % n
             request = [(b"accept-encoding", b"gzip, br, x%d" % n)]
-            store.put(stored(key, names=names, request=request, fields=fields, body=bytes(body)))
+            one = stored(key, names=names, request=request, fields=fields, body=bytes(body))
+            store.put(one)
+            if hit:
+                answers.renew(one, 1.0)
         gc.collect()
         used = tracemalloc.get_traced_memory()[0] - before
     finally:

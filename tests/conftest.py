@@ -19,6 +19,7 @@ PACKAGES = {
     "haproxy": "haproxy",
     "postgres": "postgresql",
     "node": "nodejs",
+    "slowhttptest": "slowhttptest",
 }
 """Debian's package of each outside program."""
 

@@ -25,9 +25,22 @@ PAUSE: Final = 0.5
 """Seconds without accepting after the system had no descriptor or memory for one more."""
 MOST: Final = 4096
 """Connections taken at the end; a flood does not hold a hop that stops."""
+UNSENT: Final = 128 * 1024
+"""Bytes that the kernel takes beyond what is on its way."""
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _AGAIN: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR})
 """The fault of this one connection (accept(2)): the next may be sound."""
+
+
+def _tune(listener: socket.socket) -> None:
+    """What accepted sockets inherit: small writes go at once, and little waits in the kernel before it is sent.
+
+    By itself the kernel takes megabytes for a client that does not read, and what is urgent has to wait behind them.
+    """
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+        with contextlib.suppress(OSError):
+            listener.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
 
 
 class Seat:
@@ -74,6 +87,8 @@ class Acceptor:
         """Connections whose protocol has not begun: TLS handshakes, mostly."""
 
     def start(self) -> None:
+        if self._listener.family != socket.AF_UNIX:
+            _tune(self._listener)
         self._listener.listen(BACKLOG)
         self._resume()
 
@@ -116,8 +131,6 @@ class Acceptor:
             connection.close()
             return True
         connection.setblocking(False)
-        if connection.family != socket.AF_UNIX:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         seat = Seat(self._room, address)
         task = self._tasks.spawn(self._serve(connection, seat), name="accept")
         self.arriving.add(task)

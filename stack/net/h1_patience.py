@@ -23,7 +23,7 @@ class H1Patience(H1Sender):
 
     __slots__ = (
         "__weakref__", "_buffer", "_eof", "_exchange", "_linger_until", "_lingering", "_loop", "_paused_reading",
-        "_unsent", "deadline", "peer",
+        "_resting", "_unsent", "deadline", "peer",
     )  # fmt: skip
 
     def __init__(self, context: Context, peer: Peer) -> None:
@@ -37,6 +37,8 @@ class H1Patience(H1Sender):
         self._linger_until = INFINITY
         self._eof = False
         self._unsent = 0
+        self._resting = False
+        """The time of an idle connection is over, and `_unsent` what its kernel still held."""
         self.deadline = INFINITY
 
     def _after(self) -> None:
@@ -115,8 +117,20 @@ class H1Patience(H1Sender):
             self._expire_content()
         elif self._buffer:
             self.refuse(RequestTimeout(f"The head was not complete after {ctx.timeouts.head:g} s."))
+        elif left := unsent(self.transport):
+            self._expire_rest(left)
         else:
             self._close()
+
+    def _expire_rest(self, left: int) -> None:
+        """Idle for us, while the kernel holds a response that the client does not take."""
+        times = self._ctx.timeouts
+        before, self._unsent = self._unsent, left
+        if self._resting and not takes(before, left, times.send, times.send_rate):
+            self._reset_transport()
+            return
+        self._resting = True
+        self.deadline = self._ctx.now() + times.send
 
     def _expire_sending(self) -> None:
         times = self._ctx.timeouts
@@ -130,7 +144,7 @@ class H1Patience(H1Sender):
         if self._exchange is not None:
             self._exchange.termination = "timeout"
             self._exchange.detail = f"the client took less than {times.send_rate} bytes/s for {times.send:g} s"
-        self._abort_transport()
+        self._reset_transport()  # a FIN would stand behind all that the kernel holds
 
     def _expire_content(self) -> None:
         content = self._content

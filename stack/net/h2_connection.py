@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -145,6 +148,13 @@ class H2Transport(asyncio.Protocol):
         else:
             self.deadline = now + self._send_timeout
             self.transport.close()
+
+    def _reset(self) -> None:
+        """Abort by RST: a FIN would stand behind all that the kernel holds, for a peer that takes nothing."""
+        if (raw := self.transport.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._abort()
 
     def _abort(self) -> None:
         self._closing = True

@@ -40,7 +40,7 @@ def warnings(text: str) -> list[str]:
         ),
         pytest.param(
             "[apps.1]\nlimits.connections = 10\n",
-            "stack.toml:2: apps.1.limits.connections: app-1 accepts 10 connections, proxy-1 may open 256: the rest "
+            "stack.toml:2: apps.1.limits.connections: app-1 accepts 10 connections, proxy-1 may open 1024: the rest "
             "waits until it times out",
             id="more connections than the next hop takes",
         ),

@@ -149,7 +149,7 @@ class H2Transport(asyncio.Protocol):
             self.deadline = now + self._send_timeout
             self.transport.close()
 
-    def _reset(self) -> None:
+    def _cut_off(self) -> None:
         """Abort by RST: a FIN would stand behind all that the kernel holds, for a peer that takes nothing."""
         if (raw := self.transport.get_extra_info("socket")) is not None:
             with contextlib.suppress(OSError):

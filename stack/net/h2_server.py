@@ -356,7 +356,7 @@ class H2ServerConnection(H2Sender):
         if self._is_stuck(now):
             for stream in self._streams.values():
                 stream.exchange.termination = stream.exchange.termination or "timeout"
-            self._reset()
+            self._cut_off()
             return
         if self._partial_since + times.head <= now:
             self._h2.go_away(wire.ENHANCE_YOUR_CALM, reason=b"a field section did not end in time")

@@ -131,6 +131,13 @@ class UpstreamTimeouts(Options, frozen=True, kw_only=True):
             "do."
         ),
     ] = 240
+    expect: Annotated[
+        Seconds,
+        Meta(
+            description="A next hop that answers a request with Expect: 100-continue neither by 100 nor finally; then "
+            "the content is sent."
+        ),
+    ] = 1.0
     head: Annotated[Seconds, Meta(description="End of the request to end of the response's head; answered 504.")] = 60.0
     body: Annotated[Seconds, Meta(description="Between two reads of a response's content; the response is cut.")] = 60.0
     idle: Annotated[

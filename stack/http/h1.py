@@ -110,7 +110,7 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise HopError("Only Expect: 100-continue can be met.", status=417)
-            found.expects_continue = version == b"1.1"
+            found.expects_continue = True
     if host is not None:
         fields.remove((b"host", host))
     _request_target(found, host, parser)
@@ -118,6 +118,10 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
     if coding is not None or length is not None:
         found.framing = _request_framing(version, length, coding)
+    if found.expects_continue and (version == b"1.0" or not found.framing):
+        # RFC 9110 §10.1.1: in 1.0 it is ignored, and without content nobody may send it
+        found.expects_continue = False
+        found.fields = [field for field in found.fields if field[0] != b"expect"]
     return found
 
 

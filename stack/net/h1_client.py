@@ -27,6 +27,7 @@ from stack.http.h1 import ResponseHead, parse_response, request_head
 from stack.http.message import Request, Response, without
 from stack.http.upgrade import check_switch, request_lines, switch_fields
 from stack.net.content import Content
+from stack.net.expectation import Expectation, NextHop, expects
 from stack.net.leftover import leftover
 from stack.net.pace import takes, unsent
 from stack.net.stream import Incoming
@@ -43,10 +44,10 @@ class H1ClientConnection(asyncio.Protocol):
     """Owned by a pool. `on_idle` and `on_closed` tell it what became of the connection."""
 
     __slots__ = (
-        "__weakref__", "_answer", "_buffer", "_clock", "_content", "_interims", "_keep_alive", "_key", "_loop",
-        "_max_buffer", "_now", "_on_closed", "_on_idle", "_parser", "_paused_reading", "_request", "_sent", "_tasks",
-        "_timeouts", "_transport", "_tunnel", "_unsent", "_upload", "_writable", "closed", "deadline", "idle_since",
-        "name", "served",
+        "__weakref__", "_answer", "_buffer", "_clock", "_content", "_expectation", "_hop", "_interims", "_keep_alive",
+        "_key", "_loop", "_max_buffer", "_now", "_on_closed", "_on_idle", "_parser", "_paused_reading", "_request",
+        "_sent", "_tasks", "_timeouts", "_transport", "_tunnel", "_unsent", "_upload", "_writable", "closed",
+        "deadline", "idle_since", "name", "served",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +61,7 @@ class H1ClientConnection(asyncio.Protocol):
         on_idle: Callable[[H1ClientConnection], None],
         on_closed: Callable[[H1ClientConnection], None],
         lines: KnownLines | None = None,
+        hop: NextHop | None = None,
     ) -> None:
         self.name = name
         self._timeouts = timeouts
@@ -69,6 +71,8 @@ class H1ClientConnection(asyncio.Protocol):
         self._max_buffer = max_buffer
         self._on_idle, self._on_closed = on_idle, on_closed
         self._parser = FieldParser(known=lines)
+        self._hop = hop or NextHop()
+        self._expectation: Expectation | None = None
         self._buffer = b""
         self._request: Request | None = None
         self._answer: asyncio.Future[Response] | None = None
@@ -151,9 +155,16 @@ class H1ClientConnection(asyncio.Protocol):
     def _send_head_of_stream(self, request: Request) -> None:
         chunked = request.get(b"content-length") is None
         self._sent = False
+        waits = expects(request.fields)
+        if waits and self._hop.never_continues:
+            waits = False
+            request.fields = without(request.fields, b"expect")
+        self._expectation = Expectation() if waits else None
         head = self._head(request, b"transfer-encoding: chunked\r\n" if chunked else b"")
         self._transport.write(head)
-        self._upload = self._tasks.spawn(self._send_stream(request, chunked), name=f"{self.name}.upload")
+        self._upload = self._tasks.spawn(
+            self._send_stream(request, chunked, self._expectation), name=f"{self.name}.upload"
+        )
 
     def _head(self, request: Request, framing: bytes) -> bytes:
         try:
@@ -164,10 +175,12 @@ class H1ClientConnection(asyncio.Protocol):
             self._on_idle(self)
             raise HopError(private=f"request to {self.name}: {error}") from None
 
-    async def _send_stream(self, request: Request, chunked: bool) -> None:
+    async def _send_stream(self, request: Request, chunked: bool, expectation: Expectation | None) -> None:
         body = request.body
         assert not isinstance(body, bytes)
         try:
+            if expectation is not None and not await expectation.met(self._clock, self._timeouts.expect):
+                return  # answered without the content, which nobody will ask the client for
             async for piece in body:
                 if self.closed or self._request is not request:
                     return
@@ -232,7 +245,10 @@ class H1ClientConnection(asyncio.Protocol):
             if head.status == 101 or self._interims > MAX_INTERIM:
                 self._fail(ResponseMalformed(private=f"{self.name}: an unexpected interim response {head.status}"))
                 return
-            if head.status != 100 and request.interim is not None:
+            if head.status == 100:
+                if self._expectation is not None:
+                    self._expectation.tell(True)
+            elif request.interim is not None:
                 request.interim(head.status, without(end_to_end(head.fields), b"content-length"))
             if not data:
                 return
@@ -252,6 +268,10 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _begin(self, request: Request, head: ResponseHead, data: bytes) -> None:
         self._keep_alive = head.keep_alive
+        if self._expectation is not None:
+            self._expectation.tell(False)
+            self._expectation = None
+            self._hop.never_continues = head.version == b"1.0"
         response = Response(head.status, head.fields, version=head.version)
         if head.framing == 0:
             self._done_with(response, data)

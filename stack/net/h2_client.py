@@ -30,6 +30,7 @@ from stack.http.h2_fields import (
 )  # fmt: skip
 from stack.http.h2_priority import Priority
 from stack.http.message import Fields, Request, Response, has_no_content
+from stack.net.expectation import Expectation, expects
 from stack.net.h2_connection import INFINITY, H2Transport
 from stack.net.h2_outbox import Sending
 from stack.net.stream import Incoming
@@ -50,8 +51,8 @@ class ClientStream:
     """One request, until its response has ended and nothing more is sent."""
 
     __slots__ = (
-        "answer", "ended", "head_due", "id", "incoming", "interims", "length", "owed", "received_at", "request",
-        "response", "sending", "sent", "upload",
+        "answer", "ended", "expectation", "head_due", "id", "incoming", "interims", "length", "owed", "received_at",
+        "request", "response", "sending", "sent", "upload",
     )  # fmt: skip
 
     def __init__(self, stream: int, request: Request) -> None:
@@ -60,6 +61,7 @@ class ClientStream:
         self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.sending = Sending(stream, _SHARED)
         self.upload: asyncio.Task[None] | None = None
+        self.expectation: Expectation | None = None
         self.response: Response | None = None
         """Received and not yet handed over: what of its content comes in the same batch goes with it."""
         self.incoming: Incoming | None = None
@@ -78,7 +80,7 @@ class H2ClientConnection(H2Transport):
     """See `stack.net.pool.UpstreamConnection`. `on_idle` is called whenever room for a request becomes free."""
 
     __slots__ = (
-        "_away", "_fresh", "_limit", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_streams", "_tasks",
+        "_away", "_clock", "_fresh", "_limit", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_streams", "_tasks",
         "_timeouts", "closed", "idle_since", "name", "served",
     )  # fmt: skip
 
@@ -101,6 +103,7 @@ class H2ClientConnection(H2Transport):
             send_rate=timeouts.send_rate,
         )
         self.name = name
+        self._clock = clock
         self._scheme = scheme
         self._timeouts = timeouts
         self._tasks = tasks
@@ -168,6 +171,8 @@ class H2ClientConnection(H2Transport):
         elif isinstance(body, bytes):
             self._outbox.put(stream.sending, body, ended=True, trailers=trailers)
         else:
+            if expects(request.fields):
+                stream.expectation = Expectation()
             stream.upload = self._tasks.spawn(self._send_stream(stream), name=f"{self.name}.upload")
         self._soon()
         return stream
@@ -176,6 +181,8 @@ class H2ClientConnection(H2Transport):
         body = stream.request.body
         assert not isinstance(body, bytes)
         try:
+            if stream.expectation is not None and not await stream.expectation.met(self._clock, self._timeouts.expect):
+                return  # answered without the content
             async for piece in body:
                 if not piece:
                     continue
@@ -261,9 +268,14 @@ class H2ClientConnection(H2Transport):
                 stream.interims += 1
                 if stream.interims > MAX_INTERIM:
                     raise Malformed("too many interim responses")
-                if head.status != 100 and request.interim is not None:
+                if head.status == 100:
+                    if stream.expectation is not None:
+                        stream.expectation.tell(True)
+                elif request.interim is not None:
                     request.interim(head.status, head.fields)
                 return
+            if stream.expectation is not None:
+                stream.expectation.tell(False)
             no_content = has_no_content(request.method, head.status)
             if event.ended and head.length and not no_content:
                 raise Malformed("content-length, and no content")  # §8.1.1

@@ -13,7 +13,7 @@ from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
 from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Prioritized, Reset, Trailers
 from stack.http.h2_fields import Malformed, RequestHead, request_head, trailer_fields
-from stack.http.message import Peer, Request, Response, get
+from stack.http.message import Peer, Request, Response, get, without
 from stack.net.context import Context
 from stack.net.h2_connection import INFINITY
 from stack.net.h2_sender import H2Sender
@@ -131,6 +131,8 @@ class H2ServerConnection(H2Sender):
                 limits.buffer, request.trailers, expects_continue=head.expects_continue
             )
             self._arm(now + ctx.timeouts.body)
+        elif head.expects_continue:
+            request.fields = without(request.fields, b"expect")  # RFC 9110 §10.1.1: nothing is to come
         stream.exchange = ctx.begin(request)
         self._streams[event.stream] = stream
         if limits.requests and self._served >= limits.requests:

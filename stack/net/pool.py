@@ -20,6 +20,7 @@ from stack.errors import (
 )
 from stack.http.field_lines import KnownLines
 from stack.http.message import IDEMPOTENT, Request, Response
+from stack.net.expectation import NextHop
 from stack.net.h1_client import H1ClientConnection
 from stack.net.sweeper import Sweeper
 from stack.net.tasks import Tasks
@@ -126,6 +127,7 @@ class Pool:
         self._opened = self._reused = self._retried = 0
         self._closed = False
         self._lines: KnownLines = {}
+        self._hop = NextHop()
         self._sweeper = Sweeper(clock, self._open)
         self.hindered: Hindered | None = None
         """Stands before `send` while a fault is injected here."""
@@ -308,7 +310,7 @@ class Pool:
             "on_closed": self._on_closed,
         }
         if not self._multiplexes:
-            return H1ClientConnection(**shared, lines=self._lines)
+            return H1ClientConnection(**shared, lines=self._lines, hop=self._hop)
         from stack.net.h2_client import H2ClientConnection
 
         h2 = H2ClientConnection(scheme=b"https" if tls is not None else b"http", **shared)

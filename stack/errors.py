@@ -124,6 +124,12 @@ class ClosedEarly(UpstreamError):
     retry, proxy_status, title = Retry.IF_REUSED, "connection_terminated", "The next hop closed the connection"
 
 
+class Unsent(ClosedEarly):
+    """The connection died before anything of the request was sent, or read of its content."""
+
+    retry = Retry.SAFE
+
+
 class Refused(UpstreamError):
     """The next hop said that it did not process the request (h2 REFUSED_STREAM or GOAWAY, RFC 9113 §8.7)."""
 

@@ -18,6 +18,7 @@ from stack.errors import (
     ResponseIncomplete,
     ResponseMalformed,
     ResponseTimeout,
+    Unsent,
     UpstreamError,
 )
 from stack.http.chunked import encode, last
@@ -108,8 +109,8 @@ class H1ClientConnection(asyncio.Protocol):
 
         Cancelling it closes the connection: the response that is still to come belongs to nobody.
         """
-        if self.closed:
-            raise ClosedEarly(private=f"{self.name}: closed")
+        if self.closed or self._transport.is_closing():
+            raise Unsent(private=f"{self.name}: closed")
         self.served += 1
         self._request = request
         self._keep_alive = True
@@ -351,6 +352,8 @@ class H1ClientConnection(asyncio.Protocol):
     # Ends.
 
     def eof_received(self) -> bool:
+        if self._request is None:
+            self.close()  # at once: in this turn of the loop nobody may take it any more
         return False
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -15,6 +15,7 @@ from stack.errors import (
     ResponseIncomplete,
     ResponseMalformed,
     ResponseTimeout,
+    Unsent,
     UpstreamError,
 )  # fmt: skip
 from stack.http import h2_wire as wire
@@ -140,7 +141,7 @@ class H2ClientConnection(H2Transport):
         Cancelling it resets the stream; the connection goes on.
         """
         if self.capacity <= 0:
-            raise Refused(private=f"{self.name}: takes no more requests")
+            raise Unsent(private=f"{self.name}: takes no more requests")
         stream = self._open(request)
         try:
             return await stream.answer

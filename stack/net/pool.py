@@ -17,6 +17,7 @@ from stack.errors import (
     HopError,
     PoolExhausted,
     Retry,
+    Unsent,
 )
 from stack.http.field_lines import KnownLines
 from stack.http.message import IDEMPOTENT, Request, Response
@@ -356,6 +357,8 @@ class _Door(asyncio.Protocol):
 
 def _may_retry(error: HopError, request: Request, *, reused: bool) -> bool:
     """Whether a request that failed on a connection may be sent again, once."""
+    if isinstance(error, Unsent):
+        return True
     if not isinstance(request.body, bytes):
         return False  # what was read of it is gone
     if error.retry is Retry.SAFE:

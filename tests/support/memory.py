@@ -101,6 +101,12 @@ class End(asyncio.Transport):
         self.protocol.connection_lost(error)
         self.link.ended(self)
 
+    def fail(self, error: Exception) -> None:
+        """Reading met an error, as RST is met: the transport closes now, its protocol hears of it in the next turn."""
+        if not self.closing:
+            self.closing = True
+            self.link.loop.call_soon(self.lose, error)
+
     def receive(self, data: bytes) -> None:
         if not self.closing:
             self.protocol.data_received(data)
@@ -143,12 +149,17 @@ class Link:
 
     def waiting(self, source: End) -> int:
         """Bytes that could be brought over from `source` now."""
-        return len(source.out) if source.other.reading and not source.other.lost else 0
+        return len(source.out) if source.other.reading else 0
 
     def move(self, source: End, count: int) -> bool:
         """Bring at most `count` bytes over, and the end of the stream when all came. Whether anything happened."""
         target = source.other
-        if target.lost or not target.reading or source.lost:
+        if source.lost or not target.reading:
+            return False
+        if target.lost:
+            if source.out:  # a segment for a socket that is closed is answered by RST
+                self.loop.call_soon(source.lose, ConnectionResetError("reset"))
+                return True
             return False
         data = bytes(source.out[:count])
         if data:

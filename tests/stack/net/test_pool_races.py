@@ -9,6 +9,7 @@ import pytest
 
 from stack.clock import eventually, settle
 from stack.errors import HopError
+from tests.support.memory import End, Network
 from tests.support.origin import OK, Link, origin
 from tests.support.pools import content, get, pool, send
 
@@ -81,4 +82,40 @@ async def test_many_requests_on_a_connection_that_closes_now_and_then() -> None:
         async with asyncio.timeout(10):
             answers = await asyncio.gather(*(send(upstream, get(b"POST", b"x")) for _ in range(40)))
         assert {answer.status for answer in answers} == {200}
+        await upstream.close()
+
+
+@pytest.mark.parametrize("end", ["fin", "reset"])
+async def test_an_answer_and_the_end_of_its_connection_in_one_read(end: str) -> None:
+    """The next POST would be written where nobody reads any more, and could not be repeated."""
+    loop = asyncio.get_running_loop()
+    posts: list[bytes] = []
+
+    class Last(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, End)
+            self.end = transport
+
+        def data_received(self, data: bytes) -> None:
+            posts.append(data)
+            self.end.write(OK)
+            if len(posts) == 1:
+                self.end.link.move(self.end, 10**6)
+                self.end.close() if end == "fin" else self.end.other.fail(ConnectionResetError())
+                self.end.link.move(self.end, 10**6)
+
+    net = Network(loop, Last)
+    upstream = pool(80, connections=1)
+    try:
+        requests = [asyncio.create_task(send(upstream, get(b"POST", b"%d" % number))) for number in range(3)]
+        for _ in range(20):
+            await settle()
+            for link in net.links:
+                link.move(link.client, 10**6)
+                link.move(link.server, 10**6)
+        async with asyncio.timeout(5):
+            assert [answer.status for answer in await asyncio.gather(*requests)] == [200] * 3
+        assert len(posts) == 3
+    finally:
+        del loop.create_connection
         await upstream.close()

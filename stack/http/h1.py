@@ -20,7 +20,7 @@ from stack.errors import (
 )
 from stack.http.field_lines import FieldParser
 from stack.http.fields import split_list, tokens
-from stack.http.message import Field, FieldBlock, Fields
+from stack.http.message import Field, FieldBlock, Fields, Request
 from stack.http.request_line import bad_request_line, origin_form, request_line
 
 CLOSE: Final = -1
@@ -48,26 +48,24 @@ STATUS_LINES: Final = {
 _STATUSES: Final = {line[:-2]: status for status, line in STATUS_LINES.items()}
 
 
-class RequestHead:
-    """A request's head, taken apart. `framing` is CHUNKED or a length; a request never runs to the close."""
+class RequestHead(Request):
+    """A request whose head is all that is known of it; `scheme` is empty where the target does not give one.
 
-    __slots__ = (
-        "authority", "expects_continue", "fields", "framing", "keep_alive", "method", "scheme", "target", "upgrade",
-        "version",
-    )  # fmt: skip
+    `framing` is CHUNKED or a length; a request never runs to the close. `asks_upgrade`: Connection names Upgrade
+    (RFC 9110 §7.8), and this is not HTTP/1.0.
+    """
 
-    def __init__(self, method: bytes, target: bytes, version: bytes, authority: bytes, fields: Fields) -> None:
-        self.method = method
-        self.target = target
-        self.version = version
-        self.authority = authority
-        self.fields = fields
+    __slots__ = ("asks_upgrade", "expects_continue", "framing", "keep_alive")
+
+    def __init__(self, method: bytes, target: bytes, version: bytes, fields: Fields) -> None:
+        # not through the other `__init__`: one is made for every request
+        self.method, self.target, self.version, self.fields = method, target, version, fields
+        self.authority = self.scheme = self.body = b""
+        self.peer = self.interim = self.upgrade = None
+        self.trailers = []
         self.framing = 0
         self.keep_alive = version == b"1.1"
-        self.expects_continue = False
-        self.upgrade = False
-        """Connection names Upgrade (RFC 9110 §7.8); never in HTTP/1.0."""
-        self.scheme: bytes | None = None
+        self.expects_continue = self.asks_upgrade = False
 
 
 def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fields: int) -> RequestHead:
@@ -88,7 +86,7 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
     except ValueError as error:
         raise BadRequest(f"The header fields are not well-formed: {error}.") from None
     version = b"1.0" if minor == b"0" else b"1.1"
-    found = RequestHead(method, target, version, b"", fields)
+    found = RequestHead(method, target, version, fields)
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
@@ -278,7 +276,7 @@ def _persistence(head: RequestHead | ResponseHead, connection: bytes) -> None:
     elif head.version == b"1.0" and b"keep-alive" in options:
         head.keep_alive = True
     if isinstance(head, RequestHead) and head.version == b"1.1" and b"upgrade" in options:
-        head.upgrade = True
+        head.asks_upgrade = True
 
 
 def serialise(fields: list[Field]) -> bytes:

@@ -137,35 +137,27 @@ class H1ServerConnection(H1Patience):
             self._seen = 0
             end += 4
             try:
-                head = parse_request(self._parser, data[:end], max_target=limits.target, max_fields=limits.fields)
-                if head.framing > limits.body and limits.body:
+                request = parse_request(self._parser, data[:end], max_target=limits.target, max_fields=limits.fields)
+                if request.framing > limits.body and limits.body:
                     raise ContentTooLarge(f"At most {limits.body} bytes of content are taken.")
-                upgrade = None
-                if head.upgrade and not head.framing:
-                    upgrade = asked(head.method, head.fields, ctx.upgrades)
+                if request.asks_upgrade and not request.framing:
+                    request.upgrade = asked(request.method, request.fields, ctx.upgrades)
             except HopError as error:
                 self.refuse(error)
                 return
             self._served += 1
-            self._keep_alive = head.keep_alive
-            request = Request(
-                head.method,
-                head.target,
-                head.fields,
-                authority=head.authority,
-                scheme=head.scheme or self.scheme,
-                version=head.version,
-                peer=self.peer,
-                interim=self._interim,
-                upgrade=upgrade,
-            )
-            if upgrade is not None:
+            self._keep_alive = request.keep_alive
+            if not request.scheme:
+                request.scheme = self.scheme
+            request.peer = self.peer
+            request.interim = self._interim
+            if request.upgrade is not None:
                 request.body = ServerTunnel(self).stream
             data = data[end:]
             self._request = request
             self.deadline = INFINITY
-            if head.framing:
-                data = self._begin_content(request, head.framing, head.expects_continue, data)
+            if request.framing:
+                data = self._begin_content(request, request.framing, request.expects_continue, data)
                 if self._closing or self._lingering:
                     return
             self._head_sent = False

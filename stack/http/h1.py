@@ -20,7 +20,7 @@ from stack.errors import (
 )
 from stack.http.field_lines import FieldParser
 from stack.http.fields import split_list, tokens
-from stack.http.message import Field, FieldBlock, Fields, Request
+from stack.http.message import Field, FieldBlock, Fields, Request, Response
 from stack.http.request_line import bad_request_line, origin_form, request_line
 
 CLOSE: Final = -1
@@ -193,15 +193,17 @@ def content_length(value: bytes, error: type[HopError]) -> int:
     return number
 
 
-class ResponseHead:
-    """A response's head. `framing` is CHUNKED, CLOSE or a length."""
+class ResponseHead(Response):
+    """A response whose head is all that is known of it. `framing` is CHUNKED, CLOSE or a length."""
 
-    __slots__ = ("fields", "framing", "keep_alive", "status", "version")
+    __slots__ = ("framing", "keep_alive")
 
     def __init__(self, status: int, version: bytes, fields: Fields) -> None:
-        self.status = status
-        self.version = version
-        self.fields = fields
+        # not through the other `__init__`: one is made for every response
+        self.status, self.version, self.fields = status, version, fields
+        self.body = b""
+        self.trailers = []
+        self.block = None
         self.framing = 0
         self.keep_alive = version == b"1.1"
 
@@ -288,7 +290,7 @@ def serialise(fields: list[Field]) -> bytes:
 
 
 def response_head(
-    status: int, fields: Fields, added: Fields, *, block: FieldBlock | None = None, framing: bytes = b""
+    status: int, fields: Fields, added: Fields, block: FieldBlock | None = None, framing: bytes = b""
 ) -> bytes:
     """The whole head; `framing` are field lines that the connection adds."""
     line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
@@ -296,7 +298,7 @@ def response_head(
     return b"".join((line, stored, serialise(fields + added), framing, b"\r\n"))
 
 
-def request_head(method: bytes, target: bytes, authority: bytes, fields: Fields, *, framing: bytes = b"") -> bytes:
+def request_head(method: bytes, target: bytes, authority: bytes, fields: Fields, framing: bytes = b"") -> bytes:
     """The whole head, Host first (RFC 9110 §7.2)."""
     return b"".join(
         (method, b" ", target, b" HTTP/1.1\r\nhost: ", authority, b"\r\n", serialise(fields), framing, b"\r\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from random import Random
 from typing import Protocol
 
@@ -122,11 +122,15 @@ class Context:
         response.fields += self.error_fields
         return response
 
-    def added(self, response: Response, exchange: Exchange) -> Fields:
-        """The fields that the engine adds to a final response: Date, X-Request-ID, this hop's Server-Timing."""
+    def added(self, response: Response, exchange: Exchange, given: Container[bytes] | None = None) -> Fields:
+        """The fields that the engine adds to a final response: Date, X-Request-ID, this hop's Server-Timing.
+
+        `given`: the names of the response's fields, for who has them at hand.
+        """
         added: list[Field] = []
         block = response.block
-        given = dict(response.fields)
+        if given is None:
+            given = dict(response.fields)
         if b"date" not in given and (block is None or not block.dated):
             added.append((b"date", self.date()))
         if b"x-request-id" not in given:

@@ -169,8 +169,11 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _head(self, request: Request, framing: bytes) -> bytes:
         try:
-            fields = without(request.fields, b"host") if request.get(b"host") is not None else request.fields
-            return request_head(request.method, request.target, request.authority, fields, framing=framing)
+            head = request_head(request.method, request.target, request.authority, request.fields, framing)
+            if head.count(b"\r\nhost: ") > 1:  # a request that did not come in by `parse_request`
+                fields = without(request.fields, b"host")
+                head = request_head(request.method, request.target, request.authority, fields, framing)
+            return head
         except ValueError as error:
             self._request = None
             self._on_idle(self)
@@ -253,7 +256,7 @@ class H1ClientConnection(asyncio.Protocol):
                 request.interim(head.status, without(end_to_end(head.fields), b"content-length"))
             if not data:
                 return
-        self._begin(request, head, data)
+        self._begin(head, data)
 
     def _switch(self, request: Request, protocol: bytes, head: ResponseHead, data: bytes) -> None:
         """RFC 9110 §7.8: from here on the connection speaks another protocol."""
@@ -267,17 +270,17 @@ class H1ClientConnection(asyncio.Protocol):
         self._tunnel = open_tunnel(self, request, response, data)
         self._resolve(response)
 
-    def _begin(self, request: Request, head: ResponseHead, data: bytes) -> None:
-        self._keep_alive = head.keep_alive
+    def _begin(self, response: ResponseHead, data: bytes) -> None:
+        self._keep_alive = response.keep_alive
         if self._expectation is not None:
             self._expectation.tell(False)
             self._expectation = None
-            self._hop.never_continues = head.version == b"1.0"
-        response = Response(head.status, head.fields, version=head.version)
-        if head.framing == 0:
+            self._hop.never_continues = response.version == b"1.0"
+        framing = response.framing
+        if framing == 0:
             self._done_with(response, data)
             return
-        if 0 < head.framing == len(data):  # the common small response: here as a whole, no stream needed
+        if 0 < framing == len(data):  # the common small response: here as a whole, no stream needed
             response.body = data
             self._done_with(response, b"")
             return
@@ -288,7 +291,7 @@ class H1ClientConnection(asyncio.Protocol):
             closed=self.abort,
             trailers=response.trailers,
         )
-        self._content = content = Content(head.framing, stream, self._parser)
+        self._content = content = Content(framing, stream, self._parser)
         self.deadline = self._now() + self._timeouts.body
         rest = b""
         if data:
@@ -338,7 +341,8 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _request_answered(self) -> None:
         self._request = None
-        self._resume_reading()
+        if self._paused_reading:
+            self._resume_reading()
         if not self._sent:
             # answered before the upload had ended (RFC 9112 §9.6): nothing can follow, and nobody reads the rest
             self.abort()

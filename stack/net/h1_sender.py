@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Container
 from typing import Final, cast
 
 from stack.errors import CutOff, HopError
 from stack.http.chunked import encode, last
 from stack.http.h1 import response_head, serialise
-from stack.http.message import Fields, Request, Response, get, has_no_content, unmeasured
+from stack.http.message import Fields, Request, Response, has_no_content, unmeasured
 from stack.net.content import Content
 from stack.net.context import Context
 from stack.net.tunnel import serve_tunnel
@@ -42,8 +43,15 @@ class H1Sender(asyncio.Protocol):
         self._closing = False
         self._served = 0
 
-    def _begin_response(self, request: Request, response: Response, exchange: Exchange, framing: bytes) -> bytes:
-        """The head. From here on the response cannot be taken back."""
+    def _begin_response(
+        self,
+        request: Request,
+        response: Response,
+        exchange: Exchange,
+        framing: bytes,
+        given: Container[bytes] | None = None,
+    ) -> bytes:
+        """The head. From here on the response cannot be taken back. `given`: the names of its fields, where known."""
         exchange.status = response.status
         ctx = self._ctx
         limit = ctx.limits.requests
@@ -56,9 +64,8 @@ class H1Sender(asyncio.Protocol):
         elif request.version == b"1.0":
             framing += b"connection: keep-alive\r\n"
         try:
-            head = response_head(
-                response.status, response.fields, ctx.added(response, exchange), block=response.block, framing=framing
-            )
+            added = ctx.added(response, exchange, given)
+            head = response_head(response.status, response.fields, added, response.block, framing)
         except ValueError as error:
             raise HopError(private=f"response to {request!r}: {error}") from None
         self._head_sent = True
@@ -67,17 +74,18 @@ class H1Sender(asyncio.Protocol):
     def _send_whole(self, request: Request, exchange: Exchange, response: Response) -> None:
         body, block = response.body, response.block
         assert isinstance(body, bytes)
+        given: Container[bytes] = dict(response.fields)
         if has_no_content(request.method, response.status):
             whole, body, framing = body, b"", b""
             unmeasured(response)
             if request.method == b"HEAD" and whole and response.get(b"content-length") is None:
                 framing = b"content-length: %d\r\n" % len(whole)
-        elif (block is None or not block.measured) and get(response.fields, b"content-length") is None:
+        elif b"content-length" not in given and (block is None or not block.measured):
             framing = b"content-length: %d\r\n" % len(body)
         else:
             framing = b""
         try:
-            head = self._begin_response(request, response, exchange, framing)
+            head = self._begin_response(request, response, exchange, framing, given)
         except HopError as error:
             response = self._ctx.error(error, request, exchange)
             body = cast(bytes, response.body)

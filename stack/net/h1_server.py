@@ -351,7 +351,7 @@ class H1ServerConnection(H1Patience):
             self._close(linger=content is not None and not content.done)
             return
         self.deadline = self._ctx.now() + self._ctx.timeouts.idle
-        if self._writable is None:
+        if self._paused_reading and self._writable is None:
             self._resume_reading()
 
     def _occupied(self) -> bool:
@@ -360,9 +360,10 @@ class H1ServerConnection(H1Patience):
 
     def _after(self) -> None:
         """Go on with what has come meanwhile."""
-        if self._occupied():
+        if self._request is not None or self._closing or self._lingering:
             return
-        self._resume_reading()
+        if self._paused_reading:
+            self._resume_reading()
         if self._buffer:
             self._loop.call_soon(self._next)
         elif self._eof:

@@ -92,7 +92,9 @@ def main() -> int:
     options = parser.parse_args()
     for name in options.hops:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(quick(name, options.seconds) if options.quick else profile(name, options.seconds, options.functions))
+            runner.run(
+                quick(name, options.seconds) if options.quick else profile(name, options.seconds, options.functions)
+            )
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from stack.http.forwarding import NOTED
 from stack.http.message import Field, Fields
 
 MOST: Final = 1024
@@ -20,43 +21,70 @@ LONGEST: Final = 160
 # but HTAB, no line folding (§5.2)
 _line = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)").fullmatch
 
+FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
+"""What `stack.http.h1` has a rule for."""
+_NOTED: Final = FRAMING | NOTED
+
 _NEVER_KEPT: Final = frozenset(
     {b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"}  # secrets do not outlive their message
     | {b"traceparent", b"x-request-id"}  # never the same twice
 )
 
-KnownLines = dict[bytes, Field]
-"""What one server, or one pool, remembers for all its connections."""
+
+class KnownLines:
+    """What one server, or one pool, remembers for all its connections."""
+
+    __slots__ = ("noted", "plain")
+
+    def __init__(self) -> None:
+        self.plain: dict[bytes, Field] = {}
+        self.noted: dict[bytes, Field] = {}
+        """Lines of fields that are told apart: see `FieldParser.noted`."""
+
+    def keep(self, line: bytes, field: Field, *, noted: bool) -> None:
+        if len(self.plain) + len(self.noted) >= MOST:
+            self.plain.clear()
+            self.noted.clear()
+        (self.noted if noted else self.plain)[line] = field
 
 
 class FieldParser:
     """Reads the field lines of one connection's messages. `known` is shared with the other connections."""
 
-    __slots__ = ("_known", "authority", "scheme")
+    __slots__ = ("_known", "_plain", "authority", "noted", "scheme")
 
     def __init__(self, scheme: bytes | None = None, known: KnownLines | None = None) -> None:
         """`scheme`: the only one a target in absolute form may have. None: a trusted gateway's word is taken."""
         self.scheme = scheme
-        self._known: KnownLines = {} if known is None else known
+        self._known = known or KnownLines()
+        self._plain = self._known.plain.get
+        self.noted: Fields = []
+        """Of the message read last, those that `FRAMING` or `NOTED` names; every message has a list of its own."""
         self.authority: bytes | None = None
         """The last Host that was found valid: on one connection it hardly ever changes."""
 
     def parse(self, lines: list[bytes]) -> Fields:
         """The lines without their ends. ValueError when one is not well-formed."""
-        known, read = self._known.get, self._read
+        self.noted = []
+        known, read = self._plain, self._read
         return [known(line) or read(line) for line in lines]
 
     def _read(self, line: bytes) -> Field:
+        field = self._known.noted.get(line)
+        if field is not None:
+            self.noted.append(field)
+            return field
         match = _line(line)
         if match is None:
             raise ValueError(_complaint(line))
         name, value = match.groups()
-        field = (name.lower(), value.rstrip(b"\t "))
-        if len(line) <= LONGEST and field[0] not in _NEVER_KEPT:
-            known = self._known
-            if len(known) >= MOST:
-                known.clear()
-            known[line] = field
+        name = name.lower()
+        field = (name, value.rstrip(b"\t "))
+        noted = name in _NOTED
+        if noted:
+            self.noted.append(field)
+        if len(line) <= LONGEST and name not in _NEVER_KEPT:
+            self._known.keep(line, field, noted=noted)
         return field
 
 

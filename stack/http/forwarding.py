@@ -81,7 +81,10 @@ MISLEADING: Final = frozenset(
 _SPECIAL: Final = _HOP_BY_HOP | _REQUEST_ONLY | _REWRITTEN | MISLEADING | {b"max-forwards", b"tracestate"}
 _SPECIAL_UNLESS_TRUSTED: Final = _SPECIAL | _VOUCHED
 _DROPPED_FROM_RESPONSE: Final = _HOP_BY_HOP | _RESPONSE_ONLY
-_SPECIAL_IN_RESPONSE: Final = _DROPPED_FROM_RESPONSE | {b"via"}
+STAYS_BEHIND: Final = _DROPPED_FROM_RESPONSE | {b"via"}
+"""Names that no response is passed on with as it came."""
+NOTED: Final = _SPECIAL_UNLESS_TRUSTED | STAYS_BEHIND
+"""Every name that there is a rule for here."""
 
 _FRAMING: Final = frozenset({b"content-length"})
 """Fields that stay even where Connection names them: without them the content would have no end."""
@@ -113,14 +116,12 @@ def outbound(
     word about its own client is believed. Raises LoopDetected, FinalRecipient.
     """
     special = _SPECIAL if trusted else _SPECIAL_UNLESS_TRUSTED
-    kept: Fields = []
+    noted = request.fields if request.noted is None else request.noted
     claims: dict[bytes, bytes] = {}
-    for field in request.fields:
-        name, value = field
-        if name not in special:
-            kept.append(field)
-        else:
+    for name, value in noted:
+        if name in special:
             claims[name] = claims[name] + b", " + value if name in claims else value
+    kept = [field for field in request.fields if field[0] not in claims] if claims else request.fields[:]
     via = claims.get(b"via")
     if via is not None and pseudonym in via and _passed(via, pseudonym):
         raise LoopDetected(f"{pseudonym.decode('latin-1')} is already named in Via")
@@ -141,16 +142,13 @@ def outbound(
 
     proto, host, peer = request.scheme, request.authority, request.peer
     address = (client.encode("latin-1", "replace") if peer is None else peer.wire) or b"unknown"
-    # RFC 7239 §4; an IPv6 address in brackets, so quoted (§6), and without its zone; `by` is an obfuscated name (§6.3)
-    forwarded = b"".join(
-        (
-            b'for="[' + address.partition(b"%")[0] + b']"' if b":" in address else b"for=" + address,
-            b';host="' + _escaped(host) + b'";proto=' if host else b";proto=",
-            proto,
-            b";by=_",
-            pseudonym.translate(_OBFUSCATED),
-        )
-    )
+    if peer is None:
+        forwarded = _element(address, host, proto, pseudonym)
+    else:
+        said = peer.said
+        if said is None or said[0] != host or said[1] != proto or said[2] != pseudonym:
+            said = peer.said = (host, proto, pseudonym, _element(address, host, proto, pseudonym))
+        forwarded = said[3]
     if trusted and claims:
         forwarded, address, proto, host = _extended(claims, client, forwarded, address, proto, host)
         # W3C Trace Context §3.3: tracestate belongs to the traceparent it came with
@@ -182,19 +180,39 @@ def outbound(
     )
 
 
+def _element(address: bytes, host: bytes, proto: bytes, pseudonym: bytes) -> bytes:
+    """RFC 7239 §4; an IPv6 address in brackets, so quoted (§6), without its zone; `by` is an obfuscated name (§6.3)."""
+    return b"".join(
+        (
+            b'for="[' + address.partition(b"%")[0] + b']"' if b":" in address else b"for=" + address,
+            b';host="' + _escaped(host) + b'";proto=' if host else b";proto=",
+            proto,
+            b";by=_",
+            pseudonym.translate(_OBFUSCATED),
+        )
+    )
+
+
 def inbound(response: Response, *, pseudonym: bytes, date: bytes) -> Response:
     """The response for the hop before, changed in place. `date` is now.
 
     Server-Timing, Cache-Status and Proxy-Status of the hops behind pass on.
     """
     fields = response.fields
+    if response.plain:
+        fields.append((b"via", response.version + b" " + pseudonym))
+        if b"date" not in dict(fields):
+            fields.append((b"date", date))
+        if response.status == 204:
+            response.fields = [field for field in fields if field[0] != b"content-length"]
+        return response
     via = b""
     dated = False
     kept: Fields = []
     connection: list[bytes] = []
     for field in fields:
         name = field[0]
-        if name in _SPECIAL_IN_RESPONSE:
+        if name in STAYS_BEHIND:
             if name == b"connection":
                 connection.append(field[1])
             elif name == b"via":

@@ -18,8 +18,9 @@ from stack.errors import (
     ResponseMalformed,
     TargetTooLong,
 )
-from stack.http.field_lines import FieldParser
+from stack.http.field_lines import FRAMING, FieldParser
 from stack.http.fields import split_list, tokens
+from stack.http.forwarding import STAYS_BEHIND
 from stack.http.message import Field, FieldBlock, Fields, Request, Response
 from stack.http.request_line import bad_request_line, origin_form, request_line
 
@@ -37,7 +38,6 @@ _AUTHORITY = re.compile(
 )
 
 _REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
-_FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
 _KEEP_ALIVE: Final = (b"keep-alive", b"Keep-Alive")
 """Connection as nearly all write it."""
 
@@ -61,7 +61,7 @@ class RequestHead(Request):
         # not through the other `__init__`: one is made for every request
         self.method, self.target, self.version, self.fields = method, target, version, fields
         self.authority = self.scheme = self.body = b""
-        self.peer = self.interim = self.upgrade = None
+        self.peer = self.interim = self.upgrade = self.noted = None
         self.trailers = []
         self.framing = 0
         self.keep_alive = version == b"1.1"
@@ -90,8 +90,9 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
-    for name, value in fields:
-        if name not in _FRAMING:
+    found.noted = parser.noted
+    for name, value in found.noted:
+        if name not in FRAMING:
             continue
         if name == b"host":
             if host is not None:
@@ -204,6 +205,7 @@ class ResponseHead(Response):
         self.body = b""
         self.trailers = []
         self.block = None
+        self.plain = False
         self.framing = 0
         self.keep_alive = version == b"1.1"
 
@@ -231,9 +233,9 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
     found = ResponseHead(status, b"1.0" if minor == b"0" else b"1.1", fields)
     length: bytes | None = None
     coding: bytes | None = None
-    for name, value in fields:
-        if name not in _FRAMING:
-            continue
+    plain = True
+    for field in parser.noted:
+        name, value = field
         if name == b"content-length":
             if length is not None:
                 raise ResponseMalformed(private="two lengths")
@@ -241,7 +243,14 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
+            if value in _KEEP_ALIVE:
+                fields.remove(field)  # it says nothing of any other field
+            else:
+                plain = False
             _persistence(found, value)
+        elif name in STAYS_BEHIND:
+            plain = False
+    found.plain = plain
     if coding is not None:
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
     found.framing = _response_framing(found, method, length, coding)

@@ -42,7 +42,7 @@ Body = bytes | BodyStream
 class Peer:
     """The other end of one downstream connection. One object a connection, shared by its requests."""
 
-    __slots__ = ("address", "authorities", "local", "port", "tls", "trusted", "wire")
+    __slots__ = ("address", "authorities", "local", "port", "said", "tls", "trusted", "wire")
 
     def __init__(
         self,
@@ -63,6 +63,8 @@ class Peer:
         """The only ones that may be asked for on this connection; None for any."""
         self.trusted = trusted
         """Whether its Forwarded, X-Forwarded-*, X-Request-ID and traceparent are believed."""
+        self.said: tuple[bytes, bytes, bytes, bytes] | None = None
+        """The last element of Forwarded about it, behind the host, scheme and pseudonym that it is for."""
 
 
 class TlsInfo:
@@ -96,7 +98,7 @@ class Request:
     """A request as it came in (treat as frozen) or as it goes out (made by `stack.http.forwarding`)."""
 
     __slots__ = (
-        "authority", "body", "fields", "interim", "method", "peer", "scheme", "target", "trailers", "upgrade",
+        "authority", "body", "fields", "interim", "method", "noted", "peer", "scheme", "target", "trailers", "upgrade",
         "version",
     )  # fmt: skip
 
@@ -131,6 +133,8 @@ class Request:
         self.peer = peer
         self.interim = interim
         """Call with (status, fields) to send an interim response (102, 103) ahead of the final one."""
+        self.noted: Fields | None = None
+        """Those of `fields` that `stack.http.forwarding` has a rule for, where they are known (`NOTED`)."""
         self.upgrade = upgrade
         """The protocol that a tunnel is asked for, as `websocket` (RFC 9110 §7.8; RFC 8441 with the method GET); None
         for an ordinary request. The service takes it with a Response 101 whose content is what comes back through the
@@ -188,7 +192,7 @@ class Response:
     The engine adds Date, X-Request-ID and this hop's Server-Timing when they are missing.
     """
 
-    __slots__ = ("block", "body", "fields", "status", "trailers", "version")
+    __slots__ = ("block", "body", "fields", "plain", "status", "trailers", "version")
 
     def __init__(
         self,
@@ -206,6 +210,8 @@ class Response:
         self.trailers: Fields = [] if trailers is None else trailers
         """Filled in place by the time the body has ended."""
         self.block = block
+        self.plain = False
+        """Known to have no field that `stack.http.forwarding` has a rule for."""
         self.version = version
         """`1.0`, `1.1` or `2`: what the next hop spoke, for Via."""
 

@@ -81,7 +81,7 @@ class Context:
         self.connection_counts = {"h1": 0, "h2": 0}
         """Connections ever opened, by protocol."""
         self.date = CurrentDate(clock)
-        self.lines: KnownLines = {}
+        self.lines = KnownLines()
         self.error_fields: Fields = []
         """What this hop says on every response, also on those that the engine makes."""
 

@@ -127,7 +127,7 @@ class Pool:
         """One connection takes many requests: who waits for it opens no other."""
         self._opened = self._reused = self._retried = 0
         self._closed = False
-        self._lines: KnownLines = {}
+        self._lines = KnownLines()
         self._hop = NextHop()
         self._sweeper = Sweeper(clock, self._open)
         self.hindered: Hindered | None = None

@@ -60,20 +60,21 @@ def test_a_line_is_refused(line: bytes, complaint: str) -> None:
 
 
 def test_secrets_and_long_lines_are_not_remembered() -> None:
-    known: KnownLines = {}
+    known = KnownLines()
     parser = FieldParser(known=known)
     parser.parse(
         [b"Cookie: a=b", b"Authorization: Basic x", b"SET-COOKIE: c=d", b"X: " + b"y" * LONGEST, b"Accept: */*"]
     )
-    assert known == {b"Accept: */*": (b"accept", b"*/*")}
+    assert known.plain == {b"Accept: */*": (b"accept", b"*/*")}
+    assert not known.noted
 
 
 def test_the_memory_is_bounded() -> None:
-    known: KnownLines = {}
+    known = KnownLines()
     parser = FieldParser(known=known)
     for number in range(3 * MOST):
-        parser.parse([b"X: %d" % number])
-        assert len(known) <= MOST
+        parser.parse([b"X: %d" % number, b"Content-Length: %d" % number])
+        assert len(known.plain) + len(known.noted) <= MOST
 
 
 @given(st.lists(st.binary(max_size=12).map(lambda junk: b"A" + junk), max_size=6))
@@ -89,3 +90,16 @@ def test_a_line_means_the_same_whether_it_was_met_before(lines: list[bytes]) -> 
         with contextlib.suppress(ValueError):
             again = used.parse([line])
         assert first == again
+
+
+def test_fields_with_a_rule_are_told_apart_for_each_message() -> None:
+    parser = FieldParser()
+    for _ in range(2):
+        parser.parse([b"Host: a", b"X: y", b"Connection: x", b"VIA: 1.1 b", b"connection: z", b"X_Forwarded-For: c"])
+        assert parser.noted == [
+            (b"host", b"a"), (b"connection", b"x"), (b"via", b"1.1 b"), (b"connection", b"z"), (b"x_forwarded-for", b"c"),
+        ]  # fmt: skip
+        before = parser.noted
+        parser.parse([b"X: y"])
+        assert parser.noted == []
+        assert len(before) == 5

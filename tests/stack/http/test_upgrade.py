@@ -18,7 +18,7 @@ WEBSOCKET = frozenset({b"websocket"})
 
 def upgrade_of(head: bytes, names: frozenset[bytes] = WEBSOCKET) -> bytes | None:
     found = parse_request(FieldParser(), head, max_target=100, max_fields=20)
-    return asked(found.method, found.fields, names) if found.upgrade else None
+    return asked(found.method, found.fields, names) if found.asks_upgrade else None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench.drivers import H2load, Wrk
+from tests.bench.drivers import H2load, Handshakes, Wrk
 from tests.bench.peers import CACHE, CACHE_TLS, ORIGIN, PASS
 from tests.bench.rounds import Driver, Target
 from tests.bench.servers import Servers
@@ -116,7 +116,15 @@ BENCHES = {
     "chain": Bench(chain, "three intermediaries before an app", 1.7, programs=("wrk", "nginx", "haproxy")),
     "connect": Bench(edge, "edge hit, a connection for each request", driver=_CLOSE, extra=True),
     "connect-tls": Bench(
-        lambda run: edge(run, tls=True), "edge hit, a full TLS 1.3 handshake for each", driver=_CLOSE, extra=True
+        lambda run: edge(run, tls=True), "edge hit, a resumed TLS 1.3 session for each", driver=_CLOSE, extra=True
+    ),
+    "handshake": Bench(
+        lambda run: edge(run, tls=True),
+        "a full TLS 1.3 handshake and no request",
+        None,
+        Handshakes(),
+        ("nginx", "openssl"),
+        extra=True,
     ),
     "edge-64k": Bench(lambda run: edge(run, path="64k"), "edge hit, 64 KiB", driver=_LARGE, extra=True),
     "edge-1m": Bench(lambda run: edge(run, path="1m"), "edge hit, 1 MiB", driver=_LARGE, extra=True),

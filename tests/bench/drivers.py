@@ -1,4 +1,4 @@
-"""What drives a server: wrk for HTTP/1.1 and h2load for HTTP/2, and what they said."""
+"""What drives a server: wrk for HTTP/1.1, h2load for HTTP/2, openssl for handshakes, and what they said."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 LUA = Path(__file__).with_name("varied.lua")
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101"
@@ -22,7 +23,7 @@ class Driven:
 
 @dataclass(frozen=True, slots=True)
 class Wrk:
-    """Keep-alive connections, or with `close` a new one for each request."""
+    """Keep-alive connections, or with `close` a new one for each request, which over TLS resumes a session."""
 
     connections: int = 64
     pages: int = 100
@@ -54,6 +55,15 @@ class H2load:
         return h2load_said(_run([*argv, *(word for field in fields for word in ("-H", field)), *urls], seconds))
 
 
+@dataclass(frozen=True, slots=True)
+class Handshakes:
+    """One full TLS handshake after the other, and no request."""
+
+    def drive(self, url: str, seconds: int) -> Driven:
+        where = urlsplit(url).netloc
+        return openssl_said(_run(["openssl", "s_time", "-new", "-time", str(seconds), "-connect", where], seconds))
+
+
 def wrk_said(text: str) -> Driven:
     """`36912 requests in 3.10s`; complaints are on lines of their own."""
     found = re.search(r"(\d+) requests in", text)
@@ -74,6 +84,15 @@ def h2load_said(text: str) -> Driven:
     statuses = re.search(r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
     wrong += sum(map(int, statuses.groups())) if statuses else 0
     return Driven(int(found[1]), f"{wrong} requests failed" if wrong else "")
+
+
+def openssl_said(text: str) -> Driven:
+    """`913 connections in 3 real seconds`; what failed is a line with `error`."""
+    found = re.search(r"(\d+) connections in \d+ real seconds", text)
+    complaint = re.search(r".*(?:error|ERROR).*", text)
+    if found is None:
+        return Driven(0, f"openssl said: {complaint[0] if complaint else _first_line(text)}")
+    return Driven(int(found[1]), complaint[0] if complaint else "")
 
 
 def _first_line(text: str) -> str:

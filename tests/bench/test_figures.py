@@ -14,7 +14,7 @@ import pytest
 from tests.bench import __main__ as command
 from tests.bench import machine, report
 from tests.bench.benches import BENCHES, Bench, chosen
-from tests.bench.drivers import Driven, h2load_said, wrk_said
+from tests.bench.drivers import Driven, h2load_said, openssl_said, wrk_said
 from tests.bench.latency import added
 from tests.bench.rounds import Target, compare, percentile, ratio
 
@@ -71,6 +71,15 @@ def test_what_h2load_says(fields: dict[str, object], said: Driven) -> None:
     text = H2LOAD.format(**{"protocol": "h2", "good": 37035, "failed": 0, "errored": 0, "server": 0, **fields})
     assert h2load_said(text) == said
     assert h2load_said("Could not connect\n").fault == "h2load said: Could not connect"
+
+
+def test_what_openssl_says() -> None:
+    well = "****\n\n1526 connections in 0.87s; 1754.02 connections/user sec, bytes read 0\n1526 connections in 3 real seconds, 0 bytes read per connection\n"
+    assert openssl_said(well) == Driven(1526)
+    refused = "connect:errno=111\n40D7:error:8000006F:system library:BIO_connect:Connection refused\n"
+    assert openssl_said(refused) == Driven(
+        0, "openssl said: 40D7:error:8000006F:system library:BIO_connect:Connection refused"
+    )
 
 
 def test_the_ratio_is_of_rounds_and_not_of_medians() -> None:

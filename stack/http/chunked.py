@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from stack.http.field_lines import FieldParser
+from stack.http.h1 import serialise
 from stack.http.message import Fields
 
 _SIZE = re.compile(
@@ -148,7 +149,7 @@ def encode(data: bytes) -> bytes:
 
 
 def last(trailers: Fields) -> bytes:
-    """The last chunk and the trailer section."""
+    """The last chunk and the trailer section. ValueError for what is no field."""
     if not trailers:
         return b"0\r\n\r\n"
-    return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in trailers if field[0] not in _FORBIDDEN_TRAILERS)
+    return b"0\r\n%b\r\n" % serialise([field for field in trailers if field[0] not in _FORBIDDEN_TRAILERS])

@@ -7,6 +7,18 @@ from typing import Final
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """RFC 9110 §5.6.2."""
+COMMON_NAMES: Final = frozenset(
+    b"accept accept-encoding accept-language accept-ranges access-control-allow-origin age alt-svc allow authorization "
+    b"cache-control cache-status content-disposition content-encoding content-language content-length content-range "
+    b"content-security-policy content-type cookie date dnt etag expect expires forwarded host if-match "
+    b"if-modified-since if-none-match if-range if-unmodified-since last-modified link location origin pragma priority "
+    b"proxy-status range referer referrer-policy retry-after sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform "
+    b"sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user server server-timing set-cookie "
+    b"strict-transport-security traceparent tracestate trailer upgrade-insecure-requests user-agent vary via "
+    b"www-authenticate x-cache x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-proto "
+    b"x-frame-options x-request-id".split()
+)
+"""Names that need no second look: tokens in lower case."""
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 # runs of plain bytes and whole quoted strings; a quote that never closes runs to the end

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Final
 
 from stack.errors import (
@@ -19,9 +20,9 @@ from stack.errors import (
     TargetTooLong,
 )
 from stack.http.field_lines import FRAMING, FieldParser
-from stack.http.fields import split_list, tokens
+from stack.http.fields import COMMON_NAMES, TOKEN, split_list, tokens
 from stack.http.forwarding import STAYS_BEHIND
-from stack.http.message import Field, FieldBlock, Fields, Request, Response
+from stack.http.message import IDEMPOTENT, Field, FieldBlock, Fields, Request, Response
 from stack.http.request_line import bad_request_line, origin_form, request_line
 
 CLOSE: Final = -1
@@ -41,7 +42,9 @@ _REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _KEEP_ALIVE: Final = (b"keep-alive", b"Keep-Alive")
 """Connection as nearly all write it."""
 
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
 _line = b": ".join
+_name = itemgetter(0)
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
@@ -291,24 +294,36 @@ def _persistence(head: RequestHead | ResponseHead, connection: bytes) -> None:
 
 
 def serialise(fields: list[Field]) -> bytes:
-    """Field lines without the empty line. ValueError when a value would break out of its line."""
+    """Field lines without the empty line. ValueError when one would not be what it says (RFC 9110 §5.1, §5.5)."""
     wire = b"\r\n".join([*map(_line, fields), b""])
     if len(wire) - len(wire.translate(None, b"\r\n\0")) != 2 * len(fields):
         raise ValueError("a field value holds a line break")
+    if not COMMON_NAMES.issuperset(map(_name, fields)):
+        for name, _ in fields:
+            if name not in COMMON_NAMES and TOKEN.fullmatch(name) is None:
+                raise ValueError(f"a field is called {name!r}")
     return wire
 
 
 def response_head(
     status: int, fields: Fields, added: Fields, block: FieldBlock | None = None, framing: bytes = b""
 ) -> bytes:
-    """The whole head; `framing` are field lines that the connection adds."""
-    line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    """The whole head; `framing` are field lines that the connection adds. ValueError for what is none."""
+    line = STATUS_LINES.get(status)
+    if line is None:
+        if not 100 <= status <= 999:
+            raise ValueError(f"the status is {status}")
+        line = b"HTTP/1.1 %d \r\n" % status
     stored = b"" if block is None else block.wire
     return b"".join((line, stored, serialise(fields + added), framing, b"\r\n"))
 
 
 def request_head(method: bytes, target: bytes, authority: bytes, fields: Fields, framing: bytes = b"") -> bytes:
-    """The whole head, Host first (RFC 9110 §7.2)."""
+    """The whole head, Host first (RFC 9110 §7.2). ValueError for what is none: nothing gets out of its place."""
+    if method not in IDEMPOTENT and TOKEN.fullmatch(method) is None:
+        raise ValueError(f"the method is {method!r}")
+    if not target or (target + authority).translate(None, _VISIBLE):
+        raise ValueError(f"the target is {target!r} at {authority!r}")
     return b"".join(
         (method, b" ", target, b" HTTP/1.1\r\nhost: ", authority, b"\r\n", serialise(fields), framing, b"\r\n")
     )

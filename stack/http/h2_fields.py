@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from stack.errors import HeadTooLarge, HopError, MethodRefused, TargetTooLong
+from stack.http.fields import COMMON_NAMES
 from stack.http.h1 import MAX_LENGTH, valid_authority
 from stack.http.message import Field, FieldBlock, Fields
 from stack.http.request_line import origin_form
@@ -29,15 +30,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(rb"/[\x21\x22\x24-\x7e]*")  # no space, no control character, no fragment: as in HTTP/1.1
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 _STATUS = re.compile(rb"[1-9][0-9]{2}")
-_COMMON: Final = frozenset(
-    b"accept accept-encoding accept-language accept-ranges age alt-svc authorization cache-control content-encoding "
-    b"content-length content-type cookie date etag expires forwarded host if-modified-since if-none-match "
-    b"last-modified location origin priority range referer sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform "
-    b"sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user server server-timing set-cookie traceparent "
-    b"upgrade-insecure-requests user-agent vary via x-forwarded-for x-forwarded-host x-forwarded-proto "
-    b"x-request-id".split()
-)
-"""Names that need no second look."""
 _SPECIAL: Final = CONNECTION_SPECIFIC | {b"content-length", b"cookie", b"expect", b"host", b"priority", b"te"}
 
 
@@ -73,7 +65,7 @@ def request_head(received: Fields, *, max_head: int, max_fields: int, max_target
     for i in range(start, len(received)):
         name, value = received[i]
         size += len(name) + len(value) + OVERHEAD
-        if name not in _COMMON and not _NAME.fullmatch(name):
+        if name not in COMMON_NAMES and not _NAME.fullmatch(name):
             raise Malformed(_bad_name(name))
         if not _VALUE.fullmatch(value):
             raise Malformed(f"the value of {name.decode()} holds what it may not")
@@ -202,7 +194,7 @@ def response_head(received: Fields, *, max_fields: int = 1000) -> ResponseHead:
         raise Malformed(f"{len(fields)} fields")
     length: int | None = None
     for name, value in fields:
-        if name not in _COMMON and not _NAME.fullmatch(name):
+        if name not in COMMON_NAMES and not _NAME.fullmatch(name):
             raise Malformed(_bad_name(name))
         if not _VALUE.fullmatch(value):
             raise Malformed(f"the value of {name.decode()} holds what it may not")

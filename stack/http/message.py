@@ -161,21 +161,20 @@ class Request:
 class FieldBlock:
     """Fields that are sent many times: kept as pairs and, serialised once, as HTTP/1.1 field lines."""
 
-    __slots__ = ("dated", "fields", "measured", "wire")
+    __slots__ = ("dated", "fields", "length", "wire")
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields: Fields = list(fields)
-        names = {name for name, _ in self.fields}
-        self.dated = b"date" in names
-        self.measured = b"content-length" in names
-        """What is asked of every response that is sent: whether it has these two."""
+        self.dated = get(self.fields, b"date") is not None
+        self.length = get(self.fields, b"content-length")
+        """These two are asked of every response that is sent."""
         self.wire = b"".join(b"%b: %b\r\n" % field for field in self.fields)
 
     def extended(self, fields: Fields) -> FieldBlock:
         """The same with `fields`, no Date or Content-Length among them, behind its own."""
         more = FieldBlock(())
         more.fields = self.fields + fields
-        more.dated, more.measured = self.dated, self.measured
+        more.dated, more.length = self.dated, self.length
         more.wire = self.wire + b"".join([b"%b: %b\r\n" % field for field in fields])
         return more
 

@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from stack.errors import CutOff, HopError
 from stack.http.chunked import encode, last
-from stack.http.h1 import response_head, serialise
+from stack.http.h1 import content_length, response_head, serialise
 from stack.http.message import Fields, Request, Response, has_no_content, unmeasured
 from stack.net.content import Content
 from stack.net.context import Context
@@ -74,16 +74,24 @@ class H1Sender(asyncio.Protocol):
     def _send_whole(self, request: Request, exchange: Exchange, response: Response) -> None:
         body, block = response.body, response.block
         assert isinstance(body, bytes)
-        given: Container[bytes] = dict(response.fields)
+        given = dict(response.fields)
         if has_no_content(request.method, response.status):
             whole, body, framing = body, b"", b""
             unmeasured(response)
             if request.method == b"HEAD" and whole and response.get(b"content-length") is None:
                 framing = b"content-length: %d\r\n" % len(whole)
-        elif b"content-length" not in given and (block is None or not block.measured):
-            framing = b"content-length: %d\r\n" % len(body)
         else:
-            framing = b""
+            length = given.get(b"content-length")
+            if length is None and block is not None:
+                length = block.length
+            if length is None:
+                framing = b"content-length: %d\r\n" % len(body)
+            elif length.isdigit() and int(length) == len(body):
+                framing = b""
+            else:  # whoever made it: it would shift the responses behind it (RFC 9110 §8.6)
+                error = HopError(private=f"response to {request!r}: Content-Length {length!r} of {len(body)} bytes")
+                self._send_whole(request, exchange, self._ctx.error(error, request, exchange))
+                return
         try:
             head = self._begin_response(request, response, exchange, framing, given)
         except HopError as error:
@@ -120,7 +128,7 @@ class H1Sender(asyncio.Protocol):
                     self._keep_alive = False
                 else:
                     chunked, framing = True, b"transfer-encoding: chunked\r\n"
-            left = INFINITY if length is None else int(length)
+            left = INFINITY if length is None else content_length(length, HopError)
             self.transport.write(self._begin_response(request, response, exchange, framing))
             async for piece in body:
                 if not piece:

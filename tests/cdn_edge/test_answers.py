@@ -48,7 +48,7 @@ def test_the_head_of_a_hit_is_the_stored_one_and_three_fields() -> None:
     answers.renew(one, 3.5)
     hit = FieldBlock([*one.block.fields, (b"age", b"3"), (b"cache-status", b"edge; hit; ttl=6"), (b"x-cache", b"HIT")])
     assert (one.hit.fields, one.hit.wire) == (hit.fields, hit.wire)
-    assert (one.hit.dated, one.hit.measured) == (True, False)
+    assert (one.hit.dated, one.hit.length) == (True, None)
     assert get(one.block.fields, b"age") is None
 
 

@@ -253,3 +253,55 @@ def test_any_bytes_are_parsed_or_refused(junk: bytes) -> None:
 def test_content_inside_another_coding_cannot_be_found(coding: bytes) -> None:
     with pytest.raises(ResponseMalformed):
         parse_response(FieldParser(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + coding + b"\r\n\r\n", method=b"GET")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "authority", "field"),
+    [
+        pytest.param(b"GET /", b"/", b"a", None, id="9112 §3 space in the method"),
+        pytest.param(b"", b"/", b"a", None, id="9112 §3 no method"),
+        pytest.param(b"G\r\nX", b"/", b"a", None, id="9112 §3 line break in the method"),
+        pytest.param(b"GET", b"", b"a", None, id="9112 §3.2 no target"),
+        pytest.param(b"GET", b"/ HTTP/1.1\r\nX: y", b"a", None, id="9112 §3.2 line break in the target"),
+        pytest.param(b"GET", b"/a b", b"a", None, id="9112 §3.2 space in the target"),
+        pytest.param(b"GET", b"/\x7f", b"a", None, id="9112 §3.2 DEL in the target"),
+        pytest.param(b"GET", b"/\xff", b"a", None, id="9112 §3.2 not ASCII"),
+        pytest.param(b"GET", b"/", b"a\r\nX: y", None, id="9110 §7.2 line break in Host"),
+        pytest.param(b"GET", b"/", b"a b", None, id="9110 §7.2 space in Host"),
+        pytest.param(b"GET", b"/", b"a", (b"x", b"a\r\nb: c"), id="9110 §5.5 line break"),
+        pytest.param(b"GET", b"/", b"a", (b"x", b"a\nb"), id="9110 §5.5 LF"),
+        pytest.param(b"GET", b"/", b"a", (b"x", b"a\rb"), id="9110 §5.5 CR"),
+        pytest.param(b"GET", b"/", b"a", (b"x", b"a\0b"), id="9110 §5.5 NUL"),
+        pytest.param(b"GET", b"/", b"a", (b"x\r\ny", b"a"), id="9110 §5.1 line break in a name"),
+        pytest.param(b"GET", b"/", b"a", (b"transfer-encoding:chunked, x", b"a"), id="9110 §5.1 colon in a name"),
+        pytest.param(b"GET", b"/", b"a", (b"transfer-encoding ", b"chunked"), id="9112 §5.1 space behind a name"),
+        pytest.param(b"GET", b"/", b"a", (b" x", b"a"), id="9112 §5.2 a name that folds"),
+        pytest.param(b"GET", b"/", b"a", (b":path", b"/b"), id="9113 §8.3 a pseudo-field"),
+        pytest.param(b"GET", b"/", b"a", (b"", b"a"), id="9110 §5.1 no name"),
+        pytest.param(b"GET", b"/", b"a", (b"caf\xc3\xa9", b"a"), id="9110 §5.1 not ASCII"),
+    ],
+)
+def test_what_is_no_request_does_not_leave(
+    method: bytes, target: bytes, authority: bytes, field: tuple[bytes, bytes] | None
+) -> None:
+    fields = [(b"accept", b"*/*"), *([field] if field else [])]
+    with pytest.raises(ValueError, match=r"is|holds"):
+        request_head(method, target, authority, fields)
+    if field is not None:
+        with pytest.raises(ValueError, match=r"is|holds"):
+            response_head(200, fields, [])
+        with pytest.raises(ValueError, match=r"is|holds"):
+            response_head(200, [], fields)
+
+
+@pytest.mark.parametrize("status", [0, 99, 1000, -200])
+def test_a_status_has_three_digits(status: int) -> None:
+    with pytest.raises(ValueError, match="status"):
+        response_head(status, [], [])
+    assert response_head(999, [], []) == b"HTTP/1.1 999 \r\n\r\n"
+
+
+def test_methods_and_names_of_any_token_leave() -> None:
+    assert request_head(b"M-SEARCH", b"*", b"", [(b"x_!#$%&'*+-.^`|~", b"\xff\t ")]) == (
+        b"M-SEARCH * HTTP/1.1\r\nhost: \r\nx_!#$%&'*+-.^`|~: \xff\t \r\n\r\n"
+    )

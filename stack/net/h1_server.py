@@ -89,7 +89,7 @@ class H1ServerConnection(H1Patience):
         if self._content is not None and not self._content.done:
             self._keep_alive = False
             self._content.stream.fail(BadRequest("The request's content ended early."))
-        self._look_again(self._request, 0)
+        self._look_again(self._request, self._exchange.bytes_out if self._exchange is not None else 0)
         return True
 
     def _look_again(self, request: Request, sent: int) -> None:

@@ -43,6 +43,13 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=1000, description="Threads of one worker for a WSGI app: requests it answers at the same time."),
     ] = 10
+    spool: Annotated[
+        Bytes,
+        Meta(
+            description="Content of one request that is taken, beyond `limits.buffer` into a temporary file, before a "
+            "WSGI app begins; more is answered 413. 0: the app begins at once, and a slow client holds its thread."
+        ),
+    ] = 1024 * MIB
     lifespan: Annotated[
         Literal["auto", "on", "off"],
         Meta(description="ASGI lifespan: `auto` serves an app that does not know it, `on` refuses to, `off` skips it."),

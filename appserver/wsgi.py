@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import IO, Any, Final
 from wsgiref.util import FileWrapper
 
 from appserver.failures import AppFailed, named, told
@@ -16,10 +16,11 @@ from appserver.marks import Marks
 from appserver.outgoing import Disconnected
 from appserver.rules.environ import environ
 from appserver.rules.outgoing import response_fields, status_code
+from appserver.spool import spooled
 from appserver.threads import Threads
 from appserver.wsgi_input import ContentBroken, content
 from stack.errors import ClientError, HopError
-from stack.http.message import Fields, Request, Response, has_no_content
+from stack.http.message import BodyStream, Fields, Request, Response, has_no_content
 from stack.http.upgrade import WEBSOCKET
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
@@ -34,26 +35,42 @@ EXCHANGE: Final = "hopstack.exchange"
 
 
 class WsgiService:
-    """Answers with what `app` returns and writes. `buffer`: bytes that wait for the client before the app does."""
+    """Answers with what `app` returns and writes. `buffer`: bytes that wait for the client before the app does.
+
+    `spool`: bytes of content that are waited for before the app begins. 0: it begins at once and reads what comes.
+    """
 
     def __init__(
-        self, app: App, *, threads: Threads, tasks: Tasks, root_path: str = "", buffer: int = 64 * 1024
+        self, app: App, *, threads: Threads, tasks: Tasks, root_path: str = "", buffer: int = 64 * 1024, spool: int = 0
     ) -> None:
         self._app = app
         self._threads = threads
         self._tasks = tasks
         self._root_path = root_path
         self._buffer = buffer
+        self._spool = spool
 
     def handle(self, request: Request, exchange: Exchange) -> Awaitable[Response]:
         if request.upgrade is not None:
             if request.upgrade == WEBSOCKET:
                 raise ClientError("A WSGI app speaks HTTP only: WebSocket needs an ASGI or aiohttp app.", status=501)
             request.upgrade, request.body = None, b""  # RFC 9110 §7.8: ignored
+        if self._spool and not isinstance(request.body, bytes):
+            return self._once_whole(request, request.body, exchange)
         cycle = _Cycle(self._app, request, exchange, self._buffer)
+        return self._run(cycle, content(request.body, cycle.loop, self._tasks, cycle.broken))
+
+    async def _once_whole(self, request: Request, body: BodyStream, exchange: Exchange) -> Response:
+        file, size = await spooled(body, memory=self._buffer, most=self._spool)
+        cycle = _Cycle(self._app, request, exchange, self._buffer)
+        return await self._run(cycle, file, CONTENT_LENGTH=str(size))
+
+    def _run(self, cycle: _Cycle, file: IO[bytes], **more: str) -> asyncio.Future[Response]:
+        request, exchange = cycle.request, cycle.exchange
         cycle.environ = {
             **environ(request, exchange.client, root_path=self._root_path),
-            "wsgi.input": content(request.body, cycle.loop, self._tasks, cycle.broken),
+            **more,
+            "wsgi.input": file,
             "wsgi.errors": sys.stderr,
             "wsgi.file_wrapper": FileWrapper,
             EXCHANGE: Marks(exchange),
@@ -71,8 +88,8 @@ class _Cycle:
         self.answer.add_done_callback(self._answered)
         self.environ: dict[str, Any] = {}
         self._app = app
-        self._request = request
-        self._exchange = exchange
+        self.request = request
+        self.exchange = exchange
         self._buffer = buffer
         self._gone = False
         self._error: HopError | None = None
@@ -86,14 +103,15 @@ class _Cycle:
     # The app's thread.
 
     def run(self) -> None:
-        if self._gone:  # while it waited for a thread
-            return
         try:
-            self._serve()
+            if not self._gone:  # while it waited for a thread
+                self._serve()
         except Disconnected:
             pass
         except BaseException as error:  # even SystemExit is the failure of this one request
             self._tell(self._failed, error)
+        finally:
+            self.environ["wsgi.input"].close()
 
     def _serve(self) -> None:
         result = self._app(self.environ, self.start_response)
@@ -145,7 +163,7 @@ class _Cycle:
 
     def _whole(self, body: bytes) -> None:
         status, fields = self._started()
-        empty = has_no_content(self._request.method, status)
+        empty = has_no_content(self.request.method, status)
         if self._declared >= 0 and self._declared != len(body) and not empty:
             raise ValueError(f"Content-Length is {self._declared}, the content has {len(body)} bytes")
         self._begun = True
@@ -160,7 +178,7 @@ class _Cycle:
         if not self._begun:
             status, fields = self._started()
             self._begun = True
-            if has_no_content(self._request.method, status):
+            if has_no_content(self.request.method, status):
                 # HEAD, 204, 304: the head goes out, the rest is not asked for
                 self._tell(self._deliver, Response(status, fields, _Pipe.empty(self.loop)))
                 return
@@ -196,7 +214,7 @@ class _Cycle:
 
     def _deliver(self, response: Response) -> None:
         if not self.answer.done():
-            self._exchange.mark("app", "answered")
+            self.exchange.mark("app", "answered")
             self.answer.set_result(response)
         elif isinstance(response.body, _Pipe):
             response.body.close()
@@ -205,10 +223,10 @@ class _Cycle:
         if self._pipe is not None and not self._pipe.over:
             self._pipe.fail(error if isinstance(error, Exception) else AppFailed(private=repr(error)))
         elif not self._begun and not self.answer.done():
-            self._exchange.mark("app", "failed")
-            self.answer.set_exception(self._error or named(error, self._request, self._exchange))
+            self.exchange.mark("app", "failed")
+            self.answer.set_exception(self._error or named(error, self.request, self.exchange))
         elif not isinstance(error, ContentBroken):
-            told("the app failed after its response", error, self._request, self._exchange)
+            told("the app failed after its response", error, self.request, self.exchange)
 
 
 def _encoded(headers: Iterable[Any]) -> Iterable[tuple[bytes, bytes]]:

@@ -29,6 +29,7 @@ class WsgiHop(HttpHop):
             tasks=self._reading,
             root_path=config.root_path.rstrip("/"),
             buffer=config.limits.buffer,
+            spool=config.spool,
         )
         super().__init__(name, "appserver", config, service, net=net, **parts)
         self.context.name = said(name)

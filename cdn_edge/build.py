@@ -108,6 +108,9 @@ def upstream(config: Config) -> Upstream:
         tls=client_context(config.origin_ca or None, alpn=ALPN[config.origin_protocol])
         if origin.scheme == "https"
         else None,
+        tls_h1=client_context(config.origin_ca or None)
+        if origin.scheme == "https" and config.origin_protocol != "h1"
+        else None,
         server_name=config.origin_server_name or None,
         protocol=origin.protocol(config.origin_protocol),
         source=config.source or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -50,8 +50,10 @@ class LoadBalancerHop(HttpHop):
         check_source(config.source)
         if config.check_host:
             check_authority(config.check_host, "--check-host")
-        tls = _client_tls(config, state_dir) if any(spec.scheme == "https" for spec in specs) else None
-        upstreams = {spec.name: _upstream(spec, config, tls) for spec in specs}
+        secured = any(spec.scheme == "https" for spec in specs)
+        tls = _client_tls(config, state_dir, ALPN[config.backend_protocol]) if secured else None
+        tls_h1 = _client_tls(config, state_dir, ALPN["h1"]) if secured and config.backend_protocol != "h1" else None
+        upstreams = {spec.name: _upstream(spec, config, tls, tls_h1) for spec in specs}
         self._pools: dict[str, Pool] = {
             spec.name: net.pool(upstreams[spec.name], limits=config.backend_pool, timeouts=config.backend_timeouts)
             for spec in specs
@@ -143,13 +145,14 @@ class LoadBalancerHop(HttpHop):
         return states
 
 
-def _upstream(spec: BackendSpec, config: Config, tls: ssl.SSLContext | None) -> Upstream:
+def _upstream(spec: BackendSpec, config: Config, tls: ssl.SSLContext | None, tls_h1: ssl.SSLContext | None) -> Upstream:
     """The certificate is verified for the host as it is written, a name or an address."""
     return Upstream(
         spec.name,
         spec.host,
         spec.port,
         tls=tls if spec.scheme == "https" else None,
+        tls_h1=tls_h1 if spec.scheme == "https" else None,
         protocol=spec.protocol(config.backend_protocol),
         source=config.source or None,
     )
@@ -191,7 +194,7 @@ def _probes(
     return probes
 
 
-def _client_tls(config: Config, state_dir: Path) -> ssl.SSLContext:
+def _client_tls(config: Config, state_dir: Path, alpn: Sequence[str]) -> ssl.SSLContext:
     authority: Path | None
     if config.backend_ca == SYSTEM:
         authority = None
@@ -202,4 +205,4 @@ def _client_tls(config: Config, state_dir: Path) -> ssl.SSLContext:
         if not authority.exists():
             # backends that start later will be issued certificates by it: the order does not matter
             authority = ca.ensure(state_dir)
-    return client_context(authority, alpn=ALPN[config.backend_protocol])
+    return client_context(authority, alpn=alpn)

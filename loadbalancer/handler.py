@@ -87,7 +87,7 @@ class LoadBalancer:
         came_to = word(error)
         exchange.mark("attempt", came_to)
         self._backends.count(backend, came_to)
-        streamed = not isinstance(request.body, bytes)
+        streamed = _streamed(request)
         self._backends.failed(backend, blame(error, streamed=streamed), came_to)
         why = after_error(error, request.method, replayable=not streamed)
         if before is not None and before.answer is not None:
@@ -98,7 +98,7 @@ class LoadBalancer:
     def _unable(self, backend: Backend, response: Response, request: Request, exchange: Exchange) -> Failure:
         """A 502, 503 or 504: kept until a better answer comes, and passed on if none does."""
         exchange.mark("attempt", "bad-status")
-        replayable = isinstance(request.body, bytes)
+        replayable = not _streamed(request)
         if isinstance(response.body, bytes):
             self._ended(backend, "bad-status", request, None)
         else:
@@ -157,6 +157,11 @@ class Failure:
         elif self.answer is not None and not following.takes:
             self.why = NotRetried.NO_OTHER
         return self.why is not None
+
+
+def _streamed(request: Request) -> bool:
+    """Whether content may have gone that is not kept. A tunnel's body is sent once the tunnel is open."""
+    return not isinstance(request.body, bytes) and request.upgrade is None
 
 
 async def _discard(failure: Failure | None) -> None:

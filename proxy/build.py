@@ -128,6 +128,7 @@ def app(config: Config) -> tuple[Upstream, bytes]:
         given.host,
         given.port,
         tls=tls,
+        tls_h1=client_context(config.upstream_ca or None) if tls and config.upstream_protocol != "h1" else None,
         protocol=given.protocol(config.upstream_protocol),
         source=config.source or None,
     )

@@ -48,8 +48,11 @@ class Connection:
     that resets streams as fast as it opens them gets no more work done at a time than any other (CVE-2023-44487).
     """
 
-    def __init__(self, *, is_client: bool, streams: int, window: int, max_head: int) -> None:
-        """`streams` at a time, `window` bytes of content for each, field sections of `max_head` bytes."""
+    def __init__(self, *, is_client: bool, streams: int, window: int, max_head: int, tunnels: bool = False) -> None:
+        """`streams` at a time, `window` bytes of content for each, field sections of `max_head` bytes.
+
+        `tunnels`: a server takes extended CONNECT.
+        """
         self._is_client = is_client
         self._limit = streams
         window, streams = max(window, wire.WINDOW), max(streams, 1)
@@ -62,6 +65,8 @@ class Connection:
         }
         if is_client:
             del settings[wire.MAX_CONCURRENT_STREAMS]
+        elif tunnels:
+            settings[wire.ENABLE_CONNECT_PROTOCOL] = 1
         self._encoder = Encoder(_STATIC)
         self._sections = Sections(max_head)
         # the connection's window has room for all streams: one that is not read must not stop the others
@@ -440,6 +445,11 @@ class Connection:
         """Whether the peer's side has ended."""
         known = self._streams.get(stream)
         return known is None or known.ended or known.closed
+
+    @property
+    def tunnels(self) -> bool | None:
+        """Whether the server takes extended CONNECT (RFC 8441 §3); None before its SETTINGS have come."""
+        return self._h2.takes_tunnels if self._settled else None
 
     @property
     def capacity(self) -> int:

@@ -22,6 +22,9 @@ CONNECTION_SPECIFIC: Final = frozenset(
 NOT_IN_TRAILERS: Final = CONNECTION_SPECIFIC | {b"content-length", b"host", b"te", b"trailer"}
 """Framing and routing have no place behind the content (RFC 9110 §6.5.1)."""
 
+NOT_IN_CONNECT: Final = frozenset({b"content-length", b"expect", b"sec-websocket-key", b"sec-websocket-accept"})
+"""A tunnel has no content, and over HTTP/2 a WebSocket handshake has no key (RFC 8441 §5)."""
+
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")  # RFC 9110 §5.1 token, RFC 9113 §8.2: no upper case
 _VALUE = re.compile(  # RFC 9110 §5.5: no control characters; RFC 9113 §8.2.1: no white space at either end
     rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
@@ -40,7 +43,9 @@ class Malformed(Exception):
 class RequestHead:
     """A request's field list, taken apart. `length` is what content-length says, None without one."""
 
-    __slots__ = ("authority", "expects_continue", "fields", "length", "method", "priority", "scheme", "target")
+    __slots__ = (
+        "authority", "expects_continue", "fields", "length", "method", "priority", "protocol", "scheme", "target",
+    )  # fmt: skip
 
     def __init__(self, method: bytes, scheme: bytes, authority: bytes, target: bytes, fields: Fields) -> None:
         self.method = method
@@ -52,13 +57,16 @@ class RequestHead:
         self.expects_continue = False
         self.priority: bytes | None = None
         """RFC 9218 §5."""
+        self.protocol: bytes | None = None
+        """Of an extended CONNECT (RFC 8441 §4)."""
 
 
 def request_head(received: Fields, *, max_head: int, max_fields: int, max_target: int) -> RequestHead:
     """Raises Malformed for a stream error, and a HopError for what is well-formed and refused (414, 417, 431, 501)."""
-    method, scheme, authority, path, start = _request_pseudo(received)
+    method, scheme, authority, path, protocol, start = _request_pseudo(received)
     fields: Fields = []
     head = RequestHead(method, scheme, authority or b"", path or b"", fields)
+    head.protocol = protocol
     host: bytes | None = None
     crumb = -1
     size = 0
@@ -111,12 +119,13 @@ def request_head(received: Fields, *, max_head: int, max_fields: int, max_target
     return head
 
 
-def _request_pseudo(received: Fields) -> tuple[bytes, bytes, bytes | None, bytes | None, int]:
-    """RFC 9113 §8.3: before all other fields, each once, none but the four."""
+def _request_pseudo(received: Fields) -> tuple[bytes, bytes, bytes | None, bytes | None, bytes | None, int]:
+    """RFC 9113 §8.3: before all other fields, each once, none but the four; with CONNECT also RFC 8441's."""
     method: bytes | None = None
     scheme: bytes | None = None
     authority: bytes | None = None
     path: bytes | None = None
+    protocol: bytes | None = None
     count = 0
     for name, value in received:
         if name[:1] != b":":
@@ -130,11 +139,15 @@ def _request_pseudo(received: Fields) -> tuple[bytes, bytes, bytes | None, bytes
             scheme = value
         elif name == b":authority" and authority is None:
             authority = value
+        elif name == b":protocol" and protocol is None:
+            protocol = value
         else:
             raise Malformed("a pseudo-field that is unknown or repeated")
     if method is None or not _TOKEN.fullmatch(method):
         raise Malformed("no :method, or one that is not a token")
-    return method, scheme or b"", authority, path, count
+    if protocol is not None and (method != b"CONNECT" or not _TOKEN.fullmatch(protocol)):
+        raise Malformed(":protocol without CONNECT, or one that is not a token")
+    return method, scheme or b"", authority, path, protocol, count
 
 
 def _target(
@@ -149,7 +162,7 @@ def _target(
         if authority is not None and host.lower() != authority.lower():
             raise Malformed(":authority and Host differ")
         head.authority = authority or host
-    if head.method == b"CONNECT":
+    if head.method == b"CONNECT" and head.protocol is None:
         if has_scheme or path is not None or not authority:
             raise Malformed("CONNECT with :scheme or :path, or without :authority")
         raise HopError("CONNECT is not served here.", status=501)
@@ -255,6 +268,12 @@ def request_list(method: bytes, scheme: bytes, authority: bytes, target: bytes, 
     if authority:  # RFC 9113 §8.3.1: none is made up
         pseudo.insert(2, (b":authority", authority))
     return _outbound([*pseudo, *(field for field in fields if field[0] != b"host" and _te_is_trailers(field))])
+
+
+def connect_list(protocol: bytes, scheme: bytes, authority: bytes, target: bytes, fields: Iterable[Field]) -> Fields:
+    """An extended CONNECT (RFC 8441 §4). ValueError when a value would not be well-formed."""
+    kept = [field for field in fields if field[0] not in NOT_IN_CONNECT]
+    return [(b":method", b"CONNECT"), (b":protocol", protocol), *request_list(b"", scheme, authority, target, kept)[1:]]
 
 
 def trailer_list(fields: Iterable[Field]) -> Fields:

@@ -189,6 +189,10 @@ class Library:
     def credit(self, stream: int, size: int) -> None:
         self._h2.acknowledge_received_data(size, stream)
 
+    @property
+    def takes_tunnels(self) -> bool:
+        return self._h2.remote_settings.enable_connect_protocol == 1
+
     def forget(self, stream: int) -> None:
         self._h2.streams.pop(stream, None)
 

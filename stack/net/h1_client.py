@@ -102,6 +102,9 @@ class H1ClientConnection(asyncio.Protocol):
     def idle(self) -> bool:
         return self._request is None and not self.closed
 
+    async def takes_tunnels(self) -> bool:
+        return True
+
     # A request goes out.
 
     async def send(self, request: Request, exchange: Exchange) -> Response:

@@ -24,16 +24,17 @@ from stack.http.h2_events import Away, Data, Event, Failed, Head, Opened, Reset,
 from stack.http.h2_fields import (
     Length,
     Malformed,
+    connect_list,
     request_list,
     response_head,
     trailer_fields,
     trailer_list,
 )  # fmt: skip
-from stack.http.h2_priority import Priority
 from stack.http.message import Fields, Request, Response, has_no_content
+from stack.http.upgrade import switch_fields
 from stack.net.expectation import Expectation, expects
 from stack.net.h2_connection import INFINITY, H2Transport
-from stack.net.h2_outbox import Sending
+from stack.net.h2_stream import ClientStream
 from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
@@ -42,47 +43,16 @@ STREAMS: Final = 100
 """Requests of one connection at a time, however many more its peer would take."""
 MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 1000
-_SHARED: Final = Priority(incremental=True)
-"""Uploads of different clients: each has its turn (RFC 9218 §13)."""
 MAX_INTERIM: Final = 20
 """Interim responses to one request."""
-
-
-class ClientStream:
-    """One request, until its response has ended and nothing more is sent."""
-
-    __slots__ = (
-        "answer", "ended", "expectation", "head_due", "id", "incoming", "interims", "length", "owed", "received_at",
-        "request", "response", "sending", "sent", "upload",
-    )  # fmt: skip
-
-    def __init__(self, stream: int, request: Request) -> None:
-        self.id = stream
-        self.request = request
-        self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self.sending = Sending(stream, _SHARED)
-        self.upload: asyncio.Task[None] | None = None
-        self.expectation: Expectation | None = None
-        self.response: Response | None = None
-        """Received and not yet handed over: what of its content comes in the same batch goes with it."""
-        self.incoming: Incoming | None = None
-        self.length = Length(None)
-        self.owed = 0
-        self.interims = 0
-        self.received_at = 0.0
-        self.head_due = INFINITY
-        self.sent = False
-        """The whole request is on its way."""
-        self.ended = False
-        """The whole response is here."""
 
 
 class H2ClientConnection(H2Transport):
     """See `stack.net.pool.UpstreamConnection`. `on_idle` is called whenever room for a request becomes free."""
 
     __slots__ = (
-        "_away", "_clock", "_fresh", "_limit", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_streams", "_tasks",
-        "_timeouts", "closed", "idle_since", "name", "served",
+        "_away", "_clock", "_fresh", "_limit", "_max_buffer", "_on_closed", "_on_idle", "_scheme", "_settings",
+        "_streams", "_tasks", "_timeouts", "closed", "idle_since", "name", "served",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +88,8 @@ class H2ClientConnection(H2Transport):
         """Streams that the peer was last known to allow."""
         self._away = False
         """The peer takes no more requests."""
+        self._settings: asyncio.Future[None] | None = None
+        """Waits for the peer's first SETTINGS."""
         self.closed = False
         self.served = 0
         """Requests begun; more than one means that the connection was reused."""
@@ -156,9 +128,11 @@ class H2ClientConnection(H2Transport):
         if isinstance(body, bytes) and not has_length and (body or request.method in (b"POST", b"PUT", b"PATCH")):
             more.append((b"content-length", b"%d" % len(body)))  # RFC 9110 §8.6
         try:
-            fields = request_list(
-                request.method, self._scheme, request.authority, request.target, [*request.fields, *more]
-            )
+            where = (self._scheme, request.authority, request.target)
+            if request.upgrade is not None:
+                fields = connect_list(request.upgrade, *where, request.fields)
+            else:
+                fields = request_list(request.method, *where, [*request.fields, *more])
             trailers = trailer_list(request.trailers)
         except ValueError as error:
             self._on_idle(self)  # the room is free still
@@ -171,12 +145,27 @@ class H2ClientConnection(H2Transport):
             self._sent(stream.id)
         elif isinstance(body, bytes):
             self._outbox.put(stream.sending, body, ended=True, trailers=trailers)
+        elif request.upgrade is not None:  # its body is sent once the tunnel is open
+            stream.head_due = self._now() + self._timeouts.head
+            self._arm(stream.head_due)
         else:
             if expects(request.fields):
                 stream.expectation = Expectation()
-            stream.upload = self._tasks.spawn(self._send_stream(stream), name=f"{self.name}.upload")
+            self._upload(stream)
         self._soon()
         return stream
+
+    def _upload(self, stream: ClientStream) -> None:
+        stream.upload = self._tasks.spawn(self._send_stream(stream), name=f"{self.name}.upload")
+
+    async def takes_tunnels(self) -> bool:
+        """Whether the peer takes extended CONNECT (RFC 8441 §3); its SETTINGS say so. ClosedEarly if none come."""
+        while (takes := self._h2.tunnels) is None:
+            if self.closed:
+                raise ClosedEarly(private=f"{self.name}: closed before its SETTINGS")
+            self._settings = self._settings or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._settings)
+        return takes
 
     async def _send_stream(self, stream: ClientStream) -> None:
         body = stream.request.body
@@ -206,8 +195,9 @@ class H2ClientConnection(H2Transport):
         if (sender := self._streams.get(stream)) is None:
             return
         sender.sent = True
-        sender.head_due = self._now() + self._timeouts.head
-        self._arm(sender.head_due)
+        if not sender.answer.done() and sender.response is None:
+            sender.head_due = self._now() + self._timeouts.head
+            self._arm(sender.head_due)
         if sender.ended:
             self._finish(sender)
 
@@ -226,6 +216,7 @@ class H2ClientConnection(H2Transport):
         elif isinstance(event, Away):
             self._go_away(event)
         elif isinstance(event, Opened):
+            self._settle()
             if (limit := self._h2.limit) != self._limit:
                 grown, self._limit = limit - self._limit, limit
                 self._offer(grown)
@@ -233,6 +224,11 @@ class H2ClientConnection(H2Transport):
             for stream in list(self._streams.values()):
                 self._fail(stream, ResponseMalformed(private=f"{self.name}: {event.reason}"))
             self.close()
+
+    def _settle(self) -> None:
+        settings, self._settings = self._settings, None
+        if settings is not None and not settings.done():
+            settings.set_result(None)
 
     def _offer(self, rooms: int) -> None:
         """SETTINGS came, the first or others: there is room for so many requests more."""
@@ -252,7 +248,7 @@ class H2ClientConnection(H2Transport):
         incoming = stream.incoming
         if incoming is not None:
             # with trailers it stays a stream: a message of bytes has no place for them in HTTP/1.1
-            whole = incoming.complete() if not incoming.trailers else None
+            whole = incoming.complete() if not incoming.trailers and not stream.tunnel else None
             response.body = incoming if whole is None else whole
             if whole is not None:
                 self._credit(stream, stream.owed)
@@ -287,7 +283,12 @@ class H2ClientConnection(H2Transport):
         stream.received_at = now
         stream.response = response = Response(head.status, head.fields, version=b"2")
         stream.length = Length(0 if no_content else head.length)
-        if not event.ended and not no_content:
+        if request.upgrade is not None and head.status < 300:
+            stream.tunnel, no_content = True, False
+            stream.length = Length(None)
+            response.status, response.fields = 101, switch_fields(head.fields)
+            self._upload(stream)
+        if stream.tunnel or (not event.ended and not no_content):
             stream.incoming = Incoming(
                 self._max_buffer,
                 consumed=lambda size: self._credit(stream, size),
@@ -341,6 +342,8 @@ class H2ClientConnection(H2Transport):
         if stream.incoming is not None:
             stream.incoming.end()
         if not stream.sent:
+            if stream.tunnel:
+                return
             self._h2.reset(stream.id, wire.CANCEL)  # answered early (§8.1): the rest would be read by nobody
         self._finish(stream)
 
@@ -446,6 +449,7 @@ class H2ClientConnection(H2Transport):
     def _end(self) -> None:
         if not self.closed:
             self.closed = True
+            self._settle()
             self._on_closed(self)
 
     def expire(self) -> None:
@@ -478,7 +482,7 @@ class H2ClientConnection(H2Transport):
             return
         self._arm(stream.head_due)
         incoming = stream.incoming
-        if incoming is None or incoming.ended:
+        if incoming is None or incoming.ended or stream.tunnel:
             return
         if not incoming.waiting:
             self._arm(now + times.body)  # it is us who do not read

@@ -12,6 +12,7 @@ from stack.http.message import Fields, Response, has_no_content, unmeasured
 from stack.net.context import Context
 from stack.net.h2_connection import INFINITY, H2Transport
 from stack.net.h2_stream import ServerStream
+from stack.net.h2_tunnel import opened
 
 
 class H2Sender(H2Transport):
@@ -63,6 +64,8 @@ class H2Sender(H2Transport):
         try:
             if stream.gone:
                 return
+            if response.status == 101:
+                response, body = opened(self._ctx, stream, response)
             if has_no_content(stream.request.method, response.status):
                 stream.queued = True
                 unmeasured(response)
@@ -73,6 +76,8 @@ class H2Sender(H2Transport):
             declared = response.get(b"content-length")
             left = INFINITY if declared is None else int(declared)
             self._send_head(stream, response, [], ended=False)
+            if stream.tunnel is not None:
+                stream.exchange.status = 101  # as on every other hop
             self._soon()
             async for piece in body:
                 if not piece:

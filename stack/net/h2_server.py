@@ -18,6 +18,7 @@ from stack.net.context import Context
 from stack.net.h2_connection import INFINITY
 from stack.net.h2_sender import H2Sender
 from stack.net.h2_stream import ServerStream
+from stack.net.h2_tunnel import asked
 from stack.net.pace import patience, too_slow
 
 NOT_SENT: Final = 128 * 1024
@@ -37,7 +38,13 @@ class H2ServerConnection(H2Sender):
     def __init__(self, context: Context, peer: Peer, scheme: bytes) -> None:
         limits = context.limits
         super().__init__(
-            Connection(is_client=False, streams=limits.streams, window=limits.buffer, max_head=limits.head),
+            Connection(
+                is_client=False,
+                streams=limits.streams,
+                window=limits.buffer,
+                max_head=limits.head,
+                tunnels=bool(context.upgrades),
+            ),
             now=context.now,
             send_timeout=context.timeouts.send,
             send_rate=context.timeouts.send_rate,
@@ -114,6 +121,9 @@ class H2ServerConnection(H2Sender):
                 raise Malformed("content-length, and no content")  # §8.1.1
             if limits.body and head.length and head.length > limits.body:
                 raise ContentTooLarge(f"At most {limits.body} bytes of content are taken.")
+            upgrade = None
+            if head.protocol is not None:
+                upgrade = asked(head, head.protocol, ctx.upgrades, ended=event.ended)
         except Malformed as error:
             self._refuse_stream(event, str(error), now)
             return
@@ -126,6 +136,7 @@ class H2ServerConnection(H2Sender):
         if priority is not None:
             stream.prioritize(priority)
         stream.request = request = self._request(head, stream)
+        request.upgrade = upgrade
         if not event.ended:
             request.body = stream.expect_content(
                 limits.buffer, request.trailers, expects_continue=head.expects_continue
@@ -186,7 +197,7 @@ class H2ServerConnection(H2Sender):
             self._mismatch(stream, now)
             return
         limit = self._ctx.limits.body
-        if limit and stream.length.received > limit:
+        if limit and stream.length.received > limit and stream.request.upgrade is None:
             # what follows is neither kept nor credited
             stream.incoming.fail(ContentTooLarge(f"At most {limit} bytes of content are taken."))
             return
@@ -194,6 +205,8 @@ class H2ServerConnection(H2Sender):
             stream.incoming.feed(event.content)
         if event.ended:
             stream.incoming.end()
+            if stream.tunnel is not None and stream.tunnel.over_since is not None:
+                self._finish(stream, answered=True)
 
     def _trailers(self, event: Trailers, now: float) -> None:
         stream = self._streams.get(event.stream)
@@ -278,6 +291,10 @@ class H2ServerConnection(H2Sender):
         """The end of a response is on its way."""
         if (stream := self._streams.get(stream_id)) is not None:
             if not self._h2.ended(stream_id):
+                if stream.tunnel is not None and stream.tunnel.over_since is None:
+                    stream.tunnel.over_since = self._now()  # the client has time to end as well
+                    self._arm(stream.tunnel.due(self._now()))
+                    return
                 self._h2.reset(stream_id, wire.NO_ERROR)  # §8.1: answered early; the rest is not wanted
             self._finish(stream, answered=True)
 
@@ -285,6 +302,8 @@ class H2ServerConnection(H2Sender):
         """Nobody waits for the response any more."""
         if stream.gone:
             return
+        if stream.tunnel is not None and stream.tunnel.over_since is not None:
+            termination = ""  # all was said
         stream.gone = True
         stream.exchange.termination = stream.exchange.termination or termination
         self._outbox.discard(stream.id, error)
@@ -389,6 +408,9 @@ class H2ServerConnection(H2Sender):
             self._gone(self._streams[stream_id], "timeout", ClientGone("The client opens no window."))
         for stream in list(self._streams.values()):
             incoming = stream.incoming
+            if stream.tunnel is not None:
+                self._expire_tunnel(stream, stream.tunnel.due(now))
+                continue
             if incoming is None or incoming.ended:
                 continue
             if not incoming.waiting:
@@ -400,3 +422,14 @@ class H2ServerConnection(H2Sender):
                 self._arm(due)
             else:
                 incoming.fail(too_slow(window, rate))
+
+    def _expire_tunnel(self, stream: ServerStream, due: float) -> None:
+        if due:
+            self._arm(due)
+        elif stream.tunnel is not None and stream.tunnel.over_since is not None:
+            if stream.incoming is not None:
+                stream.incoming.end()
+            self._sent(stream.id)
+        else:
+            self._h2.reset(stream.id, wire.CANCEL)
+            self._gone(stream, "timeout", ClientGone("The tunnel's time is over."))

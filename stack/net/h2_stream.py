@@ -1,27 +1,33 @@
-"""One request of a downstream HTTP/2 connection, while it is answered."""
+"""One request of an HTTP/2 connection, while it is answered: on a server's, and on a client's."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stack.http.h2_fields import Length
-from stack.http.h2_priority import parse
+from stack.http.h2_priority import Priority, parse
 from stack.http.message import Fields, Request, Response
+from stack.net.expectation import Expectation
 from stack.net.h2_outbox import Sending
 from stack.net.pace import Pace
 from stack.net.stream import Incoming
 from stack.telemetry.exchange import Exchange
 
+INFINITY: Final = float("inf")
+_SHARED: Final = Priority(incremental=True)
+"""Uploads of different clients: each has its turn (RFC 9218 §13)."""
+
 if TYPE_CHECKING:
     from stack.net.h2_server import H2ServerConnection
+    from stack.net.h2_tunnel import StreamTunnel
 
 
 class ServerStream:
     __slots__ = (
         "_connection", "exchange", "gone", "id", "incoming", "length", "owed", "pace", "queued", "request",
-        "responded", "response", "sending", "task", "waits_for",
+        "responded", "response", "sending", "task", "tunnel", "waits_for",
     )  # fmt: skip
 
     request: Request
@@ -46,6 +52,8 @@ class ServerStream:
         """The final head is sent."""
         self.queued = False
         """The whole response is handed over; its end finishes the stream."""
+        self.tunnel: StreamTunnel | None = None
+        """Once the service has opened one."""
         self.gone = False
         """Nobody is left to answer."""
 
@@ -76,3 +84,34 @@ class ServerStream:
 
     def interim(self, status: int, fields: Fields) -> None:
         self._connection.send_interim(self, status, fields)
+
+
+class ClientStream:
+    """One request, until its response has ended and nothing more is sent."""
+
+    __slots__ = (
+        "answer", "ended", "expectation", "head_due", "id", "incoming", "interims", "length", "owed", "received_at",
+        "request", "response", "sending", "sent", "tunnel", "upload",
+    )  # fmt: skip
+
+    def __init__(self, stream: int, request: Request) -> None:
+        self.id = stream
+        self.request = request
+        self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.sending = Sending(stream, _SHARED)
+        self.upload: asyncio.Task[None] | None = None
+        self.expectation: Expectation | None = None
+        self.response: Response | None = None
+        """Received and not yet handed over: what of its content comes in the same batch goes with it."""
+        self.incoming: Incoming | None = None
+        self.length = Length(None)
+        self.owed = 0
+        self.interims = 0
+        self.received_at = 0.0
+        self.head_due = INFINITY
+        self.sent = False
+        """The whole request is on its way."""
+        self.ended = False
+        """The whole response is here."""
+        self.tunnel = False
+        """The peer has opened one: either side may end by itself."""

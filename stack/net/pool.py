@@ -7,7 +7,8 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal, Protocol, TypedDict, cast
 
 from stack.clock import Clock
@@ -18,6 +19,7 @@ from stack.errors import (
     PoolExhausted,
     Retry,
     Unsent,
+    UpstreamError,
 )
 from stack.http.field_lines import KnownLines
 from stack.http.message import IDEMPOTENT, Request, Response
@@ -41,6 +43,9 @@ class Upstream:
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    """Its ALPN is as `protocol` says."""
+    tls_h1: ssl.SSLContext | None = None
+    """With HTTP/1.1 alone in ALPN: for tunnels, where the next hop takes none over HTTP/2. None: `tls` does."""
     server_name: str | None = None
     protocol: Literal["h1", "h2", "auto"] = "auto"
     """h1, h2 (in the clear: by prior knowledge), or what ALPN says (in the clear: h1)."""
@@ -60,6 +65,8 @@ class UpstreamConnection(Protocol):
     def idle(self) -> bool: ...
 
     async def send(self, request: Request, exchange: Exchange) -> Response: ...
+
+    async def takes_tunnels(self) -> bool: ...
 
     def expire(self) -> None: ...
 
@@ -125,6 +132,7 @@ class Pool:
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._multiplexes = upstream.protocol == "h2"
         """One connection takes many requests: who waits for it opens no other."""
+        self._of_h1 = replace(upstream, protocol="h1", tls=upstream.tls_h1 or upstream.tls)
         self._opened = self._reused = self._retried = 0
         self._closed = False
         self._lines = KnownLines()
@@ -144,6 +152,8 @@ class Pool:
         if connection is None:
             connection, reused = await self._wait_for_one()
         try:
+            if request.upgrade is not None:
+                return await self._send_tunnel(connection, request, exchange)
             return await connection.send(request, exchange)
         except HopError as error:
             if not _may_retry(error, request, reused=reused):
@@ -155,6 +165,22 @@ class Pool:
             connection = taken
         else:
             connection, _ = await self._wait_for_one(first=True)
+        if request.upgrade is not None:
+            return await self._send_tunnel(connection, request, exchange)
+        return await connection.send(request, exchange)
+
+    async def _send_tunnel(self, connection: UpstreamConnection, request: Request, exchange: Exchange) -> Response:
+        """By extended CONNECT where the next hop takes it (RFC 8441 §3), else over HTTP/1.1."""
+        if isinstance(connection, H1ClientConnection) or await connection.takes_tunnels():
+            return await connection.send(request, exchange)
+        self._on_idle(connection)
+        if (spare := self._take_idle()) is not None:
+            return await spare.send(request, exchange)
+        if len(self._open) + self._connecting >= self.limits.connections:
+            raise PoolExhausted(private=f"{self.upstream.name}: no connection of HTTP/1.1 may be opened for a tunnel")
+        connection = await self._connect(self._of_h1)
+        if not isinstance(connection, H1ClientConnection):
+            raise UpstreamError(private=f"{self.upstream.name}: neither extended CONNECT nor HTTP/1.1 is taken")
         return await connection.send(request, exchange)
 
     # Who gets which connection.
@@ -164,6 +190,10 @@ class Pool:
             if connection.capacity > 0:
                 self._reused += 1
                 return connection
+        return self._take_idle()
+
+    def _take_idle(self) -> UpstreamConnection | None:
+        """One of HTTP/1.1."""
         while self._idle:
             connection = self._idle.pop()  # LIFO: the warmest connection first, the others may expire
             if not connection.closed:
@@ -258,10 +288,10 @@ class Pool:
 
     # Opening and closing.
 
-    async def _connect(self, *, counted: bool = False) -> UpstreamConnection:
+    async def _connect(self, upstream: Upstream | None = None, *, counted: bool = False) -> UpstreamConnection:
         if not counted:
             self._connecting += 1
-        upstream = self.upstream
+        upstream = upstream or self.upstream
         connected: UpstreamConnection | None = None
         try:
             connected = await self._open_one(upstream)
@@ -276,7 +306,7 @@ class Pool:
 
     async def _open_one(self, upstream: Upstream) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
-        door = _Door(self._protocol)
+        door = _Door(partial(self._protocol, upstream))
         try:
             async with self._clock.timeout(self.timeouts.connect):
                 await loop.create_connection(
@@ -294,13 +324,14 @@ class Pool:
             raise ClosedEarly(private=f"{upstream.name}: accepted and closed")
         return connection
 
-    def _protocol(self, transport: asyncio.Transport) -> UpstreamConnection:
+    def _protocol(self, upstream: Upstream, transport: asyncio.Transport) -> UpstreamConnection:
         """HTTP/2 by ALPN or prior knowledge, else HTTP/1.1."""
-        upstream = self.upstream
         if (raw := transport.get_extra_info("socket")) is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls = transport.get_extra_info("ssl_object")
-        self._multiplexes = tls.selected_alpn_protocol() == "h2" if tls is not None else upstream.protocol == "h2"
+        is_h2 = tls.selected_alpn_protocol() == "h2" if tls is not None else upstream.protocol == "h2"
+        if upstream is self.upstream:
+            self._multiplexes = is_h2
         shared: _Parts = {
             "name": upstream.name,
             "timeouts": self.timeouts,
@@ -310,7 +341,7 @@ class Pool:
             "on_idle": self._on_idle,
             "on_closed": self._on_closed,
         }
-        if not self._multiplexes:
+        if not is_h2:
             return H1ClientConnection(**shared, lines=self._lines, hop=self._hop)
         from stack.net.h2_client import H2ClientConnection
 
@@ -359,7 +390,7 @@ def _may_retry(error: HopError, request: Request, *, reused: bool) -> bool:
     """Whether a request that failed on a connection may be sent again, once."""
     if isinstance(error, Unsent):
         return True
-    if not isinstance(request.body, bytes):
+    if not isinstance(request.body, bytes) and request.upgrade is None:
         return False  # what was read of it is gone
     if error.retry is Retry.SAFE:
         return True  # RFC 9113 §8.7: it was not processed, whatever the method

@@ -176,3 +176,95 @@ def _forward(pool: Pool, name: bytes) -> Callable[[Request, Exchange], Awaitable
         return inbound(response, pseudonym=name, date=b"Thu, 01 Jan 1970 00:00:00 GMT")
 
     return handler
+
+
+class Pipe:
+    """A BodyStream that a test writes to."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self._queue.put_nowait(data)
+
+    def end(self) -> None:
+        self._queue.put_nowait(None)
+
+    def fail(self, error: BaseException) -> None:
+        self._queue.put_nowait(error)
+
+    def __aiter__(self) -> Pipe:
+        return self
+
+    async def __anext__(self) -> bytes:
+        found = await self._queue.get()
+        if found is None:
+            raise StopAsyncIteration
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Far:
+    """The client's end of a tunnel that this project's own client opened."""
+
+    def __init__(self, response: Response, pipe: Pipe) -> None:
+        self.response, self.pipe = response, pipe
+        assert not isinstance(response.body, bytes)
+        self.body = response.body
+        self._held = b""
+
+    async def exactly(self, size: int) -> bytes:
+        async with asyncio.timeout(10):
+            while len(self._held) < size:
+                self._held += await self.body.__anext__()
+        found, self._held = self._held[:size], self._held[size:]
+        return found
+
+    async def rest(self) -> bytes:
+        async with asyncio.timeout(10):
+            return self._held + b"".join([piece async for piece in self.body])
+
+
+@contextlib.asynccontextmanager
+async def client(made: Chain, protocol: Literal["h1", "h2"]) -> AsyncIterator[Pool]:
+    tasks = Tasks()
+    pool = Pool(
+        Upstream(
+            "edge",
+            "127.0.0.1",
+            made.port,
+            tls=made.client_tls("h2" if protocol == "h2" else "http/1.1") if made.tls else None,
+            tls_h1=made.client_tls("http/1.1") if made.tls else None,
+            protocol=protocol,
+        ),
+        limits=PoolLimits(connections=4),
+        timeouts=UpstreamTimeouts(),
+        clock=SystemClock(),
+        tasks=tasks,
+    )
+    try:
+        yield pool
+    finally:
+        await pool.close()
+        await tasks.close()
+
+
+async def far(pool: Pool, *fields: tuple[bytes, bytes]) -> Far:
+    pipe = Pipe()
+    request = Request(
+        b"GET",
+        b"/chat",
+        [(b"sec-websocket-version", b"13"), *fields],
+        authority=b"a.test",
+        body=pipe,
+        upgrade=b"websocket",
+    )
+    exchange = Exchange("client", SystemClock.now, request)
+    response = await pool.send(request, exchange)
+    assert response.status == 101, response
+    return Far(response, pipe)

@@ -7,7 +7,8 @@ import contextlib
 
 import pytest
 
-from stack.clock import eventually
+from stack.clock import VirtualClock, eventually
+from stack.config.base import Timeouts
 from stack.http.upgrade import accept
 from tests.support.tunnels import ASK, KEY, Chain, Link, Origin, chain, echo
 from tests.support.wire import statuses
@@ -201,3 +202,158 @@ async def test_a_101_that_is_none_is_a_502(answer: bytes) -> None:
         assert statuses(await reader.readuntil(b"\r\n\r\n")) == [502]
         writer.close()
         await eventually(lambda: made.pools[0].statistics().open == 0)
+
+
+# ── Bounds ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_idle_closes_what_is_silent_both_ways() -> None:
+    clock = VirtualClock()
+    async with chain("http", clock=clock, timeouts=Timeouts(tunnel_idle=30.0)) as made:
+        reader, writer, _ = await made.tunnel()
+        for _ in range(4):
+            await clock.advance(25)
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+        await clock.advance(31)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await eventually(lambda: closed(made))
+        [exchange] = made.hops[0].exchanges
+        assert (exchange.termination, exchange.detail) == ("timeout", "nothing went through the tunnel for 30 s")
+        writer.close()
+
+
+async def test_no_tunnel_lives_for_ever() -> None:
+    clock = VirtualClock()
+    async with chain("http", clock=clock, timeouts=Timeouts(tunnel=100.0)) as made:
+        reader, writer, _ = await made.tunnel()
+        for _ in range(4):
+            await clock.advance(24)
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+        await clock.advance(5)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await eventually(lambda: closed(made))
+        assert made.hops[0].exchanges[0].detail == "the tunnel was open for 100 s"
+        writer.close()
+
+
+async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    for _ in range(1000):
+        writer.write(b"x" * 50_000)
+        await writer.drain()
+
+
+async def test_a_slow_reader_holds_the_origin_back_and_a_stuck_one_is_cut() -> None:
+    clock = VirtualClock()
+    async with chain("http", "http", clock=clock, origin=Origin(pour)) as made:
+        reader, writer, _ = await made.tunnel()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.3)
+        assert not made.origin.ends
+        held = [end.transport.get_write_buffer_size() for end in made.servers[0].context.connections]  # type: ignore[attr-defined]
+        assert max(held) < 1_000_000
+        await clock.advance(31)
+        await clock.advance(31)
+        await eventually(lambda: len(made.hops[0].exchanges) == 1)
+        assert made.hops[0].exchanges[0].termination == "timeout"
+        await eventually(lambda: closed(made))
+        writer.transport.abort()
+        assert reader is not None
+
+
+async def test_ten_million_bytes_arrive() -> None:
+    async with chain("http", "https") as made:
+        reader, writer, _ = await made.tunnel()
+        data = bytes(range(256)) * 40_000
+
+        async def send() -> None:
+            for at in range(0, len(data), 100_000):
+                writer.write(data[at : at + 100_000])
+                await writer.drain()
+
+        sending = asyncio.ensure_future(send())
+        assert await asyncio.wait_for(reader.readexactly(len(data)), 20) == data
+        await sending
+        writer.close()
+
+
+async def test_a_drain_waits_and_then_cuts() -> None:
+    clock = VirtualClock()
+    async with chain("http", clock=clock, timeouts=Timeouts(drain=10.0)) as made:
+        reader, writer, _ = await made.tunnel()
+        draining = asyncio.ensure_future(made.servers[0].drain())
+        await clock.advance(5)
+        writer.write(b"still")
+        assert await reader.readexactly(5) == b"still"
+        for _ in range(60):
+            await clock.advance(0.1)
+        await asyncio.wait_for(draining, 5)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await eventually(lambda: closed(made))
+        assert made.hops[0].exchanges[0].termination == "drained"
+        writer.close()
+
+
+async def test_a_tunnel_counts_as_in_flight_and_its_connection_is_not_reused() -> None:
+    async with chain("http") as made:
+        _, writer, _ = await made.tunnel()
+        context, pool = made.servers[0].context, made.pools[0]
+        assert (context.in_flight, context.tunnels, len(context.connections)) == (1, 1, 1)
+        assert (pool.statistics().open, pool.statistics().idle) == (1, 0)
+        _, other, _ = await made.tunnel()
+        assert pool.statistics().open == 2
+        for one in (writer, other):
+            one.write_eof()
+            one.close()
+        await eventually(lambda: closed(made))
+        assert context.in_flight == 0
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "chat", "TLS/1.0"])
+async def test_another_upgrade_is_ignored(upgrade: str) -> None:
+    origin = Origin(answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    async with chain("http", origin=origin) as made:
+        reader, writer = await made.connect()
+        writer.write(
+            ASK.replace(b"websocket", upgrade.encode(), 1).replace(b"Connection: keep-alive, ", b"Connection: ")
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert statuses(head) == [200]
+        assert b"upgrade" not in origin.heads[0].lower()
+        writer.close()
+
+
+async def test_another_protocol_by_choice() -> None:
+    answer = b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: chat\r\nX: %b\r\n\r\n"
+    async with chain("http", "http", origin=Origin(answer=answer), upgrades=("chat",)) as made:
+        reader, writer = await made.connect()
+        writer.write(ASK.replace(b"websocket", b"Chat", 1))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert statuses(head) == [101]
+        assert b"\r\nupgrade: chat\r\n" in head
+        writer.write(b"anything")
+        assert await reader.readexactly(8) == b"anything"
+        writer.close()
+
+
+async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+
+
+async def test_a_connection_that_died_idle_costs_no_handshake() -> None:
+    """RFC 9112 §9.3.1: a reused connection may be closing; a handshake is a GET, and none of its tunnel was sent."""
+    origin = Origin(die, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    async with chain("http", origin=origin) as made:
+        reader, writer = await made.connect()
+        writer.write(ASK)
+        await reader.readuntil(b"\r\n\r\nok")
+        assert made.pools[0].statistics().idle == 1
+        origin.answer, origin.talk = b"", echo
+        writer.write(ASK)
+        assert statuses(await reader.readuntil(b"\r\n\r\n")) == [101]
+        assert made.pools[0].statistics().retried == 1
+        writer.close()

@@ -119,7 +119,11 @@ class Edge:
         self._looked_up(asked.exchange, asked.why)
         recording = self.store.record(asked.key)
         try:
-            fetched = await self._fetch(asked)
+            if asked.stored is None:
+                fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
+                asked.exchange.mark("fetch", "fetched")
+            else:
+                fetched = await self._validate(asked, asked.stored)
             if fetched.validated:
                 return self._validated(asked, fetched, recording)
             if fetched.response.status in _ORIGIN_FAILED and (
@@ -136,12 +140,11 @@ class Edge:
             recording.abandon()
             raise
 
-    async def _fetch(self, asked: Asked) -> Fetched:
+    async def _validate(self, asked: Asked, stored: Stored) -> Fetched:
         """The origin's answer. After a 304 that speaks of something else than what is stored, without conditions."""
-        stored = asked.stored
-        conditions = [] if stored is None else validation.conditions(stored.block.fields, self._clock.time())
+        conditions = validation.conditions(stored.block.fields, self._clock.time())
         fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped, add=conditions)
-        if fetched.response.status == 304 and stored is not None and conditions:
+        if fetched.response.status == 304 and conditions:
             if validation.same_representation(stored.block.fields, fetched.response.fields):
                 asked.exchange.mark("fetch", "revalidated")
                 return fetched.as_validation()

@@ -9,12 +9,13 @@ from cdn_edge.asked import Asked
 from cdn_edge.origin import Fetched
 from cdn_edge.recording import Recording, Tee
 from cdn_edge.rules import validation
-from cdn_edge.rules.judging import Judgement, Policy, judge
+from cdn_edge.rules.judging import Judgement, Policy, judge, said
 from cdn_edge.rules.key import same_origin
-from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored
+from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored, outright
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
 from stack.errors import HopError
+from stack.http.cache_control import CacheControl
 from stack.http.message import Fields, Response, get
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
@@ -44,8 +45,14 @@ class Keeper:
         at a time for one key. Returns why not, and the seconds it is fresh for if it is stored.
         """
         response = fetched.response
-        judgement = self._judge(asked, response.status, response.fields, fetched)
         is_head = asked.request.method == b"HEAD"
+        cc = said(response.fields)
+        if asked.stored is None and (why := outright(response.status, cc, asked.asking)) is not None:
+            why = NotStored.METHOD if is_head else why
+            recording.abandon()
+            self._decided(asked.exchange, why)
+            return why, None
+        judgement = self._judge(asked, response.status, response.fields, fetched, cc)
         refused = NotStored.METHOD if is_head else judgement.refused
         if refused is None and unread and asked.key in self._filling and not isinstance(response.body, bytes):
             refused = NotStored.FILLING
@@ -122,7 +129,9 @@ class Keeper:
         exchange.mark("store", word)
         self._decisions.inc(word)
 
-    def _judge(self, asked: Asked, status: int, fields: Fields, fetched: Fetched) -> Judgement:
+    def _judge(
+        self, asked: Asked, status: int, fields: Fields, fetched: Fetched, cc: CacheControl | None = None
+    ) -> Judgement:
         return judge(
             status,
             fields,
@@ -132,6 +141,7 @@ class Keeper:
             received=fetched.at,
             delay=fetched.received - fetched.requested,
             age=fetched.age,
+            cc=cc,
         )
 
     def _record(self, asked: Asked, fetched: Fetched, judgement: Judgement, recording: Recording) -> NotStored | None:

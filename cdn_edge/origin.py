@@ -17,7 +17,7 @@ Send = Callable[[Request, Exchange], Awaitable[Response]]
 """The pool's, or a scripted origin's in a test."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see Asked
 class Fetched:
     response: Response
     requested: float

@@ -27,7 +27,7 @@ class Heuristic:
     """0 never guesses."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lifetime:
     seconds: float
     source: Literal["s-maxage", "max-age", "expires", "heuristic", "none"]

@@ -8,7 +8,7 @@ from cdn_edge.rules import reuse, vary
 from cdn_edge.rules.asking import Asking
 from cdn_edge.rules.freshness import Heuristic, Lifetime, date_value, initial_age, lifetime
 from cdn_edge.rules.storing import NotStored, SetCookie, kept, refusal
-from stack.http.cache_control import parse
+from stack.http.cache_control import CacheControl, parse
 from stack.http.message import Fields, combined, get
 
 
@@ -22,7 +22,7 @@ class Policy:
     stale_if_unreachable: float = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every response that may be stored
 class Judgement:
     """`refused` is None when the response may be stored. The rest holds either way."""
 
@@ -43,6 +43,11 @@ class Judgement:
         return 0 if self.terms.always_validate else int(self.lifetime.seconds - self.age)
 
 
+def said(fields: Fields) -> CacheControl:
+    """What a response tells caches."""
+    return parse(combined(fields, b"cache-control"))
+
+
 def judge(
     status: int,
     fields: Fields,
@@ -53,9 +58,13 @@ def judge(
     received: float,
     delay: float,
     age: int,
+    cc: CacheControl | None = None,
 ) -> Judgement:
-    """`fields` are those of a response to GET, `request` those of the client; times as in `initial_age`."""
-    cc = parse(combined(fields, b"cache-control"))
+    """`fields` are those of a response to GET, `request` those of the client; times as in `initial_age`.
+
+    `cc`: what `fields` tell caches, for who has read it already.
+    """
+    cc = said(fields) if cc is None else cc
     fresh_for = lifetime(status, fields, cc, received=received, heuristic=policy.heuristic)
     names = vary.names(fields)
     date = date_value(fields, received)

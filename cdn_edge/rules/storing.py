@@ -77,6 +77,25 @@ _NOT_KEPT: Final = frozenset(
 )
 
 
+def outright(status: int, cc: CacheControl, asked: Asking) -> NotStored | None:
+    """A reason that needs no look at lifetimes, variants and cookies: most of what is not stored is refused so."""
+    if asked.cc.no_store:
+        return NotStored.REQUEST_NO_STORE
+    if status == 206:
+        return NotStored.RANGE
+    if status < 200 or status in _ABOUT_THE_REQUEST:
+        return NotStored.STATUS
+    if cc.must_understand:
+        # §5.2.2.3: overrides no-store for who understands the status, and forbids storing to who does not
+        if status not in _UNDERSTOOD:
+            return NotStored.STATUS
+    elif cc.no_store:
+        return NotStored.NO_STORE
+    if cc.private:
+        return NotStored.PRIVATE
+    return None
+
+
 def refusal(
     status: int,
     fields: Fields,
@@ -93,20 +112,8 @@ def refusal(
 
     `cookie`: the request carried one. Then a lifetime is not guessed, for the page may be the client's own.
     """
-    if asked.cc.no_store:
-        return NotStored.REQUEST_NO_STORE
-    if status == 206:
-        return NotStored.RANGE
-    if status < 200 or status in _ABOUT_THE_REQUEST:
-        return NotStored.STATUS
-    if cc.must_understand:
-        # §5.2.2.3: overrides no-store for who understands the status, and forbids storing to who does not
-        if status not in _UNDERSTOOD:
-            return NotStored.STATUS
-    elif cc.no_store:
-        return NotStored.NO_STORE
-    if cc.private:
-        return NotStored.PRIVATE
+    if (why := outright(status, cc, asked)) is not None:
+        return why
     if asked.authorized and not (cc.public or cc.must_revalidate or cc.s_maxage is not None):
         return NotStored.AUTHORIZATION
     if set_cookie == "explicit" and not (cc.public or cc.s_maxage is not None) and _sets_cookie(fields, cc):

@@ -35,6 +35,7 @@ RESPONSE: Final = (
 
 FLAGS: Final = {
     "edge": ("cdn_edge", ["--origin", "http://127.0.0.1:1"]),
+    "edge-cold": ("cdn_edge", ["--origin", "http://127.0.0.1:1"]),
     "loadbalancer": (
         "loadbalancer",
         ["--backend", "a=http://127.0.0.1:1", "--backend", "b=http://127.0.0.1:2", "--check", "none"],
@@ -203,6 +204,8 @@ async def built(name: str, home: Path, response: bytes = RESPONSE) -> AsyncItera
     hop: Any = parts.build(config, clock=clock, random=net.random, net=net, metrics=Metrics(), state_dir=home)
     await hop.start([])
     # as old as the run, so that an edge may keep it
+    if name == "edge-cold":  # which it may not
+        response = response.replace(b"public, max-age=3600", b"no-store")
     response = response.replace(b"Date: Sun, 06 Nov 1994 08:49:37 GMT", b"Date: " + http_date(clock.time()))
     try:
         yield Bench(hop, net, response)

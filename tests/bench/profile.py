@@ -1,6 +1,6 @@
 """Where a request's time goes in a hop: in one process, without sockets, each stage in microseconds.
 
-Usage: python -m tests.bench.profile HOP [--seconds N] [--functions N]      (HOP: edge, loadbalancer or proxy)
+Usage: python -m tests.bench.profile HOP [--seconds N] [--functions N]      (HOP: edge, edge-cold, loadbalancer or proxy)
 
 The least of many batches counts: what else the machine does makes a batch longer, never shorter.
 """

@@ -31,8 +31,8 @@ class H2ServerConnection(H2Sender):
     """See `stack.net.context.Connection`."""
 
     __slots__ = (
-        "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams", "_unsettled_since",
-        "peer", "scheme",
+        "_drain_at", "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams",
+        "_unsettled_since", "peer", "scheme",
     )  # fmt: skip
 
     def __init__(self, context: Context, peer: Peer, scheme: bytes) -> None:
@@ -56,6 +56,8 @@ class H2ServerConnection(H2Sender):
         self._served = 0
         self._draining = False
         """No more requests are to come."""
+        self._drain_at = INFINITY
+        """When a drain begins, on a connection that has asked for nothing yet."""
         self._last_step = INFINITY
         """When the second GOAWAY of a drain is due at the latest."""
         self._idle_since = self._partial_since = self._unsettled_since = context.now()
@@ -146,7 +148,7 @@ class H2ServerConnection(H2Sender):
             request.fields = without(request.fields, b"expect")  # RFC 9110 §10.1.1: nothing is to come
         stream.exchange = ctx.begin(request)
         self._streams[event.stream] = stream
-        if limits.requests and self._served >= limits.requests:
+        if self._drain_at != INFINITY or (limits.requests and self._served >= limits.requests):
             self.drain()
         self._answer(stream)
 
@@ -340,7 +342,11 @@ class H2ServerConnection(H2Sender):
         """In two steps (§6.8): a request that is on its way here while we say so is still answered."""
         if self._draining or self._closing:
             return
-        self._draining = True
+        if not self._served and (until := self._idle_since + self._ctx.timeouts.linger) > self._now():
+            self._drain_at = until  # what it was opened for is on its way: GOAWAY would cross it
+            self._arm(until)
+            return
+        self._draining, self._drain_at = True, INFINITY
         self._h2.go_away(last=False)
         self._h2.ping()
         self._last_step = self._now() + GRACE
@@ -391,6 +397,9 @@ class H2ServerConnection(H2Sender):
             self._close(linger=True)
             return
         self._arm(self._unsettled_since + times.head)
+        if self._drain_at <= now:
+            self.drain()
+        self._arm(self._drain_at)
         if self._last_step <= now:
             self._second_goaway()
         self._arm(self._last_step)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from stack.clock import eventually
 from stack.config.base import Limits
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
@@ -96,6 +97,32 @@ async def test_nghttp_sees_no_fault_in_our_frames() -> None:
     assert "RST_STREAM" not in text
     assert "recv GOAWAY" not in text
     assert "[INVALID" not in text
+
+
+@pytest.mark.needs("h2load")
+async def test_h2load_has_every_request_answered_that_it_sent_before_a_drain(tmp_path: Path) -> None:
+    """What h2load had ready and no longer sent once GOAWAY was there it counts as failed: no more than 5 a connection."""
+
+    async def work(request: Request, exchange: Exchange) -> Response:
+        await asyncio.sleep(0.002)
+        return Response(200, [], b"x" * 2000)
+
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    tls.set_alpn_protocols(["h2"])
+    async with serving(work, tls=tls) as (service, server):
+        target = f"https://127.0.0.1:{service.port}/"
+        load = asyncio.ensure_future(run("h2load", "-D", "1", "-c", "4", "-m", "5", target))
+        await eventually(lambda: len(service.exchanges) > 100, within=20)
+        await server.drain()
+        out, _ = await load
+        served = [exchange.termination for exchange in service.exchanges]
+    counts = re.search(r"(\d+) started, \d+ done, (\d+) succeeded", out.decode())
+    assert counts is not None
+    started, succeeded = map(int, counts.groups())
+    assert served == [""] * succeeded
+    assert started - succeeded <= 4 * 5
 
 
 @pytest.mark.needs("h2load")

@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from stack.clock import VirtualClock, eventually
 from stack.config.base import Limits, Timeouts
@@ -296,11 +296,33 @@ async def test_a_client_that_takes_no_byte() -> None:
     assert [e.termination for e in service.exchanges] == ["timeout"]
 
 
+async def test_a_drain_crosses_no_first_request() -> None:
+    """A client that meets GOAWAY on a new connection would not even send it: GOAWAY waits for it, not for long."""
+    clock = VirtualClock()
+    async with serving(hello, clock=clock, timeouts=TIMES) as (service, server), client(service.port) as peer:
+        await peer.until(lambda f: isinstance(f, SettingsFrame) and "ACK" in f.flags)
+        draining = asyncio.get_running_loop().create_task(server.drain())
+        await clock.advance(0.2)
+        await peer.pong()
+        assert not any(isinstance(f, GoAwayFrame) for f in peer.seen)
+        peer.send(peer.headers(1, GET))
+        assert (await peer.answer(1))[1] == b"hello"
+        assert [f.last_stream_id for f in peer.seen if isinstance(f, GoAwayFrame)] == [2**31 - 1]
+        peer.send(peer.headers(3, GET), peer.ping(b"hopstack", ack=True))
+        assert (await peer.answer(3))[1] == b"hello", "it was on its way when GOAWAY was sent"
+        peer.close()
+        await eventually(lambda: not server.context.connections)
+        await clock.advance(2)
+        await draining
+    assert [exchange.termination for exchange in service.exchanges] == ["", ""]
+
+
 async def test_a_drain_does_not_wait_for_a_silent_client() -> None:
     clock = VirtualClock()
     async with serving(hello, clock=clock, timeouts=TIMES) as (service, server), client(service.port) as peer:
         await peer.pong()
         draining = asyncio.get_running_loop().create_task(server.drain())
+        await clock.advance(0.6)  # the first request may be on its way
         await peer.goaway()
         await clock.advance(2)
         goaways = [f async for f in _until_closed(peer) if isinstance(f, GoAwayFrame)]

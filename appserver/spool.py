@@ -40,5 +40,9 @@ async def spooled(body: BodyStream, *, memory: int, most: int) -> tuple[IO[bytes
 
 def _moved(memory: io.BytesIO) -> IO[bytes]:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - its reader closes it
-    file.write(memory.getbuffer())
+    try:
+        file.write(memory.getvalue())
+    except OSError:
+        file.close()
+        raise
     return file

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from stack.config.base import MIB, Bytes, HttpOptions, Name, Options, PoolLimits, UpstreamTimeouts, unit
+from stack.config.base import MIB, Bytes, HttpOptions, Name, Options, PoolLimits, Seconds, UpstreamTimeouts, unit
 from stack.config.upstream import UpstreamSpec, parse_upstream
 from stack.errors import ConfigError
 
@@ -62,6 +62,14 @@ class Cache(Options, frozen=True, kw_only=True):
     ] = "explicit"
 
 
+class OriginTimeouts(UpstreamTimeouts, frozen=True, kw_only=True):
+    """A time-out for every phase of the next hop's side. The outermost hop waits longest."""
+
+    head: Annotated[Seconds, Meta(description="End of the request to end of the response's head; answered 504.")] = (
+        100.0
+    )
+
+
 class Config(HttpOptions, frozen=True, kw_only=True):
     """A CDN edge."""
 
@@ -84,7 +92,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     ] = "h1"
     source: Annotated[str, Meta(description="Local IP address to connect to the origin from. Empty: any.")] = ""
     origin_pool: PoolLimits = PoolLimits()
-    origin_timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    origin_timeouts: OriginTimeouts = OriginTimeouts()
     cache: Cache = Cache()
 
 

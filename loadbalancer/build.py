@@ -83,7 +83,13 @@ class LoadBalancerHop(HttpHop):
             tasks=net.tasks,
         )
         service = LoadBalancer(
-            self.backends, name=name, retries=config.retries, metrics=metrics, date=lambda: self.context.date()
+            self.backends,
+            name=name,
+            retries=config.retries,
+            total=config.backend_timeouts.total,
+            clock=clock,
+            metrics=metrics,
+            date=lambda: self.context.date(),
         )
         super().__init__(
             name, "loadbalancer", config, service,

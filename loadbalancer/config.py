@@ -18,6 +18,19 @@ MAX_WEIGHT: Final = 100
 _EXAMPLE: Final = "proxy-1=https://127.0.0.1:9441"
 
 
+class BackendTimeouts(UpstreamTimeouts, frozen=True, kw_only=True):
+    """A time-out for every phase of the next hop's side. A backend's own 504 comes before this hop's."""
+
+    head: Annotated[Seconds, Meta(description="End of the request to end of the response's head; answered 504.")] = 65.0
+    total: Annotated[
+        Seconds,
+        Meta(
+            description="All attempts of one request, to a response's head: no further one is begun after it, and one "
+            "that waits then is answered 504."
+        ),
+    ] = 90.0
+
+
 class Config(HttpOptions, frozen=True, kw_only=True):
     """An L7 load balancer."""
 
@@ -119,7 +132,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     ] = "h1"
     source: Annotated[str, Meta(description="Local IP address to connect to backends from. Empty: any.")] = ""
     backend_pool: PoolLimits = PoolLimits()
-    backend_timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    backend_timeouts: BackendTimeouts = BackendTimeouts()
 
 
 @dataclass(frozen=True, slots=True)

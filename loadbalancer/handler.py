@@ -9,7 +9,8 @@ from loadbalancer.backends import Backend, Backends
 from loadbalancer.content import Watched
 from loadbalancer.rules.blame import blame, word
 from loadbalancer.rules.retry import BEFORE_SENDING, RETRIED_STATUS, NotRetried, after_answer, after_error
-from stack.errors import HopError, NoBackend
+from stack.clock import Clock
+from stack.errors import HopError, NoBackend, ResponseTimeout
 from stack.http.forwarding import inbound
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
@@ -18,15 +19,28 @@ from stack.telemetry.metrics import Metrics
 
 
 class LoadBalancer:
-    """A `Service`. `retries`: attempts after the first, each on another backend. `date`: now, as an HTTP date."""
+    """A `Service`. `retries`: attempts after the first, each on another backend. `date`: now, as an HTTP date.
+
+    `total`: seconds for all attempts of a request, to the head of a response.
+    """
 
     def __init__(
-        self, backends: Backends, *, name: str, retries: int, metrics: Metrics, date: Callable[[], bytes]
+        self,
+        backends: Backends,
+        *,
+        name: str,
+        retries: int,
+        total: float,
+        clock: Clock,
+        metrics: Metrics,
+        date: Callable[[], bytes],
     ) -> None:
         self._backends = backends
         self._outcomes = backends.outcomes
         self._pseudonym = name.encode("ascii")
         self._retries = retries
+        self._total = total
+        self._clock = clock
         self._date = date
         self._retried = metrics.counter(
             "hopstack_lb_retries_total", "Attempts after the first, by what the one before came to.", ("after",)
@@ -44,7 +58,7 @@ class LoadBalancer:
             if failure is None:
                 panic = not backend.takes
                 exchange.mark("choose", "panic" if panic else "chosen")
-            elif failure.is_last(backend, exchange.attempts > self._retries):
+            elif failure.is_last(backend, self._spent(exchange)):
                 break
             else:
                 self._retried.inc(failure.word)
@@ -53,7 +67,10 @@ class LoadBalancer:
             exchange.tried += (backend.name,)
             backend.in_flight += 1
             try:
-                response = await backend.pool.send(out, exchange)
+                if failure is None:
+                    response = await backend.pool.send(out, exchange)
+                else:
+                    response = await self._again(backend, out, exchange)
             except HopError as error:
                 backend.in_flight -= 1
                 failure = self._failed(backend, error, request, exchange, failure)
@@ -79,6 +96,23 @@ class LoadBalancer:
             if failure.why is not None:
                 break
         return self._give_up(failure, exchange, panic)
+
+    def _spent(self, exchange: Exchange) -> NotRetried | None:
+        if exchange.attempts > self._retries:
+            return NotRetried.SPENT
+        return NotRetried.TIME if self._clock.now() - exchange.began >= self._total else None
+
+    async def _again(self, backend: Backend, out: Request, exchange: Exchange) -> Response:
+        """A further attempt, in what is left of the time of all. Content that the client still sends takes its own."""
+        if not isinstance(out.body, bytes):
+            return await backend.pool.send(out, exchange)
+        try:
+            async with self._clock.timeout(exchange.began + self._total - self._clock.now()):
+                return await backend.pool.send(out, exchange)
+        except TimeoutError:
+            raise ResponseTimeout(
+                private=f"{backend.name}: no response {self._total:g} s after the first of {exchange.attempts} attempts"
+            ) from None
 
     def _failed(
         self, backend: Backend, error: HopError, request: Request, exchange: Exchange, before: Failure | None
@@ -150,10 +184,10 @@ class Failure:
         self.word, self.why, self.backend = word, why, backend
         self.answer, self.error = answer, error
 
-    def is_last(self, following: Backend, spent: bool) -> bool:
-        """Whether to stop before `following`: retries are used up, or a real answer is at hand and that one is down."""
-        if spent:
-            self.why = NotRetried.SPENT
+    def is_last(self, following: Backend, spent: NotRetried | None) -> bool:
+        """Whether to stop before `following`: no more may be tried, or there is a real answer and that one is down."""
+        if spent is not None:
+            self.why = spent
         elif self.answer is not None and not following.takes:
             self.why = NotRetried.NO_OTHER
         return self.why is not None

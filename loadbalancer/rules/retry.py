@@ -33,6 +33,7 @@ class NotRetried(enum.Enum):
     METHOD = "method"  # it may have been acted upon, and twice is not the same as once (RFC 9110 §9.2.2)
     CONTENT = "content"  # the content has been passed on and is not kept
     SPENT = "spent"  # as many retries as are allowed
+    TIME = "time"  # all attempts together have had their time
     NO_OTHER = "no-other"  # no backend is left to try
 
 

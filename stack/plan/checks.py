@@ -138,7 +138,8 @@ def _waits(stack: Stack, earlier: Draft, later: Draft, made: Mapping[str, Any]) 
     """An outer hop that gives up before an inner one answers 504 while the work goes on."""
     if later.kind not in ONWARD:
         return
-    one, other = ((f"{ONWARD[kind]}_timeouts", "head") for kind in (earlier.kind, later.kind))
+    one = f"{ONWARD[earlier.kind]}_timeouts", "head"
+    other = f"{ONWARD[later.kind]}_timeouts", "total" if later.kind == "loadbalancer" else "head"
     if _at(made[earlier.name], one) >= _at(made[later.name], other):
         return
     said = earlier.said.get(one) or later.said.get(other)

@@ -94,6 +94,8 @@ class Bench:
             self.backends,
             name="lb-a",
             retries=retries,
+            total=90,
+            clock=self.clock,
             metrics=self.metrics,
             date=lambda: b"Tue, 14 Nov 2023 22:13:20 GMT",
         )

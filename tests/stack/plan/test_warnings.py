@@ -34,7 +34,7 @@ def warnings(text: str) -> list[str]:
         ),
         pytest.param(
             '[edges.fra]\norigin_timeouts.head = "5s"\n',
-            "stack.toml:2: edges.fra.origin_timeouts.head: edge-fra waits 5s for an answer and lb-a behind it 60s: the "
+            "stack.toml:2: edges.fra.origin_timeouts.head: edge-fra waits 5s for an answer and lb-a behind it 90s: the "
             "outer one gives up first, and the client is not told where the time went",
             id="an outer hop that gives up first",
         ),

@@ -101,6 +101,7 @@ class Context:
     def end(self, exchange: Exchange) -> None:
         """The last byte of the response is written, or nobody will read it. Once for every `begin`."""
         self.in_flight -= 1
+        exchange.ended = self.now()
         for callback in self.finished:
             callback(exchange)
 

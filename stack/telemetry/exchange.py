@@ -16,7 +16,7 @@ class Exchange:
     """The only mutable object of a request. Made by the engine, marked by the handler, read by log and metrics."""
 
     __slots__ = (
-        "attempts", "began", "bytes_in", "bytes_out", "client", "detail", "faults", "hop", "marks", "now",
+        "attempts", "began", "bytes_in", "bytes_out", "client", "detail", "ended", "faults", "hop", "marks", "now",
         "parent_span", "proxy_status", "request", "request_id", "sampled", "span_id", "status", "termination",
         "trace_id", "tried", "upstream",
     )  # fmt: skip
@@ -25,6 +25,8 @@ class Exchange:
         self.hop = hop
         self.now = now
         self.began = now()
+        self.ended = 0.0
+        """When the last byte was written; 0 until then."""
         self.request = request
         self.marks: list[Mark] = []
         self.request_id = b""

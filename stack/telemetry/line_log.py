@@ -54,6 +54,13 @@ class LineLog:
         elif len(lines) >= BATCH and not self._pending:
             self.flush()
 
+    def write(self, lines: list[str]) -> None:
+        """Lines that have waited already."""
+        self._lines += lines
+        self.flush()
+        if self._pending and self._timer is None:
+            self._timer = self._clock.call_later(INTERVAL, self._due)
+
     def flush(self, patience: float = 0.0) -> None:
         """Write what there is. A reader that does not read gets the rest later."""
         if self._lines:

@@ -47,7 +47,7 @@ class RequestMetrics:
         for step, word, _ in exchange.marks:
             steps[hop, step, word] += 1
         self._sent[self._sent_labels] += exchange.bytes_out
-        seconds = exchange.now() - exchange.began
+        seconds = (exchange.ended or exchange.now()) - exchange.began
         histogram = self._seconds
         histogram.counts[bisect_left(BOUNDS, seconds)] += 1
         histogram.total += seconds

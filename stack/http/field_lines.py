@@ -7,7 +7,7 @@ the pattern took are remembered, so a line means the same whether it was met bef
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, cast
 
 from stack.http.forwarding import NOTED
 from stack.http.message import Field, Fields
@@ -34,30 +34,32 @@ _NEVER_KEPT: Final = frozenset(
 class KnownLines:
     """What one server, or one pool, remembers for all its connections."""
 
-    __slots__ = ("noted", "plain")
+    __slots__ = ("fields", "noted")
 
     def __init__(self) -> None:
-        self.plain: dict[bytes, Field] = {}
+        self.fields: dict[bytes, Field] = {}
         self.noted: dict[bytes, Field] = {}
-        """Lines of fields that are told apart: see `FieldParser.noted`."""
+        """Those of them that are told apart: see `FieldParser.noted`."""
 
     def keep(self, line: bytes, field: Field, *, noted: bool) -> None:
-        if len(self.plain) + len(self.noted) >= MOST:
-            self.plain.clear()
+        if len(self.fields) >= MOST:
+            self.fields.clear()
             self.noted.clear()
-        (self.noted if noted else self.plain)[line] = field
+        self.fields[line] = field
+        if noted:
+            self.noted[line] = field
 
 
 class FieldParser:
     """Reads the field lines of one connection's messages. `known` is shared with the other connections."""
 
-    __slots__ = ("_known", "_plain", "authority", "noted", "scheme")
+    __slots__ = ("_field", "_known", "_noted", "authority", "noted", "scheme")
 
     def __init__(self, scheme: bytes | None = None, known: KnownLines | None = None) -> None:
         """`scheme`: the only one a target in absolute form may have. None: a trusted gateway's word is taken."""
         self.scheme = scheme
         self._known = known or KnownLines()
-        self._plain = self._known.plain.get
+        self._field, self._noted = self._known.fields.get, self._known.noted.get
         self.noted: Fields = []
         """Of the message read last, those that `FRAMING` or `NOTED` names; every message has a list of its own."""
         self.authority: bytes | None = None
@@ -65,26 +67,28 @@ class FieldParser:
 
     def parse(self, lines: list[bytes]) -> Fields:
         """The lines without their ends. ValueError when one is not well-formed."""
-        self.noted = []
-        known, read = self._plain, self._read
-        return [known(line) or read(line) for line in lines]
+        fields, noted = list(map(self._field, lines)), map(self._noted, lines)
+        if all(fields):
+            self.noted = [*filter(None, noted)]
+            return cast(Fields, fields)
+        told, at = list(noted), -1
+        for _ in range(fields.count(None)):
+            at = fields.index(None, at + 1)
+            fields[at] = field = self._read(lines[at])
+            if field[0] in _NOTED:
+                told[at] = field
+        self.noted = [*filter(None, told)]
+        return cast(Fields, fields)
 
     def _read(self, line: bytes) -> Field:
-        field = self._known.noted.get(line)
-        if field is not None:
-            self.noted.append(field)
-            return field
         match = _line(line)
         if match is None:
             raise ValueError(_complaint(line))
         name, value = match.groups()
         name = name.lower()
         field = (name, value.rstrip(b"\t "))
-        noted = name in _NOTED
-        if noted:
-            self.noted.append(field)
         if len(line) <= LONGEST and name not in _NEVER_KEPT:
-            self._known.keep(line, field, noted=noted)
+            self._known.keep(line, field, noted=name in _NOTED)
         return field
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from stack.errors import ClientError, LoopDetected
 from stack.http.fields import quote, split_list, split_params, tokens
-from stack.http.message import Field, Fields, Request, Response
+from stack.http.message import Fields, Request, Response
 from stack.http.trust import node_address, plain_nodes
 
 # RFC 9110 §7.6.1, and the fields that HTTP/2 forbids (RFC 9113 §8.2.2). TE goes with them, and what it says of
@@ -83,6 +83,7 @@ _SPECIAL_UNLESS_TRUSTED: Final = _SPECIAL | _VOUCHED
 _DROPPED_FROM_RESPONSE: Final = _HOP_BY_HOP | _RESPONSE_ONLY
 STAYS_BEHIND: Final = _DROPPED_FROM_RESPONSE | {b"via"}
 """Names that no response is passed on with as it came."""
+_RARE: Final = frozenset({b"via", b"te", b"connection", b"max-forwards"})
 NOTED: Final = _SPECIAL_UNLESS_TRUSTED | STAYS_BEHIND
 """Every name that there is a rule for here."""
 
@@ -122,24 +123,9 @@ def outbound(
         if name in special:
             claims[name] = claims[name] + b", " + value if name in claims else value
     kept = [field for field in request.fields if field[0] not in claims] if claims else request.fields[:]
-    via = claims.get(b"via")
-    if via is not None and pseudonym in via and _passed(via, pseudonym):
-        raise LoopDetected(f"{pseudonym.decode('latin-1')} is already named in Via")
-    if b"te" in claims and b"trailers" in tokens(claims[b"te"]):
-        # RFC 9110 §10.1.4; HTTP/2 leaves `connection` out, and a gRPC server insists on the rest
-        asked: tuple[Field, ...] = ((b"te", b"trailers"), (b"connection", b"te"))
-    else:
-        asked = ()
-    connection = claims.get(b"connection")
-    if connection is not None and connection not in _NAMES_NOTHING:
-        named = set(tokens(connection)) - _FRAMING
-        kept = [field for field in kept if field[0] not in named]
-        claims = {name: value for name, value in claims.items() if name not in named}
-        via = claims.get(b"via")
-    kept += asked
-    if b"max-forwards" in claims:
-        kept.append((b"max-forwards", _one_less(request.method, claims[b"max-forwards"])))
-
+    via: bytes | None = None
+    if not _RARE.isdisjoint(claims):
+        via = _looked_after(request, claims, kept, pseudonym)
     proto, host, peer = request.scheme, request.authority, request.peer
     address = (client.encode("latin-1", "replace") if peer is None else peer.wire) or b"unknown"
     if peer is None:
@@ -178,6 +164,27 @@ def outbound(
         interim=request.interim,
         upgrade=request.upgrade,
     )
+
+
+def _looked_after(request: Request, claims: dict[bytes, bytes], kept: Fields, pseudonym: bytes) -> bytes | None:
+    """What most requests have none of: Via so far, which is returned; Connection's names, TE and Max-Forwards."""
+    via = claims.get(b"via")
+    if via is not None and pseudonym in via and _passed(via, pseudonym):
+        raise LoopDetected(f"{pseudonym.decode('latin-1')} is already named in Via")
+    trailers = b"te" in claims and b"trailers" in tokens(claims[b"te"])
+    connection = claims.get(b"connection")
+    if connection is not None and connection not in _NAMES_NOTHING:
+        named = set(tokens(connection)) - _FRAMING
+        kept[:] = [field for field in kept if field[0] not in named]
+        for name in named:
+            claims.pop(name, None)
+        via = claims.get(b"via")
+    if trailers:
+        # RFC 9110 §10.1.4; HTTP/2 leaves `connection` out, and a gRPC server insists on the rest
+        kept += ((b"te", b"trailers"), (b"connection", b"te"))
+    if b"max-forwards" in claims:
+        kept.append((b"max-forwards", _one_less(request.method, claims[b"max-forwards"])))
+    return via
 
 
 def _element(address: bytes, host: bytes, proto: bytes, pseudonym: bytes) -> bytes:

@@ -46,6 +46,8 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: list[tuple[str, str, Labels, Callable[[], Iterable[tuple[Labels, float]]]]] = []
         self._histograms: list[tuple[str, str, Labels, Labels, Histogram]] = []
+        self.refreshes: list[Callable[[], object]] = []
+        """Called before anything is read, for who counts in a form of its own."""
 
     def counter(self, name: str, help: str, labels: Labels = ()) -> Counter:
         """The counter of that name, made on first use."""
@@ -67,6 +69,7 @@ class Metrics:
     def samples(self) -> dict[str, float]:
         """All values by their sample line's left side; workers' are summed by their master."""
         found: dict[str, float] = {}
+        self._refresh()
         for name, _, _, labels, values in self._all():
             for label_values, value in values:
                 found[_left(name, labels, label_values)] = value
@@ -76,6 +79,7 @@ class Metrics:
 
     def text(self) -> str:
         lines: list[str] = []
+        self._refresh()
         for name, help, kind, labels, values in self._all():
             lines += [f"# HELP {name} {help}", f"# TYPE {name} {kind}"]
             lines += [f"{_left(name, labels, label_values)} {_number(value)}" for label_values, value in values]
@@ -86,6 +90,10 @@ class Metrics:
                 lines += [f"# HELP {name} {help}", f"# TYPE {name} histogram"]
             lines += [f"{left} {_number(value)}" for left, value in _series(name, labels, label_values, histogram)]
         return "\n".join(lines) + "\n"
+
+    def _refresh(self) -> None:
+        for refresh in self.refreshes:
+            refresh()
 
     def _all(self) -> Iterator[tuple[str, str, str, Labels, list[tuple[Labels, float]]]]:
         for counter in self._counters.values():

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Final
 
 from stack.telemetry.exchange import Exchange
-from stack.telemetry.metrics import Labels, Metrics
+from stack.telemetry.metrics import Metrics
 
 BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds. From a cache hit to a time-out."""
@@ -16,7 +16,7 @@ METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIO
 
 
 class RequestMetrics:
-    """Call it with each finished exchange. Half a microsecond: it counts, and formats when scraped."""
+    """Call it with each finished exchange. Half a microsecond: it counts, and labels what it counted when scraped."""
 
     def __init__(self, metrics: Metrics, hop: str) -> None:
         self._hop = hop
@@ -25,38 +25,41 @@ class RequestMetrics:
         )
         steps = metrics.counter("hopstack_steps_total", "What each step of a request came to.", ("hop", "step", "word"))
         sent = metrics.counter("hopstack_response_bytes_total", "Content bytes sent to clients.", ("hop",))
-        self._steps: defaultdict[Labels, float] = defaultdict(float)
-        steps.values = self._steps
-        self._requests = requests.values
-        self._labels: dict[tuple[bytes, int], Labels] = {}
-        self._sent = sent.values
-        self._sent_labels = (hop,)
-        self._sent[self._sent_labels] = 0
+        self._steps: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._requests: defaultdict[tuple[bytes, int], int] = defaultdict(int)
+        self._bytes = 0
+        self._counters = (requests.values, steps.values, sent.values)
+        sent.values[(hop,)] = 0
         self._seconds = metrics.histogram(
             "hopstack_request_seconds", "From the end of a request's head to the last byte of its answer.",
             ("hop",), (hop,), BOUNDS,
         )  # fmt: skip
+        metrics.refreshes.append(self._refresh)
 
     def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
-        key = (b"" if request is None else request.method, exchange.status)
-        labels = self._labels.get(key) or self._new(key)
-        requests = self._requests
-        requests[labels] = requests.get(labels, 0) + 1
-        hop, steps = self._hop, self._steps
+        method = b"" if request is None or request.method not in METHODS else request.method
+        self._requests[method, exchange.status] += 1
+        steps = self._steps
         for step, word, _ in exchange.marks:
-            steps[hop, step, word] += 1
-        self._sent[self._sent_labels] += exchange.bytes_out
+            steps[step, word] += 1
+        self._bytes += exchange.bytes_out
         seconds = (exchange.ended or exchange.now()) - exchange.began
         histogram = self._seconds
         histogram.counts[bisect_left(BOUNDS, seconds)] += 1
         histogram.total += seconds
 
-    def _new(self, key: tuple[bytes, int]) -> Labels:
-        """Bounded: a client chooses methods, and a label for each would be a leak."""
-        method, status = key
-        known = method.decode("ascii") if method in METHODS else "other"
-        labels = (self._hop, known, f"{status // 100}xx" if status else "none")
-        if method in METHODS:
-            self._labels[key] = labels
-        return labels
+    def _refresh(self) -> None:
+        """Before the metrics are read: what was counted since then, under its labels."""
+        hop = self._hop
+        requests, steps, sent = self._counters
+        for (method, status), count in self._requests.items():
+            # bounded: a client chooses methods, and a label for each would be a leak
+            labels = (hop, method.decode("ascii") or "other", f"{status // 100}xx" if status else "none")
+            requests[labels] = requests.get(labels, 0) + count
+        for (step, word), count in self._steps.items():
+            steps[hop, step, word] = steps.get((hop, step, word), 0) + count
+        sent[(hop,)] += self._bytes
+        self._requests.clear()
+        self._steps.clear()
+        self._bytes = 0

@@ -37,7 +37,8 @@ class AccessLog:
 
     `target` is `-`, `off` or a path. Keys, in this order: time, hop, request_id, trace_id, span_id, client, method,
     scheme, host, path, [query], proto, status, bytes, ms, marks as [step, word, ms]; and where there is something to
-    say: upstream, attempts, proxy_status, detail, fault (names of those injected), termination, tls.
+    say: upstream, attempts, upgrade and bytes_in (of a tunnel), proxy_status, detail, fault (names of those injected),
+    termination, tls.
     """
 
     def __init__(self, target: str, *, hop: str, clock: Clock, skip: Iterable[str] = ()) -> None:
@@ -120,6 +121,8 @@ class AccessLog:
                 f'"client":"{client}","method":"{method}","scheme":"{request.scheme.decode()}","host":"{host}",'
                 f'"path":"{target}","proto":"{request.version.decode()}"'
             )
+        if exchange.status == 101 and request is not None and request.upgrade is not None:
+            tail = f',"upgrade":"{_escaped(request.upgrade.decode())}","bytes_in":{exchange.bytes_in}{tail}'
         if exchange.upstream:
             tail = f',"upstream":"{_escaped(exchange.upstream)}","attempts":{exchange.attempts}{tail}'
         if exchange.proxy_status:

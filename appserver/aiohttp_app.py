@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
@@ -29,6 +28,7 @@ from stack.net.acceptor import Acceptor, Seat
 from stack.net.room import Room
 from stack.net.server import ServerStatistics
 from stack.net.tasks import Tasks
+from stack.net.termination import Termination
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.identity import identify
 
@@ -119,9 +119,7 @@ class AiohttpRunner:
         server.connection_made = opened  # type: ignore[assignment,method-assign]
         server.connection_lost = lost  # type: ignore[assignment,method-assign]
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        if tls is not None:
-            tls.set_alpn_protocols(["http/1.1"])  # aiohttp speaks no HTTP/2
+    async def listen(self, sock: socket.socket, tls: Termination | None = None) -> None:
         server = self._runner.server
         assert server is not None
 
@@ -129,8 +127,8 @@ class AiohttpRunner:
             return server()
 
         acceptor = Acceptor(
-            sock, make, room=self._room, tasks=self._tasks, clock=self._clock, tls=tls,
-            handshake=self._timeouts.handshake,
+            sock, make, room=self._room, tasks=self._tasks, clock=self._clock,
+            tls=None if tls is None else tls.context, handshake=self._timeouts.handshake,
         )  # fmt: skip
         acceptor.start()
         self._acceptors.append(acceptor)

@@ -20,6 +20,8 @@ from stack.telemetry.exchange import Exchange
 class AiohttpHop(HttpHop):
     """The runner stands where the engine's server and context stand in other hops."""
 
+    alpn = ("http/1.1",)  # aiohttp speaks no HTTP/2
+
     def __init__(self, name: str, config: Config, app: web.Application, **parts: Any) -> None:
         super().__init__(name, "appserver", config, _NoService(), **parts)
         self._runner = AiohttpRunner(

@@ -14,6 +14,7 @@ from appserver.loader import load, made
 from appserver.rules.names import said
 from appserver.websockets import WebSocketOptions
 from stack.clock import Clock
+from stack.hop.certificates import Certificates
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.hop.http_hop import HttpHop
 from stack.net import Net
@@ -92,6 +93,15 @@ class AppHop:
 
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
         return {}
+
+    @property
+    def certificates(self) -> Certificates | None:
+        return self._serving.certificates if self._serving is not None else None
+
+    def reload(self) -> None:
+        """Certificates; code is reloaded where there are workers."""
+        if self._serving is not None:
+            self._serving.reload()
 
     def reopen_logs(self) -> None:
         if self._serving is not None:

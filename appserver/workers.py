@@ -16,7 +16,7 @@ from typing import Any, Final
 from appserver.config import Config
 from stack.clock import Clock, Handle
 from stack.config.arguments import arguments
-from stack.config.listen import address
+from stack.config.listen import Listen, address
 from stack.errors import ConfigError
 from stack.hop.admin import as_json
 from stack.hop.child import Child, Event, State
@@ -166,7 +166,9 @@ class WorkersHop:
             name=name,
             workers=0,
             admin="",
-            listen=tuple(f"{bound.scheme}+fd://{bound.socket.fileno()}" for bound in self._bound),
+            listen=tuple(
+                str(Listen(bound.scheme, fd=bound.socket.fileno(), query=bound.query)) for bound in self._bound
+            ),
             state_dir=str(self._state_dir),
         )
         return Child(

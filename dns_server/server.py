@@ -77,9 +77,10 @@ class DnsServer(HttpHop):
         web = [bound for bound in sockets if bound.scheme not in _DNS]
         if any(bound.scheme == "tcp" for bound in web):
             raise ConfigError("--listen tcp://: the DNS server serves dns (UDP and TCP), tls, https and http")
-        tls = self._tls([bound.address[0] for bound in own if bound.scheme == "tls"])
+        self.certificates.hosts = [bound.address[0] for bound in sockets if bound.scheme in ("tls", "https")]
+        tls = iter(self.certificates.listeners([bound for bound in own if bound.scheme == "tls"]))
         for bound in own:
-            await self.listener.listen(bound.socket, tls if bound.scheme == "tls" else None)
+            await self.listener.listen(bound.socket, next(tls).context if bound.scheme == "tls" else None)
             place = f"{bound.scheme}://{address(*bound.address)}"
             if place not in self.listening:
                 self.listening.append(place)
@@ -106,6 +107,7 @@ class DnsServer(HttpHop):
             raise
         self._fault = ""
         log.info("zones reloaded")
+        self.certificates.reload()
 
     async def _read_zones(self) -> None:
         if isinstance(self.role, Authority):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -196,13 +196,49 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
     ] = ("/health",)
 
     cert: Annotated[
-        str, Meta(description="Certificate chain (PEM) of https listeners. Empty: the local CA issues one.")
-    ] = ""
-    key: Annotated[str, Meta(description="Private key (PEM) of https listeners.")] = ""
+        tuple[str, ...],
+        Meta(
+            description="Certificate chain (PEM) of https listeners. Repeats, each with its --key: the client's server "
+            "name (SNI) chooses, the first is the default. Empty: the local CA issues one."
+        ),
+    ] = ()
+    key: Annotated[tuple[str, ...], Meta(description="Private key (PEM) of a --cert, in the same order. Repeats.")] = ()
     server_names: Annotated[
         tuple[str, ...],
         Meta(description="Names the certificate issued by the local CA is for, besides loopback. Repeats."),
     ] = ()
+    tls_profile: Annotated[
+        Literal["intermediate", "modern"],
+        Meta(description="Mozilla's profile for https listeners: TLS 1.2 and 1.3, or 1.3 alone (modern)."),
+    ] = "intermediate"
+    sni_unknown: Annotated[
+        Literal["default", "reject"],
+        Meta(
+            description="A server name that no certificate has: the first certificate, or no handshake (the alert "
+            "unrecognized_name)."
+        ),
+    ] = "default"
+    misdirected: Annotated[
+        Literal["refuse", "serve"],
+        Meta(
+            description="A request for a host that is neither the server name of its TLS connection nor in the "
+            "certificate: answered 421, or served. Trusted peers are always served."
+        ),
+    ] = "refuse"
+    client_ca: Annotated[
+        str,
+        Meta(
+            description="Authority (PEM) of the client certificates that https listeners ask for. Empty: none is asked "
+            "for. One listener's own: --listen 'https://HOST:PORT?client_ca=FILE'."
+        ),
+    ] = ""
+    client_cert: Annotated[
+        Literal["required", "optional"],
+        Meta(
+            description="With a client authority: whether a client without a certificate is refused. One listener's "
+            "own: ?client_cert=required, optional or none."
+        ),
+    ] = "required"
     trusted: Annotated[
         tuple[str, ...],
         Meta(

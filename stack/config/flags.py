@@ -122,7 +122,7 @@ def effective(config: msgspec.Struct) -> dict[str, Any]:
         if isinstance(value, msgspec.Struct):
             shown[field.name] = effective(value)
         elif is_secret(field.name):
-            shown[field.name] = HIDDEN if value else value
+            shown[field.name] = HIDDEN if value else without_passwords(value)
         else:
             shown[field.name] = without_passwords(msgspec.to_builtins(value))
     return shown

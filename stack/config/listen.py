@@ -29,11 +29,14 @@ class Listen:
     host: str = ""
     port: int = 0
     fd: int | None = None
+    query: str = ""
+    """Options of this listener alone, as `client_ca=FILE&client_cert=optional`. Only https has any."""
 
     def __str__(self) -> str:
+        more = f"?{self.query}" if self.query else ""
         if self.fd is not None:
-            return f"{self.scheme}+fd://{self.fd}"
-        return f"{self.scheme}://{address(self.host, self.port)}"
+            return f"{self.scheme}+fd://{self.fd}{more}"
+        return f"{self.scheme}://{address(self.host, self.port)}{more}"
 
 
 def address(host: str, port: int) -> str:
@@ -63,12 +66,15 @@ def parse(text: str, *, usual: str = "http", option: str = "--listen", schemes: 
         near = difflib.get_close_matches(scheme, schemes, 1)
         hint = f"did you mean {near[0]}://?" if near else f"one of {', '.join(schemes)}"
         raise ConfigError(f"{option} {text!r}: no scheme is called {scheme!r}: {hint}")
+    rest, mark, query = rest.partition("?")
+    if mark and scheme != "https":
+        raise ConfigError(f"{option} {text!r}: only https has options of its own behind `?`")
     if passed:
         if not (rest.isascii() and rest.isdigit()) or int(rest) > 1 << 20:
             raise ConfigError(f"{option} {text!r}: wanted a descriptor's number, as {scheme}+fd://7")
-        return Listen(scheme, fd=int(rest))
+        return Listen(scheme, fd=int(rest), query=query)
     host, port = _host_port(text, rest.removesuffix("/"), option)
-    return Listen(scheme, host, port)
+    return Listen(scheme, host, port, query=query)
 
 
 def _host_port(text: str, rest: str, option: str) -> tuple[str, int]:

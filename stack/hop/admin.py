@@ -18,6 +18,7 @@ from stack.config.listen import address
 from stack.errors import ClientError, ConfigError
 from stack.faults.registry import Faults
 from stack.hop.answers import SAVED, as_json, text
+from stack.hop.certificates import Certificates
 from stack.hop.fault_pages import fault_pages
 from stack.hop.hop import AdminHandler, Hop
 from stack.http import problem
@@ -61,6 +62,8 @@ class AdminService:
         self._routes: dict[bytes, dict[bytes, AdminHandler]] = {}
         faults = getattr(hop, "faults", None)
         pages = fault_pages(faults) if isinstance(faults, Faults) else {}
+        certificates = getattr(hop, "certificates", None)
+        pages = {**pages, **(certificates.pages() if isinstance(certificates, Certificates) else {})}
         for (method, path), handler in {**self._own(), **pages, **hop.routes()}.items():
             self._routes.setdefault(path, {})[method] = handler
 

@@ -24,6 +24,8 @@ class Bound:
 
     scheme: str
     socket: socket.socket
+    query: str = ""
+    """Options of this listener alone."""
 
     @property
     def address(self) -> tuple[str, int]:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import ipaddress
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from stack.clock import Clock, settle
 from stack.config.base import HttpOptions
 from stack.config.listen import address
 from stack.errors import ConfigError
 from stack.faults.net import FaultyNet
+from stack.hop.certificates import Certificates
 from stack.hop.hop import AdminHandler, Bound, Readiness
 from stack.http.trust import peers
 from stack.http.upgrade import allowed
-from stack.net import Net, ca
+from stack.net import Net
 from stack.net.context import Context
 from stack.net.server import Server
 from stack.net.service import Service
-from stack.net.tls import server_context
 from stack.telemetry.access_log import AccessLog
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
@@ -37,6 +35,9 @@ _CLEAR: Final = ("http", "h2c")
 
 class HttpHop:
     """A hop around one `Service`. Subclass it for what the hop owns besides: `on_start`, `on_stop`, `readiness` ..."""
+
+    alpn: ClassVar[tuple[str, ...]] = ("h2", "http/1.1")
+    """What the server speaks over TLS."""
 
     def __init__(
         self,
@@ -85,6 +86,15 @@ class HttpHop:
             upgrades=allowed(config.upgrade),
         )
         self.server = Server(self.context)
+        self.certificates = Certificates(
+            config,
+            name=name,
+            clock=clock,
+            state_dir=state_dir,
+            metrics=metrics,
+            contexts=net.client_contexts,
+            alpn=self.alpn,
+        )
         self.faults = net.faults if isinstance(net, FaultyNet) else None
         if self.faults is not None:
             self.faults.serve(name, kind, self.context, metrics=metrics, configured=config.fault)
@@ -123,6 +133,7 @@ class HttpHop:
             "listen": self.listening,
             "server": asdict(self.server.statistics()),
             "access_log": self.access_log.statistics(),
+            **({"tls": self.certificates.describe()} if self.certificates.used else {}),
             **({"otlp": self.exporter.statistics()} if self.exporter is not None else {}),
         }
 
@@ -135,12 +146,13 @@ class HttpHop:
         for bound in sockets:
             if bound.scheme != "https" and bound.scheme not in _CLEAR:
                 raise ConfigError(f"--listen {bound.scheme}://: {self.kind} serves http, https and h2c")
-        tls = self._tls([bound.address[0] for bound in sockets if bound.scheme == "https"])
+        tls = iter(self.certificates.listeners([bound for bound in sockets if bound.scheme == "https"]))
         await self.on_start()
+        self.net.tasks.spawn(self.certificates.run(), name=f"{self.name}.certificates")
         if self.exporter is not None:
             self.net.tasks.spawn(self.exporter.run(), name=f"{self.name}.otlp")
         for bound in sockets:
-            await self.server.listen(bound.socket, tls if bound.scheme == "https" else None)
+            await self.server.listen(bound.socket, next(tls) if bound.scheme == "https" else None)
             self.listening.append(f"{bound.scheme}://{address(*bound.address)}")
 
     async def drain(self) -> None:
@@ -163,24 +175,10 @@ class HttpHop:
                 await self.exporter.close()
             self.access_log.close()
 
+    def reload(self) -> Any:
+        """Certificates anew (SIGHUP). ConfigError: those in use stay. A hop with more to reload does that besides."""
+        self.certificates.reload()
+
     def reopen_logs(self) -> None:
         """After the log file was renamed (SIGUSR1)."""
         self.access_log.reopen()
-
-    def _tls(self, hosts: Sequence[str]) -> ssl.SSLContext | None:
-        """For the https listeners: the certificate that is configured, else one that the local CA issues."""
-        if not hosts:
-            return None
-        config = self.config
-        if bool(config.cert) != bool(config.key):
-            missing = "--key" if config.cert else "--cert"
-            raise ConfigError(f"{missing} is missing: a certificate and its key are given together")
-        if config.cert:
-            return server_context(config.cert, config.key)
-        loopback = dict.fromkeys(
-            ["127.0.0.1", "::1", *(host for host in hosts if ipaddress.ip_address(host).is_loopback)]
-        )
-        cert, key = ca.issue(
-            self.state_dir, self.name.replace("/", "-"), [*config.server_names, "localhost"], [*loopback]
-        )
-        return server_context(cert, key)

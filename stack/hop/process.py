@@ -209,7 +209,7 @@ class Process:
             raise ConfigError(f"--listen is needed, as --listen {usual}://127.0.0.1:0")
         served = listen.served(self.kind)
         wanted = [listen.parse(text, usual=usual, schemes=served) for text in self.config.listen]
-        bound = [Bound(item.scheme, socket) for item in wanted for socket in bind(item)]
+        bound = [Bound(item.scheme, socket, item.query) for item in wanted for socket in bind(item)]
         if not self.config.admin:
             return bound, None
         admin = listen.parse(self.config.admin, option="--admin", schemes=("http",))

@@ -14,6 +14,7 @@ from stack.config.listen import address
 from stack.net.date import CurrentDate
 from stack.net.pool import Pool, Upstream
 from stack.net.tasks import Tasks
+from stack.net.tls import ClientContext
 from stack.net.unreachable import unreachable
 from stack.telemetry.exchange import Exchange
 
@@ -78,6 +79,11 @@ class Net:
         except OSError as error:
             raise unreachable(error, name or address(host, port), source=source, within=timeout) from None
         transport.close()
+
+    def client_contexts(self) -> list[ClientContext]:
+        """Of the pools that speak TLS."""
+        found = (pool.upstream.tls for pool in self._pools)
+        return list(dict.fromkeys(context for context in found if isinstance(context, ClientContext)))
 
     async def close(self) -> None:
         for pool in self._pools:

@@ -53,11 +53,12 @@ class Chosen:
 class Selection:
     """Contexts by name; made whole before it is used, so that a fault leaves the one before in force."""
 
-    __slots__ = ("_exact", "_first", "_reject", "_wild")
+    __slots__ = ("_exact", "_first", "_reject", "_wild", "chosen")
 
     def __init__(self, chosen: Sequence[Chosen], *, reject: bool = False) -> None:
         """The first of those that share a name has it. `reject`: who names none of them is refused."""
         self._reject = reject
+        self.chosen = tuple(chosen)
         self._first = chosen[0]
         self._exact: dict[str, Chosen] = {}
         self._wild: dict[str, Chosen] = {}
@@ -114,6 +115,12 @@ class Termination:
         self.selection = selection
         self.count = count
         self.misdirected = misdirected
+
+    def rekey(self, secret: bytes) -> None:
+        """Another secret for session tickets: those sealed with the one before are worth a whole handshake."""
+        keys = ticket_keys(secret, self.policy)
+        for one in self.selection.chosen:
+            openssl.set_ticket_keys(one.context, keys)
 
     @property
     def context(self) -> ssl.SSLContext:

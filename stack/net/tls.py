@@ -61,7 +61,7 @@ def load_pair(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> Non
         context.load_cert_chain(cert, key, password=refuse)
     except FileNotFoundError:
         missing = next((path for path in (cert, key) if not Path(path).exists()), cert)
-        raise ConfigError(f"{missing}: no such file; give the certificate with --cert and its key with --key") from None
+        raise ConfigError(f"{missing}: no such file; a certificate and its key are wanted there") from None
     except ssl.SSLError as error:
         raise ConfigError(f"{cert} and {key} are no certificate and its key: {error.reason or error}") from None
     except OSError as error:
@@ -70,24 +70,47 @@ def load_pair(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> Non
 
 def client_context(
     ca: str | Path | None, *, alpn: Sequence[str] = ("http/1.1",), cert: str | Path = "", key: str | Path = ""
-) -> ssl.SSLContext:
+) -> ClientContext:
     """For connections to a next hop: verified against `ca`, or the system's authorities when None.
 
     HTTP/1.1 unless `alpn` says otherwise: between hops it costs a third of HTTP/2. `cert` and `key` are shown to a
     next hop that asks for a client's certificate.
     """
-    try:
-        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except FileNotFoundError:
-        raise ConfigError(f"{ca}: no such file; it should hold the certificate authority of the next hop") from None
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"{ca} holds no certificate authority: {error}") from None
+    context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(alpn))
-    if cert or key:
-        load_pair(context, cert, key)
+    context.ca = "" if ca is None else str(ca)
+    context.pair = (str(cert), str(key)) if cert or key else None
+    if ca is None:
+        context.load_default_certs()
+    context.refresh()
     return context
+
+
+class ClientContext(ssl.SSLContext):
+    """Knows its files, and takes them up anew. An authority that was believed once is believed until the end."""
+
+    ca = ""
+    pair: tuple[str, str] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.ca, *(self.pair or ()))))
+
+    def refresh(self) -> None:
+        """ConfigError names the file that cannot be used."""
+        if self.ca:
+            try:
+                self.load_verify_locations(self.ca)
+            except FileNotFoundError:
+                raise ConfigError(
+                    f"{self.ca}: no such file; it should hold the certificate authority of the next hop"
+                ) from None
+            except (ssl.SSLError, OSError) as error:
+                raise ConfigError(f"{self.ca} holds no certificate authority: {error}") from None
+        if self.pair is not None:
+            load_pair(self, *self.pair)
 
 
 class ServerObject(ssl.SSLObject):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -137,9 +137,32 @@ class Route(Options, frozen=True, kw_only=True):
 class Tls(Options, frozen=True, kw_only=True):
     """[tls]: the certificate that clients see, at every edge."""
 
-    cert: Annotated[str, Meta(description="Certificate chain (PEM). Empty: the local CA issues one.")] = ""
-    key: Annotated[str, Meta(description="Private key (PEM).")] = ""
+    cert: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Certificate chain (PEM). Repeats, each with its key; the first is the default. Empty: the "
+            "local CA issues one."
+        ),
+    ] = ()
+    key: Annotated[tuple[str, ...], Meta(description="Private key (PEM) of a cert, in the same order. Repeats.")] = ()
     server_names: Annotated[tuple[str, ...], Meta(description="Names that the local CA issues it for. Repeats.")] = ()
+    tls_profile: Annotated[
+        Literal["intermediate", "modern"], Meta(description="Mozilla's profile: TLS 1.2 and 1.3, or 1.3 alone.")
+    ] = "intermediate"
+    sni_unknown: Annotated[
+        Literal["default", "reject"],
+        Meta(description="A server name that no certificate has: the first certificate, or no handshake."),
+    ] = "default"
+    misdirected: Annotated[
+        Literal["refuse", "serve"],
+        Meta(description="A request for a host that its connection is not for: answered 421, or served."),
+    ] = "refuse"
+    client_ca: Annotated[
+        str, Meta(description="Authority (PEM) of the client certificates that are asked for. Empty: none is.")
+    ] = ""
+    client_cert: Annotated[
+        Literal["required", "optional"], Meta(description="Whether a client without a certificate is refused.")
+    ] = "required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +211,19 @@ NOT_OF_POOLS: Final = frozenset(HttpOptions.__struct_fields__) | {"backend", "so
 """Options of a balancer that a pool does not take: those of every hop, and what the pool says otherwise."""
 
 FILES: Final = frozenset(
-    {"cert", "key", "static", "app_dir", "state_dir", "access_log", "origin_ca", "backend_ca", "upstream_ca", "file"}
+    {
+        "cert",
+        "key",
+        "static",
+        "app_dir",
+        "state_dir",
+        "access_log",
+        "origin_ca",
+        "backend_ca",
+        "upstream_ca",
+        "client_ca",
+        "file",
+    }
 )
 """Options that are paths: relative to the file that says them."""
 WORDS: Final = frozenset({"", "-", "off", "system"})

@@ -37,20 +37,27 @@ def check_options(stack: Stack, kinds: Kinds) -> None:
             _files(stack, draft)
 
 
+_FILES: Final = ("cert", "key", "client_ca", "origin_ca", "backend_ca", "upstream_ca")
+
+
 def _pair(stack: Stack, draft: Draft) -> None:
-    for one, other in (("cert", "key"), ("key", "cert")):
-        if draft.get(one) and not draft.get(other):
-            stack.fault(draft.place(one), f"a certificate and its key go together; give {other} too")
+    certs, keys = (len(draft.get(option, default=())) for option in ("cert", "key"))
+    if certs != keys:
+        more, fewer = ("cert", "key") if certs > keys else ("key", "cert")
+        stack.fault(draft.place(more), f"a certificate and its key go together; give {fewer} too")
 
 
 def _files(stack: Stack, draft: Draft) -> None:
     """What is named must be there, unless the hop runs in a container, where it may be."""
-    for option in ("cert", "key", "origin_ca", "backend_ca", "upstream_ca"):
+    for option in _FILES:
         said = draft.said.get((option,))
         if said is None or said.source.kind == "derived" or said.value in WORDS:
             continue  # the stack's own authority is made when it starts
-        if not os.path.isfile(said.value):
-            stack.fault(said.source, "there is no such file", value=said.value)
+        several = isinstance(said.value, tuple | list)
+        for number, path in enumerate(said.value if several else (said.value,)):
+            if not os.path.isfile(path):
+                place = said.source.item(number) if several else said.source
+                stack.fault(place, "there is no such file", value=path)
     for text in draft.get("static", default=()):
         prefix, folder = prefixed(text)
         if not os.path.isdir(folder):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from stack.config.arguments import arguments
+from stack.config.listen import Listen
 from stack.errors import ConfigError
 from stack.hop.child import Child
 from stack.hop.files import write_whole
@@ -45,16 +46,27 @@ def _told(state: StateDir) -> Iterator[None]:
         raise ConfigError(f"{error.filename or state.path}: {error.strerror or error}") from None
 
 
+def certificate(state: StateDir, hop: HopPlan, now: float | None = None) -> tuple[Path, Path] | None:
+    """Of a hop that has none of its own, by the local CA; anew when it is due. The hop sees that the file changed."""
+    if not hop.tls or getattr(hop.config, "cert", None):
+        return None
+    hosts = sorted({item.host for item in hop.listen})
+    names = [name for name in hop.server_names if name != "localhost"] + ["localhost"]
+    with _told(state):
+        return ca.issue(state.path, hop.name, names, hosts, now=now)
+
+
 def child(state: StateDir, hop: HopPlan, sockets: Sequence[tuple[str, socket.socket]]) -> Child:
     """Started through its own entry point, with flags that whoever reads `ps` understands."""
     own: dict[str, object] = {}
-    if hop.tls and not getattr(hop.config, "cert", ""):
-        hosts = sorted({item.host for item in hop.listen})
-        names = [name for name in hop.server_names if name != "localhost"] + ["localhost"]
-        with _told(state):
-            cert, key = ca.issue(state.path, hop.name, names, hosts)
-        own |= {"cert": str(cert), "key": str(key)}
-    own |= {"listen": [f"{scheme}+fd://{one.fileno()}" for scheme, one in sockets if scheme != "admin"], "admin": ""}
+    issued = certificate(state, hop)
+    if issued is not None:
+        own |= {"cert": [str(issued[0])], "key": [str(issued[1])]}
+    # `dns` is a pair of sockets
+    queries = [item.query for item in hop.listen for _ in range(2 if item.scheme == "dns" else 1)]
+    passed = [(scheme, one.fileno()) for scheme, one in sockets if scheme != "admin"]
+    listens = [Listen(scheme, fd=fd, query=query) for (scheme, fd), query in zip(passed, queries, strict=True)]
+    own |= {"listen": [str(item) for item in listens], "admin": ""}
     for scheme, one in sockets:
         if scheme == "admin":
             own["admin"] = f"http+fd://{one.fileno()}"

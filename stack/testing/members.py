@@ -137,9 +137,8 @@ class Member:
         if isinstance(config, HttpOptions) and self._plan.tls and not config.cert:
             hosts = [listen.host for listen in self._plan.listen if listen.scheme in ("https", "tls")]
             names = list(dict.fromkeys([*config.server_names, "localhost"]))
-            changes["cert"], changes["key"] = self._authority.issue(
-                self.name, names, list(dict.fromkeys(["127.0.0.1", *hosts]))
-            )
+            cert, key = self._authority.issue(self.name, names, list(dict.fromkeys(["127.0.0.1", *hosts])))
+            changes |= {"cert": (cert,), "key": (key,)}
         return msgspec.structs.replace(config, **changes)
 
 

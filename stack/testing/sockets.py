@@ -42,7 +42,9 @@ class Sockets:
     def rebind(self, name: str) -> None:
         """The same addresses again, for a hop that comes back."""
         self.by_name[name] = [
-            Bound(listen.scheme, sock) for listen in self.addresses[name] for sock in bind(listen, option="the stack")
+            Bound(listen.scheme, sock, listen.query)
+            for listen in self.addresses[name]
+            for sock in bind(listen, option="the stack")
         ]
 
     def close(self, names: Iterable[str] | None = None) -> None:
@@ -58,8 +60,8 @@ class Sockets:
                 for name, listen in members:
                     made = bind(Listen(listen.scheme, _host(listen), port), option="the stack")
                     port = made[0].getsockname()[1]
-                    place = Listen(listen.scheme, _host(listen), port)
-                    found.append((name, place, [Bound(listen.scheme, one) for one in made]))
+                    place = Listen(listen.scheme, _host(listen), port, query=listen.query)
+                    found.append((name, place, [Bound(listen.scheme, one, listen.query) for one in made]))
             except ConfigError:
                 # the port is free on one address and taken on another
                 for _, _, bound in found:

@@ -55,7 +55,7 @@ class Certificates:
         """`contexts`: those of the connections to next hops, whose authorities are looked at too."""
         self._config, self._name, self._clock, self._state_dir = config, name, clock, state_dir
         self._contexts, self._alpn = contexts, alpn
-        self._pairs = pairs(config.cert, config.key)
+        self._pairs: list[tuple[str, str]] = []
         self.hosts: list[str] = []
         """Addresses that the local CA's certificate is for, if they are loopback; by default those of the listeners."""
         self._loaded: list[Certificate] = []
@@ -85,6 +85,7 @@ class Certificates:
         if not bounds:
             return []
         self.hosts = self.hosts or [bound.address[0] for bound in bounds]
+        self._pairs = pairs(self._config.cert, self._config.key)
         self._issue()
         loaded, self._secret = self._read(), self._tickets.current(self._clock.time())
         for bound in bounds:

@@ -12,6 +12,7 @@ from stack.clock import SystemClock
 from stack.config.base import PoolLimits, UpstreamTimeouts
 from stack.config.listen import address
 from stack.errors import ConnectRefused, HopError
+from stack.http.authorities import host_of
 from stack.http.message import Request
 from stack.http.message import Response as Got
 from stack.net.pool import Pool, Upstream, UpstreamConnection
@@ -279,7 +280,7 @@ class Client(Verbs):
         url = f"{target.scheme}://{target.authority}{target.target}"
         last_error: HopError | None = None
         for host in addresses:
-            pool = self._pool(target, host, http)
+            pool = self._pool(target, host, http, named=host_of(authority) == target.host)
             request = Request(
                 method.encode("ascii"), target.target.encode("ascii"), wire, authority=authority,
                 scheme=target.scheme.encode("ascii"), body=body,
@@ -330,10 +331,13 @@ class Client(Verbs):
         )
         return list(found.addresses), [span]
 
-    def _pool(self, target: Target, host: str, http: str) -> _TimedPool:
+    def _pool(self, target: Target, host: str, http: str, *, named: bool) -> _TimedPool:
+        """`named`: by the host that is asked for. A test of a poisoned Host comes as an attacker does who is not turned
+        away with 421: without a server name, by the address."""
         _alpn(http)
         port = self.web.port_of(target, host)
-        key = (target.scheme, port, host, target.host, http)
+        server_name = target.host if named else host
+        key = (target.scheme, port, host, server_name, http)
         if key not in self._pools:
             https = target.scheme == "https"
             self._pools[key] = _TimedPool(
@@ -342,7 +346,7 @@ class Client(Verbs):
                     host,
                     port,
                     tls=client_context(self.web.ca_path, alpn=_ALPN[http]) if https else None,
-                    server_name=target.host,
+                    server_name=server_name,
                 ),
                 limits=PoolLimits(connections=1000, idle=100),
                 timeouts=_PATIENT,

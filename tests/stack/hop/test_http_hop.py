@@ -83,9 +83,9 @@ async def test_draining_lets_a_request_in_flight_end(parts: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("config", "listen", "message"),
     [
-        (Config(cert="c.pem"), "https://127.0.0.1:0", "--key is missing"),
-        (Config(key="k.pem"), "https://127.0.0.1:0", "--cert is missing"),
-        (Config(cert="/no/c.pem", key="/no/k.pem"), "https://127.0.0.1:0", "/no/c.pem: no such file"),
+        (Config(cert=("c.pem",)), "https://127.0.0.1:0", "--key is missing"),
+        (Config(key=("k.pem",)), "https://127.0.0.1:0", "--cert is missing"),
+        (Config(cert=("/no/c.pem",), key=("/no/k.pem",)), "https://127.0.0.1:0", "/no/c.pem: no such file"),
         (Config(server_names=("evil.example",)), "https://127.0.0.1:0", None),
         (Config(), "tcp://127.0.0.1:0", "serves http, https and h2c"),
     ],

@@ -219,7 +219,7 @@ def test_paths_of_a_file_begin_at_its_directory(tmp_path: Path) -> None:
         directory=tmp_path,
     )
     assert made.hop("edge-nrt").config.cert == (str(tmp_path / "c.pem"),)
-    assert made.hop("proxy-1").config.cert == ""
+    assert made.hop("proxy-1").config.cert == ()
     assert made.hop("app-1" if made.of("appserver") else "proxy-1").config.access_log == str(tmp_path / "logs/x.log")
     assert made.hop("proxy-1").config.static == (f"/={tmp_path / 'public'}", f"/old/={tmp_path / 'public'}")
 

@@ -19,6 +19,7 @@ from stack.errors import (
     ResponseIncomplete,
     ResponseMalformed,
     ResponseTimeout,
+    Unsent,
 )
 from stack.http import h2_wire as wire
 from stack.http.message import Request, Response
@@ -264,7 +265,7 @@ async def test_goaway_splits_the_requests() -> None:
         assert isinstance(two, Refused)
         assert connection.capacity == 0
         assert connection.closed
-        with pytest.raises(Refused):
+        with pytest.raises(Unsent):
             await send(connection)
     assert owner.closed == 1
 

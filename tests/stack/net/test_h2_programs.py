@@ -13,8 +13,10 @@ import trustme
 
 from stack.clock import eventually
 from stack.config.base import Limits
+from stack.errors import HopError
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
+from tests.support.h2_handlers import collected
 from tests.support.wire import serving
 
 CONTENT = bytes(range(256)) * 4096
@@ -38,6 +40,8 @@ async def handle(request: Request, exchange: Exchange) -> Response:
         for at in range(0, len(CONTENT), 30_000):
             yield CONTENT[at : at + 30_000]
 
+    if request.path == b"/collect":
+        return Response(200, [], await collected(request))
     if request.path == b"/echo":
         return Response(200, [], request.body)
     if request.path == b"/stream":
@@ -132,3 +136,55 @@ async def test_h2load_has_every_request_answered() -> None:
         await asyncio.sleep(0)
         assert server.context.in_flight == 0
     assert re.search(r"2000 done, 2000 succeeded, 0 failed, 0 errored", out.decode())
+
+
+@pytest.mark.needs("h2load")
+async def test_h2load_with_small_windows_and_content() -> None:
+    """64 KB for each stream and for all ten together: every response takes many turns."""
+    async with serving(handle) as (service, server):
+        url = f"http://127.0.0.1:{service.port}/stream"
+        out, _ = await run("h2load", "-n", "10", "-c", "1", "-m", "10", "-w", "16", "-W", "16", url)
+        assert re.search(r" 10 succeeded, 0 failed, 0 errored", out.decode()), out.decode()
+        await eventually(lambda: server.context.in_flight == 0)
+    assert [exchange.bytes_out for exchange in service.exchanges] == [len(CONTENT)] * 10
+
+
+@pytest.mark.needs("nghttp")
+async def test_nghttp_sends_content_trailers_and_priorities(tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(CONTENT)
+    async with serving(handle) as (service, _):
+        url = f"http://127.0.0.1:{service.port}/collect"
+        out, _ = await run(
+            "nghttp", "--expect-continue", "-d", str(content), "--trailer", "x-sum: 42", "-H", "priority: u=0, i", url
+        )
+        assert out == CONTENT
+    [exchange] = service.exchanges
+    assert exchange.request is not None
+    assert exchange.request.trailers == [(b"x-sum", b"42")]
+    assert exchange.request.get(b"priority") == b"u=0, i"
+
+
+@pytest.mark.needs("curl")
+async def test_curl_reads_trailers_hints_and_the_end_of_a_cut_response() -> None:
+    async def cut(request: Request, exchange: Exchange) -> Response:
+        assert request.interim is not None
+        request.interim(103, [(b"link", b"</a.css>; rel=preload")])
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"some"
+            raise HopError(private="broken off")
+
+        return Response(200, [], body())
+
+    async with serving(cut) as (service, _):
+        process = await asyncio.create_subprocess_exec(
+            "curl", "-sSi", "--http2-prior-knowledge", f"http://127.0.0.1:{service.port}/",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with asyncio.timeout(30):
+            out, error = await process.communicate()
+    assert out.startswith(b"HTTP/2 103 \r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/2 200 ")
+    assert out.endswith(b"some")
+    assert process.returncode == 92, "a stream that was not closed cleanly"
+    assert b"INTERNAL_ERROR" in error

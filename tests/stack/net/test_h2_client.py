@@ -12,15 +12,8 @@ from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 from stack.clock import Clock, SystemClock, VirtualClock, eventually
 from stack.config.base import UpstreamTimeouts
 from stack.errors import (
-    BadRequest,
-    ClosedEarly,
-    HopError,
-    Refused,
-    ResponseIncomplete,
-    ResponseMalformed,
-    ResponseTimeout,
-    Unsent,
-)
+    BadRequest, ClosedEarly, HopError, Refused, ResponseIncomplete, ResponseMalformed, ResponseTimeout, Unsent,
+)  # fmt: skip
 from stack.http import h2_wire as wire
 from stack.http.message import Request, Response
 from stack.net.h2_client import H2ClientConnection

@@ -12,7 +12,14 @@ from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 from stack.clock import Clock, SystemClock, VirtualClock, eventually
 from stack.config.base import UpstreamTimeouts
 from stack.errors import (
-    BadRequest, ClosedEarly, HopError, Refused, ResponseIncomplete, ResponseMalformed, ResponseTimeout, Unsent,
+    BadRequest,
+    ClosedEarly,
+    HopError,
+    Refused,
+    ResponseIncomplete,
+    ResponseMalformed,
+    ResponseTimeout,
+    Unsent,
 )  # fmt: skip
 from stack.http import h2_wire as wire
 from stack.http.message import Request, Response
@@ -408,13 +415,6 @@ async def test_the_server_s_limit_of_streams_is_kept() -> None:
     async with server(script, {3: 2}) as port, connected(port) as (connection, _):
         await send(connection)
         assert connection.capacity == 2
-
-
-async def test_a_request_that_cannot_be_sent() -> None:
-    async with server(request_on) as port, connected(port) as (connection, _):  # type: ignore[arg-type]
-        with pytest.raises(HopError):
-            await send(connection, Request(b"GET", b"/", [(b"x", b"a\r\nb")], authority=b"a"))
-        assert connection.idle
 
 
 async def test_a_head_that_does_not_come() -> None:

@@ -162,3 +162,10 @@ async def test_a_reset_takes_nothing_from_a_head_that_came_with_it(code: int) ->
         with pytest.raises(ResponseIncomplete):
             await anext(response.body)
         assert connection.idle
+
+
+async def test_a_request_that_cannot_be_sent() -> None:
+    async with server(request_on) as port, connected(port) as (connection, _):  # type: ignore[arg-type]
+        with pytest.raises(HopError):
+            await send(connection, Request(b"GET", b"/", [(b"x", b"a\r\nb")], authority=b"a"))
+        assert connection.idle

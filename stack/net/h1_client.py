@@ -309,6 +309,9 @@ class H1ClientConnection(asyncio.Protocol):
             return
         response.body = stream
         self._resolve(response)
+        if content.done:  # all at once, with trailers
+            self._keep_alive = self._keep_alive and not rest
+            self._complete()
 
     def _more(self, data: bytes) -> None:
         content = self._content

@@ -61,3 +61,17 @@ async def test_the_next_request_keeps_its_answer(connection: H1ClientConnection,
         assert (await second).body == b"ok"
     assert not connection.closed
     assert first.cancelled() or (await first).status == 200
+
+
+async def test_a_response_with_trailers_that_comes_in_one_read_frees_its_connection(
+    connection: H1ClientConnection,
+) -> None:
+    request = Request(b"GET", b"/", [], authority=b"a.test")
+    asked = asyncio.ensure_future(connection.send(request, Exchange("t", SystemClock.now)))
+    await asyncio.sleep(0)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
+    assert connection.idle
+    response = await asked
+    assert not isinstance(response.body, bytes)
+    assert [piece async for piece in response.body] == [b"ok"]
+    assert response.trailers == [(b"x-sum", b"1")]

@@ -159,7 +159,8 @@ class Pair:
         number = int(request.target[1:])
         self.begun.append(number)
         plan = self.plans[number]
-        if plan.request.form == "whole" and plan.response.form == "whole" and isinstance(request.body, bytes):
+        at_once = plan.request.form == plan.response.form == "whole" and plan.fault != "response broken"
+        if at_once and isinstance(request.body, bytes):
             if plan.fault == "handler":
                 raise HopError("refused", status=500)
             self.seen[number] = (request.method, mine(request.fields), request.body, mine(request.trailers))

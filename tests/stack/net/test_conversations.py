@@ -214,7 +214,11 @@ class Pair:
         if plan.fault == "left" and not isinstance(response.body, bytes):
             await response.body.aclose()
             return response.status, [], b"", []
-        content = await read(response.body)
+        try:
+            content = await read(response.body)
+        finally:
+            if not isinstance(response.body, bytes):
+                await response.body.aclose()
         return response.status, mine(response.fields), content, mine(response.trailers)
 
     async def run(self, splits: list[int], gap: int) -> list[Any]:

@@ -89,7 +89,7 @@ class LoadBalancerHop(HttpHop):
             total=config.backend_timeouts.total,
             clock=clock,
             metrics=metrics,
-            date=lambda: self.context.date(),
+            date=net.date,
         )
         super().__init__(
             name, "loadbalancer", config, service,

@@ -64,7 +64,7 @@ class ProxyHop(HttpHop):
             app_name="" if self._pool is None else self._pool.upstream.name,
             static=_static(config, name, types, clock, random),
             compressor=compressor,
-            date=lambda: self.context.date(),
+            date=net.date,
         )
         super().__init__(
             name, KIND, config, service, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir

@@ -162,6 +162,7 @@ class Process:
             # what start-up made stays until the end: the collector need not look at it again
             gc.collect()
             gc.freeze()
+            gc.set_threshold(10_000, 20, 20)  # what a request makes goes without it; 700 is met by 20 in flight
             watch = net.tasks.spawn(self._watch(hop, addresses), name="readiness")
             await self._stop.wait()
             watch.cancel()

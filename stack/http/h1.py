@@ -115,7 +115,10 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
             found.expects_continue = True
     if host is not None:
         fields.remove((b"host", host))
-    _request_target(found, host, parser)
+    if host is None or host != parser.authority or target[0] != 0x2F or method in _REFUSED or not origin_form(target):
+        _request_target(found, host, parser)
+    else:
+        found.authority = host  # as nearly all are: a path, on a host that was looked at before
     if coding is not None:
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
     if coding is not None or length is not None:
@@ -256,7 +259,10 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
     found.plain = plain
     if coding is not None:
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
-    found.framing = _response_framing(found, method, length, coding)
+    if coding is None and length is not None and status == 200 and method != b"HEAD":
+        found.framing = content_length(length, ResponseMalformed)
+    else:
+        found.framing = _response_framing(found, method, length, coding)
     if found.framing == CLOSE:
         found.keep_alive = False
     return found

@@ -91,6 +91,7 @@ class Context:
         if peer is not None and peer.tls is not None and peer.tls.client is not None and not peer.trusted:
             # RFC 9440 §2.4: its own word about it counts for nothing, here and on the next hop
             request.fields = [*without(request.fields, *CLIENT_CERT), (CLIENT_CERT[0], peer.tls.client.field)]
+            request.noted = None  # as they were sent
         exchange = Exchange(self.name, self.now, request)
         identify(exchange, request, self.trust, self.random)
         if self.sample is not None:

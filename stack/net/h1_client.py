@@ -39,6 +39,7 @@ from stack.telemetry.exchange import Exchange
 INFINITY: Final = float("inf")
 MAX_HEAD: Final = 128 * 1024
 MAX_INTERIM: Final = 32
+_WITH_CONTENT: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
 class H1ClientConnection(asyncio.Protocol):
@@ -141,7 +142,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     def _send_whole(self, request: Request, body: bytes) -> None:
         framing = b""
-        if (body or request.method in (b"POST", b"PUT", b"PATCH")) and request.get(b"content-length") is None:
+        if (body or request.method in _WITH_CONTENT) and request.get(b"content-length") is None:
             framing = b"content-length: %d\r\n" % len(body)  # RFC 9110 §8.6
         head = self._head(request, framing)
         self._sent = True

@@ -282,8 +282,9 @@ class H1ServerConnection(H1Patience):
             self._task = result
             result.add_done_callback(self._answered)
             return
-        # the connection owns it: it is cancelled with the connection, and `_wait` lets no error through
-        self._task = self._loop.create_task(self._wait(request, exchange, result))
+        # the connection owns it: it is cancelled with the connection, and `_wait` lets no error through; made here
+        # and with a name, for `create_task` would make up one for each request
+        self._task = asyncio.Task(self._wait(request, exchange, result), loop=self._loop, name="request")
 
     def _answered(self, answer: asyncio.Future[Response]) -> None:
         """A service that runs in a task of its own has answered: a whole response needs no second one here."""
@@ -350,7 +351,7 @@ class H1ServerConnection(H1Patience):
         if not self._keep_alive:
             self._close(linger=content is not None and not content.done)
             return
-        self.deadline = self._ctx.now() + self._ctx.timeouts.idle
+        self.deadline = exchange.ended + self._ctx.timeouts.idle
         if self._paused_reading and self._writable is None:
             self._resume_reading()
 

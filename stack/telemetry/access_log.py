@@ -53,6 +53,7 @@ class AccessLog:
         self._until = float("-inf")
         self._second = -1
         self._written = self._prefix = ""
+        self._upstream = self._upstream_escaped = ""
 
     def __call__(self, exchange: Exchange) -> None:
         """It is written with those that end within the next `INTERVAL`: what runs many times in a row runs faster."""
@@ -123,8 +124,10 @@ class AccessLog:
             )
         if exchange.status == 101 and request is not None and request.upgrade is not None:
             tail = f',"upgrade":"{_escaped(request.upgrade.decode())}","bytes_in":{exchange.bytes_in}{tail}'
-        if exchange.upstream:
-            tail = f',"upstream":"{_escaped(exchange.upstream)}","attempts":{exchange.attempts}{tail}'
+        if upstream := exchange.upstream:
+            if upstream is not self._upstream:
+                self._upstream, self._upstream_escaped = upstream, _escaped(upstream)
+            tail = f',"upstream":"{self._upstream_escaped}","attempts":{exchange.attempts}{tail}'
         if exchange.proxy_status:
             detail = _escaped(exchange.detail)
             tail = f'{tail},"proxy_status":"{_escaped(exchange.proxy_status)}","detail":"{detail}"'

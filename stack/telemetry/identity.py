@@ -22,7 +22,7 @@ def identify(exchange: Exchange, request: Request, trust: Trust, random: Random)
     invalid traceparent is as good as none. Every hop is a span of its own.
     """
     peer = request.peer
-    digits = hexlify(random.randbytes(24))
+    digits = hexlify(random.getrandbits(192).to_bytes(24, "little"))
     exchange.span_id = digits[:16]
     if peer is not None and peer.trusted:
         request_id = request.get(b"x-request-id")

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+
+import uvloop
 
 from stack.clock import SystemClock
 from stack.config import flags
@@ -21,7 +23,6 @@ from stack.hop.http_hop import HttpHop
 from stack.http.dates import http_date
 from stack.http.message import Request
 from stack.net.h1_server import H1ServerConnection
-from stack.net.pool import Pool, Upstream, UpstreamConnection
 from stack.telemetry.metrics import Metrics
 
 CONNECTIONS: Final = 16
@@ -60,10 +61,12 @@ class Wire:
     def __init__(self, written: list[Wire] | None = None) -> None:
         self.protocol: Any = None
         self.sent = 0
+        self.last = b""
         self._written = written
 
     def write(self, data: bytes) -> None:
         self.sent += len(data)
+        self.last = data
         if self._written is not None:
             self._written.append(self)
 
@@ -94,40 +97,25 @@ class Wire:
     abort = close
 
 
-class WiredPool(Pool):
-    """Its connections lead to a `Wire`; what they send is collected in `asked`."""
+class WiredLoop(uvloop.Loop):
+    """Its connections lead to a `Wire`; those that were asked something are collected in `asked`."""
 
-    asked: list[Wire]
-
-    async def _open_one(self, upstream: Upstream) -> UpstreamConnection:
-        wire = Wire(self.asked)
-        transport: Any = wire
-        connection = self._protocol(transport)
-        wire.set_protocol(connection)
-        protocol: Any = connection
-        protocol.connection_made(transport)
-        return connection
-
-
-class WiredNet(FaultyNet):
-    """A `Net` whose next hops are wires."""
-
-    def __init__(self, clock: SystemClock, random: Random) -> None:
-        super().__init__(clock, random)
+    def __init__(self) -> None:
+        super().__init__()
         self.asked: list[Wire] = []
 
-    def pool(self, upstream: Upstream, **options: Any) -> Pool:
-        pool = super().pool(upstream, **options)
-        pool.__class__ = WiredPool
-        pool.asked = self.asked  # type: ignore[attr-defined]
-        return pool
+    async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **__: Any) -> tuple[Any, Any]:
+        wire = Wire(self.asked)
+        wire.protocol = protocol_factory()
+        wire.protocol.connection_made(wire)
+        return wire, wire.protocol
 
 
 class Bench:
     """A hop and clients that ask it. `batch` is one request on each connection."""
 
-    def __init__(self, hop: HttpHop, net: WiredNet, response: bytes) -> None:
-        self.hop, self.net, self.response = hop, net, response
+    def __init__(self, hop: HttpHop, loop: WiredLoop, response: bytes) -> None:
+        self.hop, self.loop, self.response = hop, loop, response
         self.number = 0
         self.clients: list[H1ServerConnection] = []
         self.wires: list[Wire] = []
@@ -145,17 +133,18 @@ class Bench:
         self.number += CONNECTIONS
         before = [wire.sent for wire in self.wires]
         began = time.thread_time()
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         loop.call_soon(self._ask, heads)  # not within a task: no event of a transport is
         for _ in range(100):
             await asyncio.sleep(0)
-            if self.net.asked:
+            if self.loop.asked:
                 loop.call_soon(self._tell)
             elif not self.hop.context.in_flight:
                 break
         spent = time.thread_time() - began
-        if any(wire.sent <= sent for wire, sent in zip(self.wires, before, strict=True)):
-            raise RuntimeError("a request was not answered")
+        for wire, sent in zip(self.wires, before, strict=True):
+            if wire.sent <= sent or not wire.last.startswith(b"HTTP/1.1 200 "):
+                raise RuntimeError(f"a request was answered with {wire.last[:300]!r}")
         return spent
 
     def _ask(self, heads: list[bytes]) -> None:
@@ -163,8 +152,8 @@ class Bench:
             client.data_received(data)
 
     def _tell(self) -> None:
-        waiting = self.net.asked[:]
-        self.net.asked.clear()
+        waiting = self.loop.asked[:]
+        self.loop.asked.clear()
         for wire in waiting:
             wire.protocol.data_received(self.response)
 
@@ -200,7 +189,7 @@ async def built(name: str, home: Path, response: bytes = RESPONSE) -> AsyncItera
     parts = registry.load(kind)
     config = flags.make(parts.config, flags.given(kind, parts.config, argv, {}))
     clock = SystemClock()
-    net = WiredNet(clock, Random(1))
+    net = FaultyNet(clock, Random(1))
     hop: Any = parts.build(config, clock=clock, random=net.random, net=net, metrics=Metrics(), state_dir=home)
     await hop.start([])
     # as old as the run, so that an edge may keep it
@@ -208,7 +197,9 @@ async def built(name: str, home: Path, response: bytes = RESPONSE) -> AsyncItera
         response = response.replace(b"public, max-age=3600", b"no-store")
     response = response.replace(b"Date: Sun, 06 Nov 1994 08:49:37 GMT", b"Date: " + http_date(clock.time()))
     try:
-        yield Bench(hop, net, response)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WiredLoop)
+        yield Bench(hop, loop, response)
     finally:
         await hop.stop()
         await net.close()

@@ -20,8 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stack.hop.process import _loop_factory
-from tests.bench.inprocess import CONNECTIONS, FLAGS, Bench, built
+from tests.bench.inprocess import CONNECTIONS, FLAGS, Bench, WiredLoop, built
 from tests.bench.stages import stages
 
 
@@ -91,7 +90,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the least time of a request and nothing else")
     options = parser.parse_args()
     for name in options.hops:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=WiredLoop) as runner:
             runner.run(
                 quick(name, options.seconds) if options.quick else profile(name, options.seconds, options.functions)
             )

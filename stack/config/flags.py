@@ -10,6 +10,7 @@ import difflib
 import functools
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
@@ -208,12 +209,38 @@ def _read(option: Option, place: str, given: Any) -> Any:
 def _flags(
     kind: str, config_type: type[msgspec.Struct], known: Sequence[Option], argv: Sequence[str] | None
 ) -> dict[tuple[str, ...], Any]:
+    argv = sys.argv[1:] if argv is None else argv
+    if (plain := _plain(known, argv)) is not None:
+        return plain
     parser = _parser(kind, config_type, known)
     given, unknown = parser.parse_known_args(argv)
     if unknown:
         raise ConfigError(_unknown(unknown[0], parser))
     by_flag = {option.flag: option.path for option in known}
     return {by_flag[flag]: value for flag, value in vars(given).items()}
+
+
+def _plain(known: Sequence[Option], argv: Sequence[str]) -> dict[tuple[str, ...], Any] | None:
+    """Flags as `stack.config.arguments` writes them, which needs no parser: 20 ms for each process of a stack.
+
+    None for what is written in any other way.
+    """
+    by_flag = {option.flag: option for option in known}
+    found: dict[tuple[str, ...], Any] = {}
+    for argument in argv:
+        flag, equals, value = argument.partition("=")
+        option = by_flag.get(flag) or by_flag.get(flag.replace("--no-", "--", 1))
+        if option is None or values.is_bool(option.type) == bool(equals):
+            return None
+        if not equals:
+            found[option.path] = option.flag == flag
+        elif option.flag != flag:
+            return None
+        elif values.element(option.type) is not None:
+            found.setdefault(option.path, []).append(value)
+        else:
+            found[option.path] = value
+    return found
 
 
 def _unknown(argument: str, parser: argparse.ArgumentParser) -> str:

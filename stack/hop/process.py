@@ -159,7 +159,7 @@ class Process:
             addresses = [f"{item.scheme}://{listen.address(*item.address)}" for item in bound]
             addresses = list(dict.fromkeys(addresses))
             control.tell("listening", listen=addresses, admin=admin_url)
-            # what start-up made stays until the end: the collector need not look at it again; nor at all of it now (15 ms)
+            # what start-up made stays until the end: the collector need not look at it again, nor at all of it now
             gc.collect(1)
             gc.freeze()
             gc.set_threshold(10_000, 20, 20)  # what a request makes goes without it; 700 is met by 20 in flight

@@ -8,6 +8,7 @@ from typing import Final
 from stack.http.field_lines import FieldParser
 from stack.http.h1 import serialise
 from stack.http.message import Fields
+from stack.http.trailers import NOT_IN_TRAILERS
 
 _SIZE = re.compile(
     # chunk-size and chunk-ext of §7.1.1: ;name, ;name=token, ;name="quoted"
@@ -22,18 +23,6 @@ MAX_LINE: Final = 4096
 MAX_TRAILERS: Final = 16 * 1024
 MAX_EXTENSIONS: Final = 16 * 1024
 """So many bytes of chunk extensions, and as many more as there is content (RFC 9112 §7.1.1)."""
-
-_FORBIDDEN_TRAILERS: Final = frozenset(
-    # RFC 9110 §6.5.1: framing, routing, authentication, request modifiers, response control, content format
-    {
-        b"transfer-encoding", b"content-length", b"host", b"trailer", b"te", b"connection", b"upgrade", b"keep-alive",
-        b"proxy-connection", b"authorization", b"proxy-authorization", b"proxy-authenticate", b"www-authenticate",
-        b"set-cookie", b"cookie", b"content-encoding", b"content-type", b"content-range", b"cache-control", b"expires",
-        b"age", b"date", b"location", b"retry-after", b"vary", b"warning", b"expect", b"max-forwards", b"pragma",
-        b"range",
-        b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range",
-    }
-)  # fmt: skip
 
 
 class Chunked:
@@ -131,7 +120,7 @@ class Chunked:
             return
         fields = self._parser.parse(data[:end].split(b"\r\n"))
         # §7.1.2: what a trailer may not carry is dropped, never merged into the head
-        self.trailers = [field for field in fields if field[0] not in _FORBIDDEN_TRAILERS]
+        self.trailers = [field for field in fields if field[0] not in NOT_IN_TRAILERS]
         self.done, self.rest = True, data[end + 4 :]
 
 
@@ -152,4 +141,4 @@ def last(trailers: Fields) -> bytes:
     """The last chunk and the trailer section. ValueError for what is no field."""
     if not trailers:
         return b"0\r\n\r\n"
-    return b"0\r\n%b\r\n" % serialise([field for field in trailers if field[0] not in _FORBIDDEN_TRAILERS])
+    return b"0\r\n%b\r\n" % serialise([field for field in trailers if field[0] not in NOT_IN_TRAILERS])

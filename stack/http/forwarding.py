@@ -25,7 +25,7 @@ _RESPONSE_ONLY: Final = frozenset({b"proxy-authenticate", b"proxy-authentication
 CLIENT_CERT: Final = (b"client-cert", b"client-cert-chain")
 """The client's certificate, as the hop that ended TLS says (RFC 9440 §2)."""
 
-_VOUCHED: Final = frozenset(
+VOUCHED: Final = frozenset(
     {
         *CLIENT_CERT,  # RFC 9440 §2.4: only the hop that ended TLS may say so
         b"front-end-https",
@@ -47,7 +47,7 @@ _VOUCHED: Final = frozenset(
 )
 """Claims that only a trusted peer may make. They pass unchanged from one."""
 
-_REWRITTEN: Final = frozenset(
+REWRITTEN: Final = frozenset(
     {
         b"forwarded",
         b"traceparent",
@@ -72,14 +72,14 @@ MISLEADING: Final = frozenset(
     {b"proxy"}  # CVE-2016-5385: CGI turns it into HTTP_PROXY
     | {
         spelling
-        for name in _VOUCHED | _REWRITTEN | _FRAMED | {b"tracestate"}
+        for name in VOUCHED | REWRITTEN | _FRAMED | {b"tracestate"}
         for spelling in _underscored(name)
         if b"_" in spelling
     }
 )
 """Dropped from every request, whoever sends it."""
-_SPECIAL: Final = _HOP_BY_HOP | _REQUEST_ONLY | _REWRITTEN | MISLEADING | {b"max-forwards", b"tracestate"}
-_SPECIAL_UNLESS_TRUSTED: Final = _SPECIAL | _VOUCHED
+_SPECIAL: Final = _HOP_BY_HOP | _REQUEST_ONLY | REWRITTEN | MISLEADING | {b"max-forwards", b"tracestate"}
+_SPECIAL_UNLESS_TRUSTED: Final = _SPECIAL | VOUCHED
 _DROPPED_FROM_RESPONSE: Final = _HOP_BY_HOP | _RESPONSE_ONLY
 STAYS_BEHIND: Final = _DROPPED_FROM_RESPONSE | {b"via"}
 """Names that no response is passed on with as it came."""

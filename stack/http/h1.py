@@ -163,6 +163,9 @@ def _request_target(head: RequestHead, host: bytes | None, parser: FieldParser) 
         # client choose what the next hops, and a cache, take for its scheme
         raise Misdirected(f"The target is {head.scheme.decode()}, and this connection is {parser.scheme.decode()}.")
     rest = absolute[3]
+    if not rest and head.method == b"OPTIONS":
+        head.target = b"*"  # RFC 9112 §3.2.4: of the server as a whole
+        return
     head.target = rest if rest.startswith(b"/") else b"/" + rest
     if not origin_form(head.target):
         raise BadRequest("The target's path holds what is no part of a path.")

@@ -11,6 +11,7 @@ from stack.http.fields import COMMON_NAMES
 from stack.http.h1 import MAX_LENGTH, valid_authority
 from stack.http.message import Field, FieldBlock, Fields
 from stack.http.request_line import origin_form
+from stack.http.trailers import NOT_IN_TRAILERS
 
 OVERHEAD: Final = 32
 """What each field adds to the size of a list besides its bytes (RFC 9113 §6.5.2)."""
@@ -19,8 +20,6 @@ CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 """RFC 9113 §8.2.2."""
-NOT_IN_TRAILERS: Final = CONNECTION_SPECIFIC | {b"content-length", b"host", b"te", b"trailer"}
-"""Framing and routing have no place behind the content (RFC 9110 §6.5.1)."""
 
 NOT_IN_CONNECT: Final = frozenset({b"content-length", b"expect", b"sec-websocket-key", b"sec-websocket-accept"})
 """A tunnel has no content, and over HTTP/2 a WebSocket handshake has no key (RFC 8441 §5)."""

@@ -246,11 +246,11 @@ def replaced(fields: Iterable[Field], name: bytes, value: bytes) -> Fields:
 
 
 def unmeasured(response: Response) -> None:
-    """RFC 9110 §8.6: no Content-Length with 204, whoever gave it."""
-    if response.status == 204 and get(response.fields, b"content-length") is not None:
+    """No Content-Length with 204 (RFC 9110 §8.6), nor another than 0 with 205 (§15.3.6), whoever gave it."""
+    if response.status in (204, 205) and get(response.fields, b"content-length") is not None:
         response.fields = without(response.fields, b"content-length")
 
 
 def has_no_content(method: bytes, status: int) -> bool:
-    """Whether a response can carry no content (RFC 9110 §6.4.1)."""
-    return method == b"HEAD" or status in (204, 304) or status < 200
+    """Whether a response is sent without content (RFC 9110 §6.4.1, §15.3.6)."""
+    return method == b"HEAD" or status in (204, 205, 304) or status < 200

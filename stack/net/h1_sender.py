@@ -19,6 +19,7 @@ from stack.net.tunnel import serve_tunnel
 from stack.telemetry.exchange import Exchange
 
 INFINITY: Final = float("inf")
+_EMPTY: Final = b"content-length: 0\r\n"
 JOIN: Final = 32 * 1024
 """Up to this size head and content go out in one write."""
 
@@ -76,9 +77,9 @@ class H1Sender(asyncio.Protocol):
         assert isinstance(body, bytes)
         given = dict(response.fields)
         if has_no_content(request.method, response.status):
-            whole, body, framing = body, b"", b""
+            whole, body, framing = body, b"", _EMPTY if response.status == 205 else b""
             unmeasured(response)
-            if request.method == b"HEAD" and whole and response.get(b"content-length") is None:
+            if request.method == b"HEAD" and whole and not framing and response.get(b"content-length") is None:
                 framing = b"content-length: %d\r\n" % len(whole)
         else:
             length = given.get(b"content-length")
@@ -117,7 +118,8 @@ class H1Sender(asyncio.Protocol):
                 return
             if has_no_content(request.method, response.status):
                 unmeasured(response)
-                self.transport.write(self._begin_response(request, response, exchange, b""))
+                framing = _EMPTY if response.status == 205 else b""
+                self.transport.write(self._begin_response(request, response, exchange, framing))
                 whole = True
                 return
             length = response.get(b"content-length")

@@ -349,7 +349,8 @@ class H1ServerConnection(H1Patience):
         if self._closing:
             return
         if not self._keep_alive:
-            self._close(linger=content is not None and not content.done)
+            # in the clear always: the next request may be on its way, and a reset would eat this answer (RFC 9112 §9.6)
+            self._close(linger=self.peer.tls is None or (content is not None and not content.done))
             return
         self.deadline = exchange.ended + self._ctx.timeouts.idle
         if self._paused_reading and self._writable is None:

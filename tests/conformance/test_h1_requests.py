@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.h1_cases import Case, Seen, complaints, requests
+from tests.support.h1_clauses import REQUESTS
 from tests.support.h1_hops import INTERMEDIARIES, address, hop, send_case
 from tests.support.strict_origin import Received, strict_origin
 
 AT_ONCE = 60
 """Connections of the client at a time."""
+
+ALL = [*requests(), *REQUESTS]
+"""The outside cases, and those of the RFCs' text beyond them."""
 
 Outcome = tuple[Case, Seen, list[Received]]
 
@@ -28,7 +32,7 @@ class Run:
 
 async def run(kind: str, home: Path) -> Run:
     done = Run(kind)
-    cases = [case for case in requests() if kind != "appserver" or case["role"] != "gateway"]
+    cases = [case for case in ALL if kind != "appserver" or case["role"] != "gateway"]
     turns = asyncio.Semaphore(AT_ONCE)
     async with strict_origin() as origin, hop(kind, home, origin.port, "--timeouts-half-closed", "5s") as running:
 
@@ -54,7 +58,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
-@pytest.mark.parametrize("case", requests(), ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case["id"])
 def test_request(made: Run, case: Case, bytewise: bool) -> None:
     outcome = made.outcomes.get((case["id"], bytewise))
     if outcome is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ import pytest
 
 from stack.clock import eventually
 from tests.support.h1_cases import Case, Seen, raw, responses
+from tests.support.h1_clauses import RESPONSES
 from tests.support.h1_hops import ENOUGH, INTERMEDIARIES, client, hop
 from tests.support.strict_origin import Line, Received, strict_origin
 
+ALL = [*responses(), *RESPONSES]
 AT_ONCE = 40
 SIOCOUTQ = 0x5411
 """Linux: bytes sent and not yet acknowledged."""
@@ -45,10 +48,12 @@ def surplus(case: Case, data: bytes) -> int:
 
     It comes with what follows: nobody can tell what arrives after the next request was sent from its answer.
     """
-    if not case["id"].startswith("poison-"):
-        return len(data)
+    if case["id"] == "poison-crlf":
+        return len(data) - 3
     at = data.find(b"HTTP/1.1 ", 1)
-    return (at if at > 0 else len(data.rstrip(b"\r\n")) if case["check"] else len(data)) - 1
+    if at > 0 and not data.startswith(b"HTTP/1.1 1"):
+        return at - 1
+    return len(data)
 
 
 async def delivered(writer: asyncio.StreamWriter) -> None:
@@ -66,7 +71,7 @@ def asks(method: bytes, target: bytes, body: int = 0) -> bytes:
 
 
 async def run(kind: str, home: Path) -> dict[tuple[str, bool], Outcome]:
-    cases = responses()
+    cases = ALL
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def answer(request: Received, line: Line) -> bool:
@@ -91,6 +96,8 @@ async def run(kind: str, home: Path) -> dict[tuple[str, bool], Outcome]:
                 await delivered(writer)  # a close while content is still coming would take back what is on its way
             if case["then"] == "rst":
                 await writer.drain()
+                sock = writer.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
         return bool(case["then"] == "keep")
 
@@ -155,9 +162,20 @@ def complaints(case: Case, outcome: Outcome, way: str) -> Iterator[str]:
             name, part = (text.encode() for text in check["not_header"])
             if any(part in value for value in answer.all(name)):
                 yield f"{check['not_header']} came through"
+        statuses = [one.status for one in seen.answers if one.status < 200]
+        if "interim" in check and statuses != check["interim"]:
+            yield f"interim responses {statuses}"
+        if "holds" in check and check["holds"].encode() not in seen.data:
+            yield f"{check['holds']} did not come through"
+        if "lacks" in check and answer.all(check["lacks"].encode()):
+            yield f"{check['lacks']} came through"
+        if "has" in check:
+            name, value = (text.encode() for text in check["has"])
+            if (found := answer.all(name)) != [value] and (value or not found):
+                yield f"{name!r} is {found}"
     if b"POISON" in seen.data:
         yield "what came behind the response reached the client"
-    number = responses().index(case)
+    number = ALL.index(case)
     for after, kind in zip(outcome.after, ("new", "same"), strict=False):
         wanted = f"/{kind}/{number}/{way}".encode()
         got = [(answer.status, answer.body) for answer in after.answers]
@@ -166,7 +184,7 @@ def complaints(case: Case, outcome: Outcome, way: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
-@pytest.mark.parametrize("case", responses(), ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case["id"])
 def test_response(made: dict[tuple[str, bool], Outcome], case: Case, bytewise: bool) -> None:
     outcome = made[case["id"], bytewise]
     found = list(complaints(case, outcome, "bytewise" if bytewise else "whole"))

@@ -225,6 +225,10 @@ def _forwarded(wanted: dict[str, Any], request: Received) -> Iterator[str]:
             holds = request.body == b"hello"
         elif key == "host_not":
             holds = value not in joined.get(b"host", "")
+        elif key == "method":
+            holds = request.method == value.encode()
+        elif key == "trailers":
+            holds = [[part.decode() for part in field] for field in request.trailers] == value
         elif key == "target":
             holds = request.target == value.encode()
         elif key == "version":

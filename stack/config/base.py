@@ -150,7 +150,9 @@ class UpstreamTimeouts(Options, frozen=True, kw_only=True):
 class PoolLimits(Options, frozen=True, kw_only=True):
     """Connections to one next hop."""
 
-    connections: Annotated[Count, Meta(description="Open connections to one next hop, in use and idle.")] = 1024
+    connections: Annotated[
+        Count, Meta(description="Open connections to one next hop, in use and idle; tunnels are not counted.")
+    ] = 1024
     idle: Annotated[Count, Meta(description="Idle connections kept for reuse.")] = 256
     waiting: Annotated[Count, Meta(description="Requests waiting for a connection; more are answered 503 at once.")] = (
         1024

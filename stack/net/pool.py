@@ -128,6 +128,8 @@ class Pool:
         self._idle: deque[UpstreamConnection] = deque()
         self._shared: list[UpstreamConnection] = []
         """HTTP/2 connections: they take many requests at once."""
+        self._tunnels: set[UpstreamConnection] = set()
+        """Connections of HTTP/1.1 that are open tunnels."""
         self._connecting = 0
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._multiplexes = upstream.protocol == "h2"
@@ -159,7 +161,7 @@ class Pool:
             if not _may_retry(error, request, reused=reused):
                 raise
         self._retried += 1
-        if len(self._open) + self._connecting < self.limits.connections:
+        if self._has_room:
             connection = await self._connect()
         elif (taken := self._take()) is not None:
             connection = taken
@@ -171,17 +173,24 @@ class Pool:
 
     async def _send_tunnel(self, connection: UpstreamConnection, request: Request, exchange: Exchange) -> Response:
         """By extended CONNECT where the next hop takes it (RFC 8441 §3), else over HTTP/1.1."""
-        if isinstance(connection, H1ClientConnection) or await connection.takes_tunnels():
-            return await connection.send(request, exchange)
-        self._on_idle(connection)
-        if (spare := self._take_idle()) is not None:
-            return await spare.send(request, exchange)
-        if len(self._open) + self._connecting >= self.limits.connections:
+        if not isinstance(connection, H1ClientConnection):
+            if await connection.takes_tunnels():
+                return await connection.send(request, exchange)
+            self._on_idle(connection)
+            connection = self._take_idle() or await self._connect_h1()
+        response = await connection.send(request, exchange)
+        if response.status == 101 and not connection.closed:
+            self._tunnels.add(connection)
+            self._room()
+        return response
+
+    async def _connect_h1(self) -> UpstreamConnection:
+        if not self._has_room:
             raise PoolExhausted(private=f"{self.upstream.name}: no connection of HTTP/1.1 may be opened for a tunnel")
         connection = await self._connect(self._of_h1)
         if not isinstance(connection, H1ClientConnection):
             raise UpstreamError(private=f"{self.upstream.name}: neither extended CONNECT nor HTTP/1.1 is taken")
-        return await connection.send(request, exchange)
+        return connection
 
     # Who gets which connection.
 
@@ -205,8 +214,7 @@ class Pool:
         """A connection, and whether it was used before. `first`: at the front of the queue."""
         until = self._clock.now() + self.timeouts.acquire
         while True:
-            has_room = len(self._open) + self._connecting < self.limits.connections
-            if has_room and not (self._multiplexes and self._connecting * STREAMS > len(self._waiting)):
+            if self._has_room and not (self._multiplexes and self._connecting * STREAMS > len(self._waiting)):
                 return await self._connect(), False
             connection = await self._turn(until, first=first)
             if connection is None:
@@ -272,6 +280,7 @@ class Pool:
 
     def _on_closed(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
+        self._tunnels.discard(connection)
         if connection in self._shared:
             self._shared.remove(connection)
         elif connection in self._idle:
@@ -280,9 +289,14 @@ class Pool:
             self._sweeper.stop()
         self._room()
 
+    @property
+    def _has_room(self) -> bool:
+        """For a connection more. Tunnels stand apart: they last for hours, and the limit is on requests."""
+        return len(self._open) + self._connecting - len(self._tunnels) < self.limits.connections
+
     def _room(self) -> None:
         """There is room for a connection more: the first waiter opens it."""
-        if len(self._open) + self._connecting < self.limits.connections and (turn := self._next_waiter()) is not None:
+        if self._has_room and (turn := self._next_waiter()) is not None:
             self._connecting += 1
             turn.set_result(None)
 

@@ -313,6 +313,20 @@ async def test_a_tunnel_counts_as_in_flight_and_its_connection_is_not_reused() -
         assert context.in_flight == 0
 
 
+async def test_tunnels_take_no_room_from_requests() -> None:
+    """The pools here have room for four."""
+    async with chain("http") as made:
+        held = [await made.tunnel() for _ in range(10)]
+        for number, (reader, writer, _) in enumerate(held):
+            writer.write(b"%d" % number)
+            assert await reader.readexactly(1) == b"%d" % number
+        assert made.pools[0].statistics().open == 10
+        for _, writer, _ in held:
+            writer.close()
+        await eventually(lambda: closed(made))
+        assert not made.pools[0]._tunnels
+
+
 @pytest.mark.parametrize("upgrade", ["h2c", "chat", "TLS/1.0"])
 async def test_another_upgrade_is_ignored(upgrade: str) -> None:
     origin = Origin(answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")

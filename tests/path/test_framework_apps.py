@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from websockets import InvalidStatus, Subprotocol
+from websockets.asyncio.client import connect
 
 from tests.support.app_process import free_port
 from tests.support.packages import node_packages, python_packages
@@ -37,22 +40,40 @@ class Framework:
     node: tuple[str, ...] = ()
     missing: str = ""
     """What its own page for what is not there says."""
+    websockets: int = 404
+    """What a WebSocket handshake is answered: 404 where the app has none, 501 where the interface has none."""
     csrf: bool = False
     """Forms need a token, and an Origin that is the site's."""
 
 
 FRAMEWORKS = {
     "fastapi": Framework(
-        "fastapi", "site_fastapi:app", ("fastapi>=0.115", "python-multipart>=0.0.18"), missing='{"detail":"Not Found"}'
+        "fastapi",
+        "site_fastapi:app",
+        ("fastapi>=0.115", "python-multipart>=0.0.18"),
+        missing='{"detail":"Not Found"}',
+        websockets=101,
     ),
-    "flask": Framework("flask", "site_flask:create_app", ("flask>=3,<4",), missing="If you entered the URL manually"),
+    "flask": Framework(
+        "flask", "site_flask:create_app", ("flask>=3,<4",), missing="If you entered the URL manually", websockets=501
+    ),
     "django-wsgi": Framework(
-        "django", "site_django:application", ("django>=5.2,<6",), missing="<h1>Not Found</h1>", csrf=True
+        "django",
+        "site_django:application",
+        ("django>=5.2,<6",),
+        missing="<h1>Not Found</h1>",
+        websockets=501,
+        csrf=True,
     ),
     "django-asgi": Framework(
-        "django", "site_django:asgi_application", ("django>=5.2,<6",), missing="<h1>Not Found</h1>", csrf=True
+        "django",
+        "site_django:asgi_application",
+        ("django>=5.2,<6",),
+        missing="<h1>Not Found</h1>",
+        websockets=500,
+        csrf=True,
     ),
-    "aiohttp": Framework("aiohttp", "site_aiohttp", missing="404: Not Found"),
+    "aiohttp": Framework("aiohttp", "site_aiohttp", missing="404: Not Found", websockets=101),
     "node": Framework("node", missing="node has no /nowhere"),
     "express": Framework("express", node=("express@5",), missing="Cannot GET /nowhere"),
 }
@@ -216,3 +237,19 @@ def test_an_upload_of_a_megabyte(site: Site, tmp_path: Path) -> None:
     kind = ["--header", "Content-Type: application/octet-stream"]
     sent = site.curl("/upload", "--data-binary", f"@{tmp_path / 'film'}", *kind)
     assert sent.json() == {"size": 1_000_000}
+
+
+async def test_a_websocket(site: Site) -> None:
+    trust = ssl.create_default_context(cafile=str(site.stack.ca))
+    options = {"host": "127.0.1.1", "port": site.stack.https, "local_addr": (CLIENT, 0), "proxy": None}
+    socket = connect(f"wss{site.origin[5:]}/chat", ssl=trust, subprotocols=[Subprotocol("chat")], **options)
+    if site.framework.websockets != 101:
+        with pytest.raises(InvalidStatus) as refused:
+            await socket
+        assert refused.value.response.status_code == site.framework.websockets
+        return
+    async with socket as client:
+        assert client.subprotocol == "chat"
+        assert await client.recv() == f"wss {CLIENT}"
+        await client.send("hello")
+        assert await client.recv() == "hello"

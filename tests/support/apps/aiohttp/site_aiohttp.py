@@ -37,6 +37,16 @@ async def old(request):
     raise web.HTTPFound(request.url.join(request.app.router["where"].url_for()))
 
 
+@routes.get("/chat")
+async def chat(request):
+    socket = web.WebSocketResponse(protocols=["chat"])
+    await socket.prepare(request)
+    await socket.send_str(f"{'wss' if request.secure else 'ws'} {request.remote}")
+    async for message in socket:
+        await socket.send_str(message.data)
+    return socket
+
+
 @routes.get("/stream")
 async def stream(request):
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Form, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, StreamingResponse
 
 app = FastAPI()
@@ -57,3 +57,14 @@ async def upload(request: Request):
 @app.get("/boom")
 async def boom():
     raise RuntimeError("the database password is hunter2")
+
+
+@app.websocket("/chat")
+async def chat(socket: WebSocket):
+    await socket.accept(subprotocol="chat")
+    await socket.send_text(f"{socket.url.scheme} {socket.client.host}")
+    try:
+        while True:
+            await socket.send_text(await socket.receive_text())
+    except WebSocketDisconnect:
+        pass

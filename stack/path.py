@@ -67,7 +67,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "loadbalancer": {
         "fault": FAULTS,
         "choose": ("chosen", "panic", "none"),
-        "attempt": ("answered", "refused", "timeout", "failed", "bad-status"),
+        "attempt": ("answered", "refused", "timeout", "failed", "bad-status", "client"),
     },
     "proxy": {
         "fault": FAULTS,

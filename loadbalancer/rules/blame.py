@@ -45,6 +45,8 @@ def blame(error: HopError, *, streamed: bool) -> Blame:
 
 def word(error: HopError) -> str:
     """The attempt's word in `stack.path.STEPS`."""
+    if error.side is Side.DOWNSTREAM:
+        return "client"
     if isinstance(error, ConnectRefused):
         return "refused"
     if isinstance(error, (ConnectTimeout, ResponseTimeout)):

@@ -88,6 +88,7 @@ ATTEMPT: Final[Mapping[str, str]] = {
     "timeout": "no answer in time",
     "failed": "failed",
     "bad-status": "answered 5xx",
+    "client": "given up by the client",
 }
 """What an attempt of the load balancer came to."""
 

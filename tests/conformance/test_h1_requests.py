@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,13 +30,16 @@ class Run:
         self.kind = kind
         self.outcomes: dict[tuple[str, bool], Outcome] = {}
         self.nobodys: list[Received] = []
+        self.backend: dict[str, Any] = {}
+        """What the load balancer says of its one."""
 
 
 async def run(kind: str, home: Path) -> Run:
     done = Run(kind)
     cases = [case for case in ALL if kind != "appserver" or case["role"] != "gateway"]
     turns = asyncio.Semaphore(AT_ONCE)
-    async with strict_origin() as origin, hop(kind, home, origin.port, "--timeouts-half-closed", "5s") as running:
+    flags = ["--timeouts-half-closed", "5s", *(["--passive-fall", "1"] if kind == "loadbalancer" else [])]
+    async with strict_origin() as origin, hop(kind, home, origin.port, *flags) as running:
 
         async def one(number: int, case: Case, bytewise: bool) -> tuple[str, Case, bool, Seen]:
             async with turns:
@@ -49,6 +54,8 @@ async def run(kind: str, home: Path) -> Run:
             received = by_app.get(client, []) if kind == "appserver" else origin.of(client)
             done.outcomes[case["id"], bytewise] = case, seen, received
         done.nobodys = origin.nobodys
+        if kind == "loadbalancer":
+            [done.backend] = json.loads((await running.page("/-/stats"))[1])["backends"]
     return done
 
 
@@ -70,3 +77,13 @@ def test_request(made: Run, case: Case, bytewise: bool) -> None:
 
 def test_nothing_else_reached_the_origin(made: Run) -> None:
     assert made.nobodys == []
+
+
+def test_a_client_s_fault_counts_against_no_backend(made: Run) -> None:
+    """Of all these requests, with one failure as the measure."""
+    if made.kind == "loadbalancer":
+        attempts = made.backend["attempts"]
+        assert made.backend["state"] in ("unknown", "up"), made.backend
+        assert attempts["client"] > 10  # content that ended early, or was not well-formed
+        assert attempts["answered"] > 200
+        assert (attempts["failed"], attempts["timeout"], attempts["refused"], attempts["bad-status"]) == (0, 0, 0, 0)

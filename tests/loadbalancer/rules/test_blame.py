@@ -20,10 +20,10 @@ ROWS = [
     (errors.ResponseMalformed(), Blame.SUSPECT, Blame.NONE, "failed"),
     (errors.Refused(), Blame.NONE, Blame.NONE, "failed"),
     (errors.PoolExhausted(), Blame.NONE, Blame.NONE, "failed"),
-    (errors.RequestTimeout(), Blame.NONE, Blame.NONE, "failed"),
-    (errors.ContentTooLarge(), Blame.NONE, Blame.NONE, "failed"),
-    (errors.ClientGone(), Blame.NONE, Blame.NONE, "failed"),
-    (errors.BadRequest(), Blame.NONE, Blame.NONE, "failed"),
+    (errors.RequestTimeout(), Blame.NONE, Blame.NONE, "client"),
+    (errors.ContentTooLarge(), Blame.NONE, Blame.NONE, "client"),
+    (errors.ClientGone(), Blame.NONE, Blame.NONE, "client"),
+    (errors.BadRequest(), Blame.NONE, Blame.NONE, "client"),
     (HopError(), Blame.NONE, Blame.NONE, "failed"),
 ]
 

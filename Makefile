@@ -1,5 +1,5 @@
 # up: the default stack in the foreground · test: all checks and tests · check: the checks alone · docs: docs/reference anew
-# test-long: a million inputs for the parsers · test-compose: the containers of docker-compose.yml
+# test-long: a million inputs for the parsers, 10,000 idle connections · test-compose: the containers of docker-compose.yml
 # bench: cost and latency beside peers
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,6 +24,7 @@ test-only: .venv/dev
 
 test-long: .venv/dev
 	$(BIN)/python -m tests.fuzz --inputs 1000000
+	HOPSTACK_IDLE=long $(BIN)/python -m pytest tests/path/test_idle_connections.py
 
 test-compose: .venv/dev
 	$(BIN)/python -m pytest tests/compose

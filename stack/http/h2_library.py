@@ -8,7 +8,7 @@ it. And it does not count streams: it looks at every one of them for every reque
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -87,6 +87,20 @@ class _Sections:
         return _SHOWN[section]
 
 
+class _Values(list[int]):
+    """The values of one setting, oldest first. A deque of one value holds 760 bytes, and a connection had fourteen."""
+
+    __slots__ = ()
+
+    def popleft(self) -> int:
+        return self.pop(0)
+
+
+def _shrink(settings: Settings) -> None:
+    held: dict[Any, Any] = settings._settings
+    held.update((code, _Values(values)) for code, values in held.items())
+
+
 class Library:
     """One connection's states and windows. A method that takes a frame takes all of it, header and payload."""
 
@@ -112,6 +126,8 @@ class Library:
             client=is_client,
             initial_values=dict(settings),  # type: ignore[arg-type]  # it knows not all codes
         )
+        for known in (h2.local_settings, h2.remote_settings):
+            _shrink(known)
         h2.initiate_connection()
         if window > 0:
             h2.increment_flow_control_window(window)

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_protocol import RequestHandler
 
 from appserver.aiohttp_life import LIFE, Life, SharingRunner
+from appserver.aiohttp_patience import Patience
 from appserver.marks import Marks
 from appserver.rules.scope import forwarded_scheme
 from stack.clock import Clock
@@ -27,6 +28,7 @@ from stack.http.trust import Trust
 from stack.net.acceptor import Acceptor, Seat
 from stack.net.room import Room
 from stack.net.server import ServerStatistics
+from stack.net.sweeper import Sweeper
 from stack.net.tasks import Tasks
 from stack.net.termination import Termination
 from stack.telemetry.exchange import Exchange
@@ -75,6 +77,8 @@ class AiohttpRunner:
         self._tasks = Tasks()
         self._room = Room(limits, trust, clock)
         self._acceptors: list[Acceptor] = []
+        self._waiting: set[Patience] = set()
+        self._sweeper = Sweeper(clock, self._waiting)
         self._draining = False
         self._websockets: weakref.WeakSet[web.WebSocketResponse] = weakref.WeakSet()
         self._opened = 0
@@ -123,14 +127,15 @@ class AiohttpRunner:
         server = self._runner.server
         assert server is not None
 
-        def make(_: Seat) -> RequestHandler:
-            return server()
+        def make(_: Seat) -> Patience:
+            return Patience(server(), timeouts=self._timeouts, clock=self._clock, members=self._waiting)
 
         acceptor = Acceptor(
             sock, make, room=self._room, tasks=self._tasks, clock=self._clock,
             tls=None if tls is None else tls.context, handshake=self._timeouts.handshake,
         )  # fmt: skip
         acceptor.start()
+        self._sweeper.start()
         self._acceptors.append(acceptor)
 
     # One request.
@@ -224,6 +229,7 @@ class AiohttpRunner:
     async def close(self) -> None:
         """Release everything. Safe after `drain`, and without it."""
         self._stop_accepting()
+        self._sweeper.stop()
         for acceptor in self._acceptors:
             acceptor.abort()
         for connection in self.connections:

@@ -1,4 +1,4 @@
-"""What an idle keep-alive connection holds of a hop's memory: 6 KB in the clear, 32 KB over TLS, 38 KB if that is HTTP/2.
+"""What an idle keep-alive connection holds of a hop's memory: 6 KB in the clear, 32 KB over TLS, 38 KB for HTTP/2 there.
 
 `make test-long` holds 10,000 of them, `make test` 2,000 in the clear and 500 over TLS.
 """

@@ -89,3 +89,30 @@ async def test_slow_clients_are_dropped_and_others_served(tmp_path: Path, kind: 
     assert seen.count((408, "refused")) >= COUNT * 0.9, "slow heads"
     assert seen.count((408, "")) >= COUNT * 0.9, "slow bodies"
     assert seen.count((200, "timeout")) >= COUNT * 0.9, "slow readers"
+
+
+AIOHTTP = """
+from aiohttp import web
+
+
+async def small(request):
+    return web.Response(text="ok")
+
+
+async def sink(request):
+    return web.Response(text=str(len(await request.read())))
+
+
+async def big(request):
+    return web.Response(body=bytes(4000000))
+
+
+app = web.Application()
+app.add_routes([web.get("/small", small), web.post("/sink", sink), web.get("/big/4000000", big)])
+"""
+
+
+@pytest.mark.needs("slowhttptest")
+async def test_an_aiohttp_app_has_the_same_bounds(tmp_path: Path) -> None:
+    async with hop("appserver", tmp_path, 0, *SHORT, app=AIOHTTP) as running:
+        await besieged(running)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.site import Site, site
 from tests.support.stack import Stack, running_stack
 
 
@@ -13,3 +14,10 @@ from tests.support.stack import Stack, running_stack
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running_stack(tmp_path_factory.mktemp("stack") / "home") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def clients_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """What real clients are pointed at: the whole path, in front of an app with what they try."""
+    with site(tmp_path_factory.mktemp("clients"), folder="clients") as made:
+        yield made

@@ -1,4 +1,4 @@
-"""The stack in front of `tests/support/apps/tunnels`: one edge, one host."""
+"""The stack in front of an app of `tests/support/apps`: one edge, one host."""
 
 from __future__ import annotations
 
@@ -42,13 +42,12 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(home: Path, *flags: str) -> Iterator[Site]:
+def site(home: Path, *flags: str, folder: str = "tunnels") -> Iterator[Site]:
     stack = Stack(home / "home", free_base(), name="site.test")
-    folder = APPS / "tunnels"
     with contextlib.ExitStack() as ending:
         ending.callback(stack.hopstack, "down")
         up = ["up", "--detach", "--no-config", "--name", "site.test", "--replicas", "1", "--edges", "fra"]
-        app = ["--app", "site_tunnels:app", "--app-dir", str(folder)]
+        app = ["--app", f"site_{folder}:app", "--app-dir", str(APPS / folder)]
         done = stack.hopstack(*up, "--port-base", str(stack.base), *app, *flags)
         assert done.returncode == 0, done.stdout + done.stderr
         yield Site(stack)

@@ -22,7 +22,9 @@ from stack.net.context import Context
 from stack.net.server import Server
 from stack.net.service import Service
 from stack.telemetry.access_log import AccessLog
+from stack.telemetry.ended import Ended
 from stack.telemetry.exchange import Exchange
+from stack.telemetry.line_log import INTERVAL
 from stack.telemetry.metrics import Metrics
 from stack.telemetry.requests import RequestMetrics
 
@@ -69,7 +71,11 @@ class HttpHop:
             parts: dict[str, Any] = {"clock": clock, "random": random, "net": net, "metrics": metrics}
             self.exporter = collector.exporter(config, name=name, kind=kind, **parts)
             sample = collector.sampler(config)
-        finished: list[Callable[[Exchange], object]] = [RequestMetrics(metrics, name), *net.observers]
+        logged = self.access_log.lines.enabled
+        readers = [RequestMetrics(metrics, name).count, *((self.access_log.write,) if logged else ())]
+        self.ended = Ended(clock, readers, within=INTERVAL if logged else None)
+        metrics.refreshes.insert(0, self.ended.tell)
+        finished: list[Callable[[Exchange], object]] = [self.ended, *net.observers]
         if self.exporter is not None:
             finished.append(self.exporter)
         self.context = Context(
@@ -81,7 +87,7 @@ class HttpHop:
             limits=config.limits,
             timeouts=config.timeouts,
             trust=peers(config.trusted),
-            finished=[self.access_log, *finished] if self.access_log.lines.enabled else finished,
+            finished=finished,
             sample=sample,
             upgrades=allowed(config.upgrade),
         )
@@ -173,6 +179,7 @@ class HttpHop:
         finally:
             if self.exporter is not None:
                 await self.exporter.close()
+            self.ended.close()
             self.access_log.close()
 
     def reload(self) -> Any:
@@ -181,4 +188,5 @@ class HttpHop:
 
     def reopen_logs(self) -> None:
         """After the log file was renamed (SIGUSR1)."""
+        self.ended.tell()
         self.access_log.reopen()

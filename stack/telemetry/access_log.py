@@ -7,14 +7,14 @@ of what is called a token, password, secret, key or signature.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from stack.clock import Clock, Handle
+from stack.clock import Clock
 from stack.telemetry.exchange import Exchange
-from stack.telemetry.line_log import BATCH, INTERVAL, LineLog
+from stack.telemetry.line_log import LineLog
 
 _CONTROLS: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 """DEL and C1: JSON lets them stand, but 0x9B is to a terminal what ESC [ is."""
@@ -22,8 +22,6 @@ _SECRETS: Final = ("token", "passw", "pwd", "secret", "api_key", "apikey", "sign
 """Anywhere in the name of a parameter of the query."""
 _SECRET_ENDS: Final = ("key", "sig", "auth")
 """At the end of such a name: `api-key`, `sig`, and not `keyword`."""
-HELD: Final = 4096
-"""Bytes of content that a request may have to be kept until its line is written with others."""
 _HINTS: Final = (*_SECRETS, *(f"{end}=" for end in _SECRET_ENDS))
 
 
@@ -33,7 +31,7 @@ def is_routine(status: int) -> bool:
 
 
 class AccessLog:
-    """Call it with each finished exchange.
+    """Write exchanges that have ended.
 
     `target` is `-`, `off` or a path. Keys, in this order: time, hop, request_id, trace_id, span_id, client, method,
     scheme, host, path, [query], proto, status, bytes, ms, marks as [step, word, ms]; and where there is something to
@@ -44,8 +42,6 @@ class AccessLog:
     def __init__(self, target: str, *, hop: str, clock: Clock, skip: Iterable[str] = ()) -> None:
         """`skip`: request targets that are logged only when they fail (see `is_routine`), or are broken off."""
         self.lines = LineLog(target, clock)
-        self._ended: list[Exchange] = []
-        self._timer: Handle | None = None
         self._clock = clock
         self._now = clock.now
         self._skip = frozenset(target.encode() for target in skip)
@@ -55,23 +51,9 @@ class AccessLog:
         self._written = self._prefix = ""
         self._upstream = self._upstream_escaped = ""
 
-    def __call__(self, exchange: Exchange) -> None:
-        """It is written with those that end within the next `INTERVAL`: what runs many times in a row runs faster."""
+    def write(self, ended: Sequence[Exchange]) -> None:
         if not self.lines.enabled:
             return
-        ended = self._ended
-        ended.append(exchange)
-        if self._timer is None:
-            self._timer = self._clock.call_later(INTERVAL, self._due)
-        elif len(ended) >= BATCH or exchange.bytes_in > HELD:
-            self._write()
-
-    def _due(self) -> None:
-        self._timer = None
-        self._write()
-
-    def _write(self) -> None:
-        ended, self._ended = self._ended, []
         skip = self._skip
         self.lines.write(
             [
@@ -152,19 +134,10 @@ class AccessLog:
             self._written = f"{datetime.datetime.fromtimestamp(second, datetime.UTC):%Y-%m-%dT%H:%M:%S}"
         self._prefix = f'{{"time":"{self._written}.{millisecond:03d}Z","hop":"{self._hop}",'
 
-    def flush(self) -> None:
-        self._write()
-
     def reopen(self) -> None:
-        self._write()
         self.lines.reopen()
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.lines.enabled:
-            self._write()
         self.lines.close()
 
     def statistics(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 from stack.telemetry.exchange import Exchange
@@ -16,7 +17,7 @@ METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIO
 
 
 class RequestMetrics:
-    """Call it with each finished exchange. Half a microsecond: it counts, and labels what it counted when scraped."""
+    """Counts exchanges that have ended. Half a microsecond: it counts, and labels what it counted when scraped."""
 
     def __init__(self, metrics: Metrics, hop: str) -> None:
         self._hop = hop
@@ -36,18 +37,19 @@ class RequestMetrics:
         )  # fmt: skip
         metrics.refreshes.append(self._refresh)
 
-    def __call__(self, exchange: Exchange) -> None:
-        request = exchange.request
-        method = b"" if request is None or request.method not in METHODS else request.method
-        self._requests[method, exchange.status] += 1
-        steps = self._steps
-        for step, word, _ in exchange.marks:
-            steps[step, word] += 1
-        self._bytes += exchange.bytes_out
-        seconds = (exchange.ended or exchange.now()) - exchange.began
-        histogram = self._seconds
-        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
-        histogram.total += seconds
+    def count(self, ended: Sequence[Exchange]) -> None:
+        requests, steps, histogram = self._requests, self._steps, self._seconds
+        counts = histogram.counts
+        for exchange in ended:
+            request = exchange.request
+            method = b"" if request is None or request.method not in METHODS else request.method
+            requests[method, exchange.status] += 1
+            for step, word, _ in exchange.marks:
+                steps[step, word] += 1
+            self._bytes += exchange.bytes_out
+            seconds = (exchange.ended or exchange.now()) - exchange.began
+            counts[bisect_left(BOUNDS, seconds)] += 1
+            histogram.total += seconds
 
     def _refresh(self) -> None:
         """Before the metrics are read: what was counted since then, under its labels."""

@@ -13,6 +13,7 @@ from stack.telemetry.exchange import Exchange
 from stack.telemetry.identity import onward
 from tests.bench.inprocess import RESPONSE, Bench, head, request_of
 
+MANY = 100
 Stage = tuple[str, Callable[[], Any]]
 
 
@@ -40,7 +41,9 @@ def stages(bench: Bench) -> Iterator[Stage]:
         fields = parse_response(parser, answer, method=b"GET").fields
 
         def back() -> Response:
-            return inbound(Response(200, fields), pseudonym=b"name", date=b"now")
+            passed = Response(200, fields[:])
+            passed.plain = True
+            return inbound(passed, pseudonym=b"name", date=b"now")
 
         yield "response onward: inbound", back
     response = back() if bench.hop.kind != "cdn_edge" else Response(200, [(b"content-type", b"text/html")])
@@ -50,6 +53,9 @@ def stages(bench: Bench) -> Iterator[Stage]:
     yield "fields added: Context.added", lambda: context.added(response, exchange)
     added = context.added(response, exchange)
     yield "head down: response_head", lambda: response_head(200, response.fields, added)
-    for callback in context.finished:
-        yield f"exchange ended: {type(callback).__name__}", lambda callback=callback: callback(exchange)  # type: ignore[misc]
+    exchange.ended = context.now()
+    many = [exchange] * MANY
+    for reader in bench.hop.ended.readers:
+        name = getattr(reader, "__qualname__", "?")
+        yield f"afterwards, {MANY} at a time: {name}", lambda reader=reader: reader(many)  # type: ignore[misc]
     context.in_flight = 0

@@ -10,7 +10,9 @@ import pytest
 from stack.clock import VirtualClock
 from stack.http.message import Peer, Request, TlsInfo
 from stack.telemetry.access_log import AccessLog, without_secrets
+from stack.telemetry.ended import Ended
 from stack.telemetry.exchange import Exchange
+from stack.telemetry.line_log import INTERVAL
 
 WALL = 1_700_000_000.25
 
@@ -157,21 +159,24 @@ async def test_finished_exchanges_reach_the_file_within_a_tenth_of_a_second(
 ) -> None:
     path = tmp_path / "logs" / "access.log"
     log = AccessLog(str(path), hop="edge-fra", clock=clock)
-    log(exchange(clock))
-    log(exchange(clock, b"/two"))
+    ended = Ended(clock, [log.write], within=INTERVAL)
+    ended(exchange(clock))
+    ended(exchange(clock, b"/two"))
     assert path.read_text() == ""
     await clock.advance(0.1)
     assert [json.loads(line)["path"] for line in path.read_text().splitlines()] == ["/products/shoes", "/two"]
-    log(exchange(clock, b"/three"))
+    ended(exchange(clock, b"/three"))
+    ended.close()
     log.close()
     assert len(path.read_text().splitlines()) == 3
-    log(exchange(clock, b"/late"))
+    ended(exchange(clock, b"/late"))
+    ended.close()
     assert len(path.read_text().splitlines()) == 3
 
 
 async def test_off_writes_nothing(clock: VirtualClock, capfd: pytest.CaptureFixture[str]) -> None:
     log = AccessLog("off", hop="edge-fra", clock=clock)
-    log(exchange(clock))
+    log.write([exchange(clock)])
     await clock.advance(1)
     log.close()
     assert capfd.readouterr().out == ""
@@ -196,7 +201,7 @@ def test_a_success_that_is_asked_for_all_the_time_is_not_logged(
 ) -> None:
     path = tmp_path / "log"
     log = AccessLog(str(path), hop="edge-fra", clock=clock, skip=("/health",))
-    log(exchange(clock, target, **changed))
+    log.write([exchange(clock, target, **changed)])
     log.close()
     assert bool(path.read_text()) is logged
 

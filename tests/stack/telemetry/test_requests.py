@@ -13,16 +13,21 @@ async def finished(method: bytes, status: int, took: float, clock: VirtualClock,
         exchange.mark("lookup", word)
     exchange.status, exchange.bytes_out = status, 10
     await clock.advance(took)
+    exchange.ended = clock.now()
     return exchange
 
 
 async def test_requests_are_counted_by_method_and_class_steps_by_word_time_by_bucket() -> None:
     clock, metrics = VirtualClock(), Metrics()
     count = RequestMetrics(metrics, "edge-fra")
-    count(await finished(b"GET", 200, 0.0004, clock, "hit"))
-    count(await finished(b"GET", 204, 0.002, clock, "hit"))
-    count(await finished(b"POST", 502, 3.0, clock, "bypass"))
-    count(await finished(b"GET", 0, 100.0, clock))
+    count.count(
+        [
+            await finished(b"GET", 200, 0.0004, clock, "hit"),
+            await finished(b"GET", 204, 0.002, clock, "hit"),
+            await finished(b"POST", 502, 3.0, clock, "bypass"),
+        ]
+    )
+    count.count([await finished(b"GET", 0, 100.0, clock)])
     found = metrics.samples()
     assert found['hopstack_requests_total{hop="edge-fra",method="GET",status="2xx"}'] == 2
     assert found['hopstack_requests_total{hop="edge-fra",method="POST",status="5xx"}'] == 1
@@ -39,7 +44,7 @@ async def test_methods_that_a_client_invents_share_a_label() -> None:
     clock, metrics = VirtualClock(), Metrics()
     count = RequestMetrics(metrics, "edge-fra")
     for n in range(1000):
-        count(await finished(b"M%d" % n, 501, 0, clock))
+        count.count([await finished(b"M%d" % n, 501, 0, clock)])
     assert len(count._requests) == 1
     series = [key for key in metrics.samples() if key.startswith("hopstack_requests_total")]
     assert series == ['hopstack_requests_total{hop="edge-fra",method="other",status="5xx"}']

@@ -11,16 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
 from h2.events import DataReceived, PingAckReceived, StreamReset
 from h2.exceptions import FlowControlError, ProtocolError
 from h2.settings import Settings
+from h2.stream import StreamInputs
 from hpack import HeaderTuple
 from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from stack.http.h2_wire import END_HEADERS, END_STREAM, FLOW_CONTROL_ERROR, HEADERS, PREFACE
+from stack.http.h2_wire import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FLOW_CONTROL_ERROR,
+    FRAME,
+    HEADERS,
+    PREFACE,
+)
 from stack.http.message import Field
 
 STATIC_TABLE: Final[Sequence[Field]] = HeaderTable.STATIC_TABLE
@@ -28,6 +38,9 @@ STATIC_TABLE: Final[Sequence[Field]] = HeaderTable.STATIC_TABLE
 
 _GOAWAY: Final = 17
 """Bytes of the GOAWAY that h2 writes when it raises."""
+_In = ConnectionInputs
+_Of = StreamInputs
+_ODD: Final = AllowedStreamIDs.ODD
 _FINAL: Final = b"f"
 _INTERIM: Final = b"i"
 _SHOWN: Final = {_FINAL: [HeaderTuple(b":status", b"200")], _INTERIM: [HeaderTuple(b":status", b"103")]}
@@ -101,6 +114,15 @@ def _shrink(settings: Settings) -> None:
     held.update((code, _Values(values)) for code, values in held.items())
 
 
+def _frame_head(size: int, kind: int, flags: int, stream: int) -> bytes:
+    """RFC 9113 §4.1."""
+    return (size << 48 | kind << 40 | flags << 32 | stream).to_bytes(9, "big")
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return _frame_head(len(payload), kind, flags, stream) + payload
+
+
 class Library:
     """One connection's states and windows. A method that takes a frame takes all of it, header and payload."""
 
@@ -144,10 +166,20 @@ class Library:
         return any(isinstance(event, PingAckReceived) for event in self._receive(frame))
 
     def section(self, stream: int, *, interim: bool, ended: bool) -> None:
-        """A field section came; the first one of a stream opens it on a server."""
-        flags = END_HEADERS | END_STREAM if ended else END_HEADERS
-        head = b"\0\0\1" + bytes((HEADERS, flags)) + stream.to_bytes(4, "big")
-        self._receive(head + (_INTERIM if interim else _FINAL))
+        """A field section came; the first one of a stream opens it on a server.
+
+        Straight to the states: framed and parsed by the library it takes five times as long.
+        """
+        h2 = self._h2
+        try:
+            h2.state_machine.process_input(_In.RECV_HEADERS)
+            known = h2.streams.get(stream) or h2._begin_new_stream(stream, _ODD)
+            states = known.state_machine
+            states.process_input(_Of.RECV_INFORMATIONAL_HEADERS if interim else _Of.RECV_HEADERS)
+            if ended:
+                states.process_input(_Of.RECV_END_STREAM)
+        except ProtocolError as error:
+            raise LibraryFault(int(error.error_code), str(error), h2.data_to_send()) from None
 
     def data(self, frame: bytes) -> tuple[bytes, int] | None:
         """Content and its size in the windows."""
@@ -188,11 +220,41 @@ class Library:
         return self._h2.get_next_available_stream_id()
 
     def send_section(self, stream: int, block: bytes, *, interim: bool, ended: bool) -> None:
-        self._sections.block = block
-        self._h2.send_headers(stream, _SHOWN[_INTERIM if interim else _FINAL], end_stream=ended)
+        h2 = self._h2
+        known = h2.streams.get(stream)
+        if known is None:  # of a client's: opens it
+            self._sections.block = block
+            h2.send_headers(stream, _SHOWN[_FINAL], end_stream=ended)
+            return
+        h2.state_machine.process_input(_In.SEND_HEADERS)
+        states = known.state_machine
+        states.process_input(_Of.SEND_INFORMATIONAL_HEADERS if interim else _Of.SEND_HEADERS)
+        if ended:
+            states.process_input(_Of.SEND_END_STREAM)
+        flags = END_STREAM if ended else 0
+        if len(block) <= FRAME:
+            h2._data_to_send += _frame(HEADERS, flags | END_HEADERS, stream, block)
+            return
+        h2._data_to_send += _frame(HEADERS, flags, stream, block[:FRAME])
+        for at in range(FRAME, len(block), FRAME):
+            piece = block[at : at + FRAME]
+            h2._data_to_send += _frame(CONTINUATION, END_HEADERS if at + FRAME >= len(block) else 0, stream, piece)
 
     def send_data(self, stream: int, content: bytes | memoryview, *, ended: bool) -> None:
-        self._h2.send_data(stream, content, end_stream=ended)
+        """At most `window` and FRAME bytes."""
+        h2 = self._h2
+        known = h2.streams[stream]
+        h2.state_machine.process_input(_In.SEND_DATA)
+        states = known.state_machine
+        states.process_input(_Of.SEND_DATA)
+        if ended:
+            states.process_input(_Of.SEND_END_STREAM)
+        size = len(content)
+        known.outbound_flow_control_window -= size
+        h2.outbound_flow_control_window -= size
+        out = h2._data_to_send
+        out += _frame_head(size, DATA, END_STREAM if ended else 0, stream)
+        out += content
 
     def window(self, stream: int) -> int:
         """Bytes of content that the peer takes now."""

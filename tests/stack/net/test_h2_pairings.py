@@ -312,7 +312,7 @@ async def rig(kind: str, down: Protocol, up: Protocol, tls: dict[str, Path] | No
     more: dict[str, Any] = {}
     prefix = {"cdn_edge": "origin", "loadbalancer": "backend", "proxy": "upstream"}[kind]
     if tls is not None:
-        scheme, listening = "https", {"scheme": "https", "cert": str(tls["cert"]), "key": str(tls["key"])}
+        scheme, listening = "https", {"scheme": "https", "cert": (str(tls["cert"]),), "key": (str(tls["key"]),)}
         server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server_tls.load_cert_chain(tls["cert"], tls["key"])
         server_tls.set_alpn_protocols([ALPN[up]])

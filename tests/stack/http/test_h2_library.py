@@ -93,7 +93,9 @@ def test_windows_are_counted_down_by_what_is_sent_and_up_by_what_is_taken() -> N
         sent += room
     assert sent == 65_535
     assert pair.server.is_shut(stream)
-    pair.exchange()
+    other = pair.ask()
+    assert pair.server.room(other) == 0  # the connection's window is shut
+    assert not pair.server.is_shut(other)
     pair.client.acknowledge_received_data(40_000, stream)
     pair.exchange()
     assert pair.server.room(stream) == 16_384

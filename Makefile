@@ -1,5 +1,6 @@
 # up: the default stack in the foreground · test: all checks and tests · check: the checks alone · docs: docs/reference anew
-# test-long: a million inputs for the parsers, 10,000 idle connections · test-compose: the containers of docker-compose.yml
+# test-long: a million inputs for the parsers, 10,000 idle connections, all of testssl.sh
+# test-compose: the containers of docker-compose.yml
 # bench: cost and latency beside peers
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,6 +26,12 @@ test-only: .venv/dev
 test-long: .venv/dev
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 	HOPSTACK_IDLE=long $(BIN)/python -m pytest tests/path/test_idle_connections.py
+	HOPSTACK_LONG=1 $(BIN)/python -m pytest tests/path/test_tls_profile.py
+
+# apart from the others: it wants an older cryptography
+.venv/sslyze: .venv/bin/python
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check sslyze==6.3.1
 
 test-compose: .venv/dev
 	$(BIN)/python -m pytest tests/compose

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ PACKAGES = {
     "curl": "curl",
     "chromium": "chromium",
     "openssl": "openssl",
+    "testssl": "testssl.sh",
     "wrk": "wrk",
     "nginx": "nginx",
     "haproxy": "haproxy",
@@ -23,7 +25,9 @@ PACKAGES = {
 }
 """Debian's package of each outside program."""
 
-PLACES = ("/usr/sbin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/17/bin")
+SSLYZE = str(Path(__file__).parents[1] / ".venv/sslyze/bin")
+"""`make .venv/sslyze` makes it."""
+PLACES = (SSLYZE, "/usr/sbin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/17/bin")
 
 collect_ignore = ["compose"]
 """Containers have a target of their own: `make test-compose`."""
@@ -37,7 +41,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         for program in marker.args:
             if find(program) is None:
-                message = f"{program} is not installed: apt-get install {PACKAGES.get(program, program)}"
+                how = (
+                    "make .venv/sslyze" if program == "sslyze" else f"apt-get install {PACKAGES.get(program, program)}"
+                )
+                message = f"{program} is not installed: {how}"
                 if os.environ.get("CI") == "true":
                     pytest.fail(message, pytrace=False)
                 pytest.skip(message)

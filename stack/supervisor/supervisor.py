@@ -35,6 +35,8 @@ SILENCE: Final = 1.0
 """Seconds of stopping after which a person wants to know why; idle hops stop in less."""
 PROGRESS: Final = 5.0
 """Seconds after which whoever asked for a reload is told that it goes on."""
+RENEW: Final = 3600.0
+"""Seconds between two looks at whether a hop's certificate is due."""
 LOOK: Final = 5.0
 """Seconds between two looks at the state directory."""
 
@@ -98,6 +100,7 @@ class Supervisor:
                 self._handle_signals()
             self._record()
             self._tasks.spawn(self._look_after(), name="state directory")
+            self._tasks.spawn(self._renew(), name="certificates")
             with contextlib.suppress(OSError):  # a file system without sockets: SIGHUP is left
                 await server.start()
             try:
@@ -354,6 +357,16 @@ class Supervisor:
         for hop in self.plan.hops:
             if hop.name in names:
                 self._sockets.close_of(hop)
+
+    async def _renew(self) -> None:
+        """Certificates of the local CA that are due; their hops see that the files have changed."""
+        while True:
+            await self._clock.sleep(RENEW)
+            for hop in self.plan.hops:
+                try:
+                    children.certificate(self.state, hop, self._clock.time())
+                except ConfigError as error:
+                    self._say(f"{hop.name}: its certificate cannot be renewed: {error}")
 
     async def _look_after(self) -> None:
         """Logs that grow, and a state directory that somebody deletes."""

@@ -43,7 +43,7 @@ def request_head(data: bytes) -> None:
     try:
         head = h1.parse_request(parser, data, max_target=8192, max_fields=100)
     except HopError as error:
-        refused(error, 400, 413, 414, 417, 421, 431, 501, 505)
+        refused(error, 400, 405, 413, 414, 417, 421, 431, 501, 505)
         return
     clean(head.fields)
     assert fields.TOKEN.fullmatch(head.method)

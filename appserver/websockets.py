@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from appserver.rules.handshake import VERSION, right_version, websocket_scope
 from appserver.rules.scope import Scope
 from stack.clock import Clock
-from stack.errors import ClientError, HopError
+from stack.errors import ClientError, Elsewhere
 from stack.http import problem
 from stack.http.message import Request, Response
 from stack.net.tasks import Tasks
@@ -46,7 +46,7 @@ class WebSockets:
     def open(self, app: Any, scope: Scope, request: Request, exchange: Exchange) -> Awaitable[Response]:
         """The answer to a handshake; `scope` is what the app would have got as an HTTP request."""
         if self._stopping:
-            raise HopError("The server is stopping.", status=503)
+            return _elsewhere()
         if not right_version(request):
             return _other_version(self._name, request, exchange)
         from appserver.websocket import Session  # wsproto, for who needs it
@@ -61,6 +61,11 @@ class WebSockets:
         self._stopping = True
         for session in list(self._sessions):
             session.go_away()
+
+
+async def _elsewhere() -> Response:
+    """On a connection that was kept: the process that comes after this one is asked on a new one."""
+    raise Elsewhere
 
 
 async def _other_version(name: str, request: Request, exchange: Exchange) -> Response:

@@ -68,7 +68,8 @@ class Edge:
         if request.method not in (b"GET", b"HEAD"):
             return self._pass(Asked(key, request, exchange, PLAIN, "method"), NotStored.METHOD)
         if request.body:
-            return self._pass(Asked(key, request, exchange, PLAIN, "bypass"), NotStored.CONTENT)
+            refused = NotStored.CONTENT if request.upgrade is None else NotStored.TUNNEL
+            return self._pass(Asked(key, request, exchange, PLAIN, "bypass"), refused)
         asked = asking.read(request.fields)
         stored, known = self.store.find(key, request.fields)
         if stored is None:

@@ -164,6 +164,16 @@ class CutOff(HopError):
 
     proxy_status, title = "", "The answer was cut off"
     orderly: bool = False
+    termination: str = "injected"
+
+
+class Elsewhere(CutOff):
+    """A hop that stops takes nothing that lasts: it closes without an answer, or refuses the stream.
+
+    Whoever sent the request on a connection that was kept sends it again on a new one (RFC 9112 §9.3.1, RFC 9113 §8.7).
+    """
+
+    title, orderly, termination = "The hop is stopping", True, "drained"
 
 
 class NotFound(ClientError):

@@ -47,6 +47,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "stored",
             "method",
             "content",
+            "tunnel",
             "request-no-store",
             "range",
             "status",

@@ -18,6 +18,7 @@ class NotStored(enum.Enum):
     """Why not. The value is the word in log, header and metric."""
 
     METHOD = "method"  # §3: no method that this cache stores the response of
+    TUNNEL = "tunnel"  # a request to change protocols has no response that could be stored
     CONTENT = "content"  # a GET with content: the key does not hold what it may depend on (RFC 9110 §9.3.1)
     REQUEST_NO_STORE = "request-no-store"  # §5.2.1.5
     RANGE = "range"  # §3.3: a part; only complete responses are stored

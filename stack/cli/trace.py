@@ -79,7 +79,8 @@ def trace(
 
     Names of the running stack are resolved by walking root, TLD and zone. URL
     may be a path, such as /products/shoes, of the running stack. Redirects are
-    shown, not followed. Any other http or https URL works too.
+    shown, not followed. Any other http or https URL works too;
+    ws and wss open a WebSocket and close it again.
 
     \b
     Exit status: 0 answered, with a status below 500

@@ -162,7 +162,7 @@ class H1Sender(asyncio.Protocol):
         if self._closing:
             return False
         if isinstance(error, CutOff):
-            exchange.termination = "injected"
+            exchange.termination = error.termination
             self._keep_alive = False
             if not error.orderly:
                 self._reset_transport()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from stack.errors import CutOff, HopError
+from stack.errors import CutOff, Elsewhere, HopError
 from stack.http import h2_wire as wire
 from stack.http.h2_fields import response_list, trailer_list
 from stack.http.h2_priority import parse
@@ -107,9 +107,10 @@ class H2Sender(H2Transport):
             stream.queued = False
             self._send_whole(stream, self._ctx.error(error, stream.request, exchange))
             return
-        self._h2.reset(stream.id, wire.INTERNAL_ERROR)
+        refused = isinstance(error, Elsewhere) and not stream.responded
+        self._h2.reset(stream.id, wire.REFUSED_STREAM if refused else wire.INTERNAL_ERROR)
         if isinstance(error, CutOff):
-            exchange.termination = "injected"
+            exchange.termination = error.termination
         elif isinstance(error, HopError):
             exchange.proxy_status = error.proxy_status
             exchange.termination = "upstream-cut"

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Final, Literal
@@ -17,12 +17,14 @@ from stack.clock import Clock
 from stack.config.listen import address
 from stack.errors import ClosedEarly, ConfigError, HopError, ResponseIncomplete, ResponseMalformed
 from stack.http.message import SAFE, Fields, Request, Response
+from stack.http.upgrade import WEBSOCKET
 from stack.net.pool import UpstreamConnection
+from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
 from stack.net.tls import client_context
 from stack.telemetry.exchange import Exchange
 from stack.trace import dns, system
-from stack.trace.connecting import Opener, Unreachable
+from stack.trace.connecting import BUFFER, Opener, Unreachable
 from stack.trace.dns import Unresolved, Walk
 from stack.trace.known import KnownStack
 from stack.trace.model import Span, Trace
@@ -30,6 +32,8 @@ from stack.trace.target import Target
 from stack.trace.waterfall import from_response, without_response
 
 Http = Literal["auto", "1.1", "2"]
+CLOSE: Final = b"\x88\x82\0\0\0\0\x03\xe8"
+"""A client's Close with 1000 (RFC 6455 §5.5.1)."""
 VERSIONS: Final = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2": "HTTP/2"}
 
 
@@ -253,7 +257,12 @@ class Tracer:
     def _context(self) -> ssl.SSLContext:
         """Trusts `--cacert` alone if given; else the system's authorities, and the running stack's for what is its."""
         order = self._order
-        alpn = {"auto": ("h2", "http/1.1"), "1.1": ("http/1.1",), "2": ("h2",)}[order.http]
+        if order.target.websocket and order.http == "auto":
+            return self._trusting(("http/1.1",))  # as any client does that has no page open there yet
+        return self._trusting({"auto": ("h2", "http/1.1"), "1.1": ("http/1.1",), "2": ("h2",)}[order.http])
+
+    def _trusting(self, alpn: Sequence[str]) -> ssl.SSLContext:
+        order = self._order
         if order.cacert is not None:
             return client_context(order.cacert, alpn=alpn)
         stack, target = self._stack, order.target
@@ -290,13 +299,25 @@ class Tracer:
             body=order.body,
             interim=lambda status, _: outcome.notes.append(f"interim response {status} after {self._ms():.1f} ms"),
         )
+        if target.websocket:
+            request.upgrade, request.body = WEBSOCKET, Incoming(BUFFER)
+            request.fields.append((b"sec-websocket-version", b"13"))
+            if not await connection.takes_tunnels():
+                raise Unreachable("the server takes no WebSocket over HTTP/2 (RFC 8441)")
         outcome.sent_ms = self._ms()
         response = await connection.send(request, Exchange("trace", self._clock.now, request))
         outcome.first_ms = self._ms()
         outcome.response = response
         outcome.protocol = VERSIONS.get(response.version, "HTTP/1.1")
         self._phase = "reading the content"
-        await self._read(outcome, response)
+        if response.status == 101 and isinstance(request.body, Incoming):
+            outcome.notes.append("the WebSocket was opened, and closed again")
+            request.body.feed(CLOSE)
+        try:
+            await self._read(outcome, response)
+        finally:
+            if isinstance(request.body, Incoming):
+                request.body.end()
 
     async def _read(self, outcome: Outcome, response: Response) -> None:
         body = response.body
@@ -383,7 +404,7 @@ def chosen(stack: KnownStack | None, target: Target) -> Target:
     if target.ported or stack is None or not stack.owns(target.host):
         return target
     place = stack.usual(target.scheme)
-    return target if place is None else Target(target.scheme, target.host, place[1], target.target)
+    return target if place is None else replace(target, port=place[1], ported=True)
 
 
 def exit_status(outcomes: Sequence[Outcome]) -> int:

@@ -10,6 +10,8 @@ from stack.config.listen import address
 from stack.errors import ConfigError
 
 PORTS = {"http": 80, "https": 443}
+SOCKETS = {"ws": "http", "wss": "https"}
+"""Schemes of WebSocket, and what their handshake is sent over (RFC 6455 §3)."""
 _KEPT = "!$&'()*+,;=:@/?%-._~[]"
 
 
@@ -23,6 +25,8 @@ class Target:
     """Origin-form."""
     ported: bool = True
     """The URL names its port."""
+    websocket: bool = False
+    """A handshake is sent, and the tunnel is closed again; `scheme` is what it is sent over."""
 
     @property
     def authority(self) -> str:
@@ -39,7 +43,8 @@ class Target:
         return True
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}{self.target}"
+        scheme = f"ws{self.scheme[4:]}" if self.websocket else self.scheme
+        return f"{scheme}://{self.authority}{self.target}"
 
 
 def parse(text: str, *, default: str = "") -> Target:
@@ -58,8 +63,9 @@ def parse(text: str, *, default: str = "") -> Target:
         raise ConfigError(
             f"{text}: {str(error)[:1].lower()}{str(error)[1:]}; wanted https://HOST[:PORT]/PATH"
         ) from None
-    if parts.scheme not in PORTS:
-        raise ConfigError(f"{text}: {parts.scheme} is not traced; wanted http or https")
+    scheme = SOCKETS.get(parts.scheme, parts.scheme)
+    if scheme not in PORTS:
+        raise ConfigError(f"{text}: {parts.scheme} is not traced; wanted http, https, ws or wss")
     if not host:
         raise ConfigError(f"{text}: no host; wanted https://HOST[:PORT]/PATH")
     if parts.username is not None or parts.password is not None:
@@ -69,11 +75,12 @@ def parse(text: str, *, default: str = "") -> Target:
     path = quote(parts.path or "/", safe=_KEPT)
     query = f"?{quote(parts.query, safe=_KEPT)}" if parts.query or given.partition("#")[0].endswith("?") else ""
     return Target(
-        parts.scheme,
+        scheme,
         _ascii(host, text),
-        PORTS[parts.scheme] if port is None else port,
+        PORTS[scheme] if port is None else port,
         path + query,
         ported=port is not None,
+        websocket=parts.scheme in SOCKETS,
     )
 
 

@@ -20,6 +20,7 @@ FORWARDED: Final[Mapping[str, str]] = {
 KEPT: Final[Mapping[str, str]] = {
     "method": "the response to this method is not kept",
     "content": "the request has content",
+    "tunnel": "it opens a tunnel",
     "request-no-store": "the request says Cache-Control: no-store",
     "range": "it is a part only",
     "status": "a response of this status is not kept",

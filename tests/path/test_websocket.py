@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +170,39 @@ async def test_a_client_that_vanishes_is_gone_at_the_app_at_once(running: Site, 
     [end] = [end for end in running.seen()["disconnects"] if end["path"] == how]
     assert end["code"] == 1006
     assert end["at"] - gone < 1.0  # 100 ms on a machine of its own
+
+
+async def test_an_app_that_is_restarted_says_so(running: Site) -> None:
+    """1001: the client comes back, to the new process."""
+    async with running.socket("/echo?restarted") as client:
+        await client.send("here")
+        await client.recv()
+        restart = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stack", "restart", "app-1"),
+            env=running.stack.env,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        with pytest.raises(websockets.ConnectionClosedOK):
+            await client.recv()
+        assert (client.close_code, client.close_reason) == (1001, "the server is stopping")
+        async with running.socket("/echo?again") as again:
+            await again.send("back")
+            assert await again.recv() == "back"
+        assert await restart.wait() == 0
+
+
+@pytest.mark.parametrize(("flags", "protocol"), [((), "HTTP/1.1"), (("--http2",), "HTTP/2")])
+def test_a_handshake_is_traced(running: Site, flags: tuple[str, ...], protocol: str) -> None:
+    stack = running.stack
+    done = stack.hopstack("trace", f"wss://site.test:{stack.https}/echo", "--json", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [found] = json.loads(done.stdout)["requests"]
+    assert found["status"] == 101
+    assert found["protocol"] == protocol
+    assert {"edge-fra", "lb-a", "proxy-1", "app-1"} <= {span["name"] for span in found["spans"]}
+    refused = stack.hopstack("trace", f"wss://site.test:{stack.https}/refuse", "--json", *flags)
+    assert json.loads(refused.stdout)["requests"][0]["status"] == 403
 
 
 async def test_tunnels_are_counted(running: Site) -> None:

@@ -20,6 +20,8 @@ GOOD = [
     ("https://bücher.test/", "https://xn--bcher-kva.test/", "xn--bcher-kva.test", 443),
     ("https://shop.test/%2e%2E/a%2Fb", "https://shop.test/%2e%2E/a%2Fb", "shop.test", 443),
     ("https://shop.test/?", "https://shop.test/?", "shop.test", 443),
+    ("wss://shop.test/chat", "wss://shop.test/chat", "shop.test", 443),
+    ("ws://shop.test/chat", "ws://shop.test/chat", "shop.test", 80),
 ]
 
 
@@ -30,7 +32,7 @@ def test_taken_apart(text: str, url: str, host: str, port: int) -> None:
 
 
 BAD = [
-    ("ftp://x/", "ftp is not traced; wanted http or https"),
+    ("ftp://x/", "ftp is not traced; wanted http, https, ws or wss"),
     ("https://", "no host"),
     ("https:///x", "no host"),
     ("https://x:99999/", "ort out of range"),

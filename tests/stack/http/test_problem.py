@@ -219,7 +219,7 @@ def every_error(base: type[HopError] = HopError) -> list[type[HopError]]:
     for kind in base.__subclasses__():
         found += every_error(kind)
     # a cut is no answer: the connection ends, or the stream
-    return [kind for kind in found if kind.__module__ == errors.__name__ and kind is not errors.CutOff]
+    return [kind for kind in found if kind.__module__ == errors.__name__ and not issubclass(kind, errors.CutOff)]
 
 
 @pytest.mark.parametrize("kind", every_error())

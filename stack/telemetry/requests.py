@@ -15,6 +15,9 @@ BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"})
 
+WORDS: Final = 1000
+"""Pairs of step and word that have a label of their own. An app makes up words (`mark`), perhaps with an id in them."""
+
 
 class RequestMetrics:
     """Counts exchanges that have ended. Half a microsecond: it counts, and labels what it counted when scraped."""
@@ -50,6 +53,8 @@ class RequestMetrics:
             seconds = (exchange.ended or exchange.now()) - exchange.began
             counts[bisect_left(BOUNDS, seconds)] += 1
             histogram.total += seconds
+        if len(steps) > WORDS:
+            self._refresh()
 
     def _refresh(self) -> None:
         """Before the metrics are read: what was counted since then, under its labels."""
@@ -60,7 +65,10 @@ class RequestMetrics:
             labels = (hop, method.decode("ascii") or "other", f"{status // 100}xx" if status else "none")
             requests[labels] = requests.get(labels, 0) + count
         for (step, word), count in self._steps.items():
-            steps[hop, step, word] = steps.get((hop, step, word), 0) + count
+            known = (hop, step, word)
+            if known not in steps and len(steps) >= WORDS:
+                known = (hop, "other", "other")
+            steps[known] = steps.get(known, 0) + count
         sent[(hop,)] += self._bytes
         self._requests.clear()
         self._steps.clear()

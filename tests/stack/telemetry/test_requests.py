@@ -4,7 +4,7 @@ from stack.clock import VirtualClock
 from stack.http.message import Request
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
-from stack.telemetry.requests import RequestMetrics
+from stack.telemetry.requests import WORDS, RequestMetrics
 
 
 async def finished(method: bytes, status: int, took: float, clock: VirtualClock, *words: str) -> Exchange:
@@ -49,6 +49,20 @@ async def test_methods_that_a_client_invents_share_a_label() -> None:
     series = [key for key in metrics.samples() if key.startswith("hopstack_requests_total")]
     assert series == ['hopstack_requests_total{hop="edge-fra",method="other",status="5xx"}']
     assert metrics.samples()[series[0]] == 1000  # and no more when they are read again
+
+
+def test_words_that_an_app_invents_share_a_label_in_the_end() -> None:
+    clock, metrics = VirtualClock(), Metrics()
+    count = RequestMetrics(metrics, "app-1")
+    for number in range(5000):
+        exchange = Exchange("app-1", clock.now)
+        exchange.mark("db", f"row-{number}")
+        count.count([exchange])
+        assert len(count._steps) <= WORDS
+    words = {key: value for key, value in metrics.samples().items() if "steps_total" in key}
+    assert len(words) <= WORDS + 1
+    assert sum(words.values()) == 5000
+    assert words['hopstack_steps_total{hop="app-1",step="other",word="other"}'] >= 3000
 
 
 def test_the_exposition_format() -> None:

@@ -1,8 +1,8 @@
 """One HTTP/2 connection, bytes in and events out (RFC 9113).
 
 Every frame is split off and accounted for here, field sections are decoded and handed on, GOAWAY and RST_STREAM are
-dealt with; what concerns states and windows goes on to the library (`stack.http.h2_library`). So an error has the
-scope that the RFC gives it: the fault of one stream never ends the others.
+dealt with; windows are kept in `stack.http.h2_flow`. An error has the scope that the RFC gives it: the fault of one
+stream never ends the others.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from stack.http import h2_frames as read
 from stack.http import h2_wire as wire
 from stack.http.h2_encoder import Encoder, StaticTable
 from stack.http.h2_events import Acknowledged, Away, Data, Event, Failed, Head, Opened, Prioritized, Reset, Trailers
+from stack.http.h2_fault import ConnectionFault
 from stack.http.h2_fields import Malformed, response_status
 from stack.http.h2_floods import Flood, Floods
-from stack.http.h2_library import STATIC_TABLE, Library, LibraryFault
+from stack.http.h2_flow import Flow, StreamState
 from stack.http.h2_priority import MAX_LENGTH
 from stack.http.h2_sections import Sections
+from stack.http.hpack_tables import STATIC_TABLE
 from stack.http.message import Fields
 
 MANY: Final = 256
@@ -27,18 +29,8 @@ REMEMBERED: Final = 256
 
 _STATIC: Final = StaticTable(STATIC_TABLE)
 _HEADERS_TYPE: Final = bytes((wire.HEADERS,))
-
-
-class _Stream:
-    __slots__ = ("begun", "closed", "ended")
-
-    def __init__(self) -> None:
-        self.begun = False
-        """The final head came."""
-        self.ended = False
-        """The peer's side has ended."""
-        self.closed = False
-        """Reset by either side; only its owner still holds it."""
+_OURS: Final = b"hopstack"
+"""What our PING carries."""
 
 
 class Connection:
@@ -69,21 +61,14 @@ class Connection:
             settings[wire.ENABLE_CONNECT_PROTOCOL] = 1
         self._encoder = Encoder(_STATIC)
         self._sections = Sections(max_head)
-        # the connection's window has room for all streams: one that is not read must not stop the others
-        self._h2 = Library(
-            is_client=is_client,
-            settings=settings,
-            window=window * streams - wire.WINDOW,
-            resized=self._encoder.resized,
-        )
-        self._out = bytearray()
+        self._flow = Flow(wire.PREFACE if is_client else b"", settings.items(), window=window, streams=streams)
         self._rest = b""
         self._preface = b"" if is_client else wire.PREFACE
         self._settled = False
         self.acknowledged = False
         """The peer has taken our SETTINGS."""
         self._peers_priorities: int | None = None
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, StreamState] = {}
         self._highest = 0
         self._accepted = wire.LAST_STREAM
         self._ignored = 0
@@ -110,15 +95,14 @@ class Connection:
             while end - at >= 9:
                 length = int.from_bytes(data[at : at + 3], "big")
                 if length > wire.FRAME:
-                    raise LibraryFault(wire.FRAME_SIZE_ERROR, "a frame is larger than SETTINGS_MAX_FRAME_SIZE")
+                    raise ConnectionFault(wire.FRAME_SIZE_ERROR, "a frame is larger than SETTINGS_MAX_FRAME_SIZE")
                 stop = at + 9 + length
                 if stop > end:
                     break
                 self._frame(data[at:stop], events, now)
                 at = stop
             self._rest = data[at:]
-        except LibraryFault as fault:
-            self._out += fault.pending
+        except ConnectionFault as fault:
             self._fail(fault.code, fault.reason, events)
         return events
 
@@ -130,7 +114,7 @@ class Connection:
     def _take_preface(self, data: bytes) -> int:
         size = len(self._preface)
         if not self._preface.startswith(data[:size]):
-            raise LibraryFault(wire.PROTOCOL_ERROR, "the connection preface is wrong")
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "the connection preface is wrong")
         if len(data) < size:
             return 0
         self._preface = b""
@@ -146,10 +130,10 @@ class Connection:
         kind, flags = frame[3], frame[4]
         stream = int.from_bytes(frame[5:9], "big") & wire.LAST_STREAM
         if self._sections.stream and (kind != wire.CONTINUATION or stream != self._sections.stream):
-            raise LibraryFault(wire.PROTOCOL_ERROR, "a frame within a field section")  # §4.3
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "a frame within a field section")  # §4.3
         if not self._settled:
             if kind != wire.SETTINGS or flags & 1:
-                raise LibraryFault(wire.PROTOCOL_ERROR, "the first frame is not SETTINGS")  # §3.4
+                raise ConnectionFault(wire.PROTOCOL_ERROR, "the first frame is not SETTINGS")  # §3.4
             self._settled = True
         if kind == wire.DATA:
             self._data(stream, frame, events, now)
@@ -165,13 +149,16 @@ class Connection:
             self._settings(frame, events, now)
         elif kind == wire.PING:
             self._spend(Flood.PING, now)
-            if self._h2.ping(frame):
+            payload = read.ping(stream, frame)
+            if not flags & 1:
+                self._flow.frame(wire.PING, 0, payload, 1)
+            elif payload == _OURS:
                 events.append(Acknowledged())
         elif kind == wire.GOAWAY:
             self._spend(Flood.OTHER, now)
             events.append(Away(*read.go_away(stream, frame)))
         elif kind == wire.PUSH_PROMISE:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "PUSH_PROMISE was not allowed")  # §8.4
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "PUSH_PROMISE was not allowed")  # §8.4
         elif kind == wire.PRIORITY_UPDATE:
             self._spend(Flood.OTHER, now)
             self._priority_update(stream, frame, events)
@@ -182,24 +169,27 @@ class Connection:
 
     def _settings(self, frame: bytes, events: list[Event], now: float) -> None:
         self._spend(Flood.SETTINGS, now)
-        self._h2.settings(frame)
+        values = read.settings(frame, from_server=self._is_client)
         if frame[4] & 1:
             self.acknowledged = True
-        else:
-            self._peers_priorities = read.peers_priorities(frame, self._peers_priorities)
-            events.append(Opened(0))
+            return
+        self._peers_priorities = read.peers_priorities(values, self._peers_priorities)
+        if wire.HEADER_TABLE_SIZE in values:
+            self._encoder.resized()
+        self._flow.set(values, self._streams.values())
+        events.append(Opened(0))
 
     def _priority(self, stream: int, frame: bytes, events: list[Event], now: float) -> None:
         """What it says is not followed (RFC 9113 §5.3.2), but it must be one (§6.3)."""
         if stream == 0:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "PRIORITY on stream 0")
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "PRIORITY on stream 0")
         if len(frame) != 14:
             self._fault(stream, wire.FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes long", events, now)
 
     def _priority_update(self, on: int, frame: bytes, events: list[Event]) -> None:
         """RFC 9218 §7.1."""
         if self._is_client:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "PRIORITY_UPDATE from a server")
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "PRIORITY_UPDATE from a server")
         stream, value = read.priority_update(on, frame)
         if stream in self._streams:
             events.append(Prioritized(stream, value))
@@ -211,7 +201,7 @@ class Connection:
 
     def _spend(self, kind: Flood, now: float) -> None:
         if not self._floods.spend(kind, now):
-            raise LibraryFault(wire.ENHANCE_YOUR_CALM, kind.value)
+            raise ConnectionFault(wire.ENHANCE_YOUR_CALM, kind.value)
 
     # Field sections.
 
@@ -228,7 +218,7 @@ class Connection:
                 self._spend(Flood.LATE, now)
                 return  # §5.1: sent before our RST_STREAM came
             if self._is_client:
-                raise LibraryFault(wire.PROTOCOL_ERROR, "a response to no request")
+                raise ConnectionFault(wire.PROTOCOL_ERROR, "a response to no request")
             self._begin(stream, fields, ended, events, now)
         elif known.closed:
             self._spend(Flood.LATE, now)
@@ -239,25 +229,23 @@ class Connection:
         elif not ended:
             self._fault(stream, wire.PROTOCOL_ERROR, "trailers that do not end the stream", events, now)  # §8.1
         else:
-            self._h2.section(stream, interim=False, ended=ended)
             known.ended = True
             events.append(Trailers(stream, fields))
 
     def _begin(self, stream: int, fields: Fields, ended: bool, events: list[Event], now: float) -> None:
         """A request."""
         if stream % 2 == 0:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "a client's stream has an even number")  # §5.1.1
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "a client's stream has an even number")  # §5.1.1
         if stream <= self._highest:
-            raise LibraryFault(wire.STREAM_CLOSED, "HEADERS on a closed stream")  # §5.1
+            raise ConnectionFault(wire.STREAM_CLOSED, "HEADERS on a closed stream")  # §5.1
         if stream > self._accepted:
             self._spend(Flood.LATE, now)
             self._ignored = max(self._ignored, stream)
             return  # §6.8: after our last GOAWAY; the client knows that it may send it elsewhere
         self._highest = stream
-        self._streams[stream] = known = _Stream()
+        self._streams[stream] = known = StreamState(self._flow.initial)
         known.begun = True
         known.ended = ended
-        self._h2.section(stream, interim=False, ended=ended)
         if len(self._streams) > self._limit:
             self.reset(stream, wire.REFUSED_STREAM)  # §5.1.2
             self.release(stream)
@@ -266,7 +254,7 @@ class Connection:
             events.append(Head(stream, fields, ended, self._early.pop(stream, None) if self._early else None))
 
     def _response(
-        self, stream: int, known: _Stream, fields: Fields, ended: bool, events: list[Event], now: float
+        self, stream: int, known: StreamState, fields: Fields, ended: bool, events: list[Event], now: float
     ) -> None:
         try:
             status = response_status(fields)
@@ -280,11 +268,9 @@ class Connection:
                 )  # §8.1
                 return
             self._spend(Flood.OTHER, now)
-            self._h2.section(stream, interim=True, ended=False)
         else:
             known.begun = True
             known.ended = ended
-            self._h2.section(stream, interim=False, ended=ended)
         events.append(Head(stream, fields, ended))
 
     # The other frames of a stream.
@@ -296,60 +282,64 @@ class Connection:
             self._spend(Flood.EMPTY, now)
         if known is None or known.closed or known.ended:
             self._data_on_closed(stream, known, len(frame) - 9, events, now)
-        elif (received := self._h2.data(frame)) is not None:
+        else:
+            content = self._flow.content(known, frame)
             known.ended = ended
-            content, size = received
-            events.append(Data(stream, content, size, ended))
+            events.append(Data(stream, content, len(frame) - 9, ended))
 
-    def _data_on_closed(self, stream: int, known: _Stream | None, size: int, events: list[Event], now: float) -> None:
+    def _data_on_closed(
+        self, stream: int, known: StreamState | None, size: int, events: list[Event], now: float
+    ) -> None:
         """It counts in the connection's window all the same, and is given back there (§6.9)."""
         if stream == 0 or stream > max(self._highest, self._ignored):
-            raise LibraryFault(wire.PROTOCOL_ERROR, "DATA on a stream that was never opened")  # §5.1
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "DATA on a stream that was never opened")  # §5.1
         if stream in self._reset_by_us or stream > self._highest:
             self._spend(Flood.LATE, now)  # under way when we said that we would not take it
         elif known is None or known.closed:
-            self._raw(wire.RST_STREAM, stream, wire.STREAM_CLOSED.to_bytes(4, "big"))
+            self._flow.frame(wire.RST_STREAM, stream, wire.STREAM_CLOSED.to_bytes(4, "big"))
             self._spend(Flood.RESET, now)  # each costs an RST_STREAM (CVE-2025-8671)
         else:
             self._fault(stream, wire.STREAM_CLOSED, "DATA after the end of the stream", events, now)
-        if increment := self._h2.dropped(size):
-            self._raw(wire.WINDOW_UPDATE, 0, increment.to_bytes(4, "big"))
+        self._flow.dropped(size)
 
     def _rst_stream(self, stream: int, frame: bytes, events: list[Event], now: float) -> None:
         if len(frame) != 13:
-            raise LibraryFault(wire.FRAME_SIZE_ERROR, "RST_STREAM is not 4 bytes long")
+            raise ConnectionFault(wire.FRAME_SIZE_ERROR, "RST_STREAM is not 4 bytes long")
         if stream == 0 or stream > max(self._highest, self._ignored):
-            raise LibraryFault(wire.PROTOCOL_ERROR, "RST_STREAM on a stream that was never opened")  # §6.4
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "RST_STREAM on a stream that was never opened")  # §6.4
         known = self._streams.get(stream)
         if not self._is_client:
             self._spend(Flood.OTHER if known is None or known.closed else Flood.RESET, now)
         if known is None or known.closed:
             return
         known.closed = True
-        self._h2.forget(stream)
         events.append(Reset(stream, int.from_bytes(frame[9:13], "big"), True))
 
     def _window_update(self, stream: int, frame: bytes, events: list[Event], now: float) -> None:
         if len(frame) != 13:
-            raise LibraryFault(wire.FRAME_SIZE_ERROR, "WINDOW_UPDATE is not 4 bytes long")
+            raise ConnectionFault(wire.FRAME_SIZE_ERROR, "WINDOW_UPDATE is not 4 bytes long")
         self._spend(Flood.WINDOW, now)
         known = self._streams.get(stream)
         if stream and (known is None or known.closed):
             if stream > max(self._highest, self._ignored):
-                raise LibraryFault(wire.PROTOCOL_ERROR, "WINDOW_UPDATE on a stream that was never opened")
+                raise ConnectionFault(wire.PROTOCOL_ERROR, "WINDOW_UPDATE on a stream that was never opened")
             return
         if frame[9:] in (b"\0\0\0\0", b"\x80\0\0\0"):
             if not stream:
-                raise LibraryFault(wire.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+                raise ConnectionFault(wire.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
             self._fault(stream, wire.PROTOCOL_ERROR, "WINDOW_UPDATE by 0", events, now)  # §6.9
             return
-        code = self._h2.window_update(frame)
-        if code is None:
-            events.append(Opened(stream))
-        elif known is not None:
-            known.closed = True
-            self._spend(Flood.RESET, now)
-            events.append(Reset(stream, code, False, "a window above 2**31-1"))
+        increment = int.from_bytes(frame[9:], "big") & wire.LAST_STREAM
+        if known is None:
+            self._flow.window += increment
+            if self._flow.window > wire.LARGEST_WINDOW:
+                raise ConnectionFault(wire.FLOW_CONTROL_ERROR, "a window above 2**31-1")  # §6.9.1
+        else:
+            known.window += increment
+            if known.window > wire.LARGEST_WINDOW:
+                self._fault(stream, wire.FLOW_CONTROL_ERROR, "a window above 2**31-1", events, now)
+                return
+        events.append(Opened(stream))
 
     def _fault(self, stream: int, code: int, reason: str, events: list[Event], now: float) -> None:
         """A stream error of the peer's (§5.4.2): our resets are on its account too."""
@@ -363,7 +353,7 @@ class Connection:
         self.reset(stream, wire.PROTOCOL_ERROR)
         try:
             self._spend(Flood.RESET, now)
-        except LibraryFault as fault:
+        except ConnectionFault as fault:
             self._fail(fault.code, fault.reason, events)
         return events
 
@@ -371,47 +361,38 @@ class Connection:
 
     def outgoing(self) -> bytes:
         """All that is to be written now."""
-        pending = self._h2.outgoing()
-        if not self._out:
-            return pending
-        self._out += pending
-        pending = bytes(self._out)
-        self._out.clear()
-        return pending
-
-    def _send_section(self, stream: int, fields: Fields, ended: bool) -> None:
-        name, value = fields[0]
-        interim = name == b":status" and value[:1] == b"1"
-        self._h2.send_section(stream, self._encoder.encode(fields), interim=interim, ended=ended)
+        return self._flow.outgoing()
 
     def open(self, fields: Fields, *, ended: bool) -> int:
         """Send a request; its stream."""
-        stream = self._h2.next_stream()
-        self._streams[stream] = _Stream()
-        self._highest = stream
-        self._send_section(stream, fields, ended)
+        self._highest = stream = self._highest + 2 if self._highest else 1
+        self._streams[stream] = StreamState(self._flow.initial)
+        self._flow.section(stream, self._encoder.encode(fields), ended=ended)
         return stream
 
     def send_head(self, stream: int, fields: Fields, *, ended: bool) -> None:
         """A response's head, an interim one, or (ended) trailers."""
         if self.sending(stream):
-            self._send_section(stream, fields, ended)
+            self._flow.section(stream, self._encoder.encode(fields), ended=ended)
 
     def room(self, stream: int) -> int:
         """Bytes of content that may be sent in one frame now; none on a stream that is gone."""
-        if not self.sending(stream):
+        known = self._streams.get(stream)
+        if known is None or known.closed or self.failed:
             return 0
-        return min(wire.FRAME, self._h2.window(stream))
+        return min(wire.FRAME, self._flow.window, known.window)
 
     def send_data(self, stream: int, content: bytes | memoryview, *, ended: bool) -> None:
         """At most `room` bytes."""
-        if self.sending(stream):
-            self._h2.send_data(stream, content, ended=ended)
+        known = self._streams.get(stream)
+        if known is not None and not known.closed and not self.failed:
+            self._flow.data(stream, known, content, ended=ended)
             self._floods.sent()
 
     def is_shut(self, stream: int) -> bool:
         """Whether the peer keeps the stream's own window closed."""
-        return self.sending(stream) and self._h2.stream_window(stream) <= 0
+        known = self._streams.get(stream)
+        return known is not None and not known.closed and known.window <= 0
 
     def sending(self, stream: int) -> bool:
         """Whether a stream can still be sent on, as far as the wire goes."""
@@ -421,25 +402,22 @@ class Connection:
     def credit(self, stream: int, size: int) -> None:
         """Content was consumed: its sender may send as much again."""
         if size and not self.failed:
-            self._h2.credit(stream, size)
+            self._flow.credit(stream, self._streams.get(stream), size)
 
     def reset(self, stream: int, code: int) -> None:
         """RST_STREAM, if the stream is still there."""
         if not self.sending(stream):
             return
         self._streams[stream].closed = True
-        self._h2.forget(stream)
-        self._raw(wire.RST_STREAM, stream, code.to_bytes(4, "big"))
+        self._flow.frame(wire.RST_STREAM, stream, code.to_bytes(4, "big"))
         self._reset_by_us[stream] = None
         if len(self._reset_by_us) > REMEMBERED:
             del self._reset_by_us[next(iter(self._reset_by_us))]
 
     def release(self, stream: int, *, answered: bool = False) -> None:
         """The owner is done with the stream."""
-        if self._streams.pop(stream, None) is not None:
-            self._h2.forget(stream)
-            if answered:
-                self._floods.answered()
+        if self._streams.pop(stream, None) is not None and answered:
+            self._floods.answered()
 
     def ended(self, stream: int) -> bool:
         """Whether the peer's side has ended."""
@@ -449,7 +427,7 @@ class Connection:
     @property
     def tunnels(self) -> bool | None:
         """Whether the server takes extended CONNECT (RFC 8441 §3); None before its SETTINGS have come."""
-        return self._h2.takes_tunnels if self._settled else None
+        return self._flow.tunnels if self._settled else None
 
     @property
     def capacity(self) -> int:
@@ -459,18 +437,14 @@ class Connection:
     @property
     def limit(self) -> int:
         """Streams that a client may have at a time: as its peer allows and it was made for."""
-        return min(self._h2.allowed_streams, self._limit)
+        return min(self._flow.allowed, self._limit)
 
     def ping(self) -> None:
         """Acknowledged by the peer in its own time."""
-        self._raw(wire.PING, 0, b"hopstack")
+        self._flow.frame(wire.PING, 0, _OURS)
 
     def go_away(self, code: int = wire.NO_ERROR, *, reason: bytes = b"", last: bool = True) -> None:
         """No stream above the highest one (or, not `last`, none yet) is taken (§6.8). Others go on."""
         self._accepted = self._highest if last else wire.LAST_STREAM
         accepted = 0 if self._is_client else self._accepted
-        self._raw(wire.GOAWAY, 0, accepted.to_bytes(4, "big") + code.to_bytes(4, "big") + reason)
-
-    def _raw(self, kind: int, stream: int, payload: bytes) -> None:
-        self._out += self._h2.outgoing()
-        self._out += len(payload).to_bytes(3, "big") + bytes((kind, 0)) + stream.to_bytes(4, "big") + payload
+        self._flow.frame(wire.GOAWAY, 0, accepted.to_bytes(4, "big") + code.to_bytes(4, "big") + reason)

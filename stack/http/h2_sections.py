@@ -7,7 +7,8 @@ from typing import Final
 from stack.http import h2_frames as read
 from stack.http import h2_wire as wire
 from stack.http.h2_decoder import BadSection, Decoder, LargeSection
-from stack.http.h2_library import STATIC_TABLE, LibraryFault, huffman
+from stack.http.h2_fault import ConnectionFault
+from stack.http.hpack_tables import STATIC_TABLE, huffman
 from stack.http.message import Fields
 
 CONTINUATIONS: Final = 16
@@ -15,7 +16,7 @@ CONTINUATIONS: Final = 16
 
 
 class Sections:
-    """One connection's. All methods raise LibraryFault."""
+    """One connection's. All methods raise ConnectionFault."""
 
     __slots__ = ("_decoder", "_ended", "_largest", "_pieces", "stream")
 
@@ -31,7 +32,7 @@ class Sections:
     def begin(self, stream: int, flags: int, payload: bytes) -> tuple[Fields, bool] | None:
         """HEADERS: the fields and whether the stream ends, if that was all of them."""
         if stream == 0:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "HEADERS on stream 0")  # §6.2
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "HEADERS on stream 0")  # §6.2
         if flags & (wire.PADDED | wire.HAS_PRIORITY):
             payload = read.unpadded(flags, payload)
         ended = bool(flags & wire.END_STREAM)
@@ -43,10 +44,10 @@ class Sections:
     def go_on(self, flags: int, payload: bytes) -> tuple[Fields, bool] | None:
         """CONTINUATION, the same."""
         if not self.stream:
-            raise LibraryFault(wire.PROTOCOL_ERROR, "CONTINUATION without HEADERS")  # §6.10
+            raise ConnectionFault(wire.PROTOCOL_ERROR, "CONTINUATION without HEADERS")  # §6.10
         self._pieces.append(payload)
         if len(self._pieces) > CONTINUATIONS or sum(map(len, self._pieces)) > self._largest:
-            raise LibraryFault(wire.ENHANCE_YOUR_CALM, "a field section does not end")  # CVE-2024-27316
+            raise ConnectionFault(wire.ENHANCE_YOUR_CALM, "a field section does not end")  # CVE-2024-27316
         if not flags & wire.END_HEADERS:
             return None
         block, self._pieces, self.stream = b"".join(self._pieces), [], 0
@@ -56,6 +57,6 @@ class Sections:
         try:
             return self._decoder.decode(block)
         except LargeSection:
-            raise LibraryFault(wire.ENHANCE_YOUR_CALM, "a field section is far too large") from None
+            raise ConnectionFault(wire.ENHANCE_YOUR_CALM, "a field section is far too large") from None
         except BadSection as error:
-            raise LibraryFault(wire.COMPRESSION_ERROR, f"a field section cannot be decoded: {error}") from None
+            raise ConnectionFault(wire.COMPRESSION_ERROR, f"a field section cannot be decoded: {error}") from None

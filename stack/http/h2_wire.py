@@ -9,6 +9,9 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME: Final = 16384
 """Bytes of a frame's payload, in and out: SETTINGS_MAX_FRAME_SIZE is left at its smallest, which is fair to all."""
 WINDOW: Final = 65535
+"""Of every stream and the connection, unless said otherwise (RFC 9113 §6.9.2)."""
+LARGEST_WINDOW: Final = 2**31 - 1
+LARGEST_FRAME: Final = 2**24 - 1
 LAST_STREAM: Final = 2**31 - 1
 
 # RFC 9113 §6
@@ -32,9 +35,11 @@ COMPRESSION_ERROR: Final = 0x9
 ENHANCE_YOUR_CALM: Final = 0xB
 
 # RFC 9113 §6.5.2
+HEADER_TABLE_SIZE: Final = 0x1
 ENABLE_PUSH: Final = 0x2
 MAX_CONCURRENT_STREAMS: Final = 0x3
 INITIAL_WINDOW_SIZE: Final = 0x4
+MAX_FRAME_SIZE: Final = 0x5
 MAX_HEADER_LIST_SIZE: Final = 0x6
 ENABLE_CONNECT_PROTOCOL: Final = 0x8
 """RFC 8441 §3."""

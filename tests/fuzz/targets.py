@@ -17,7 +17,7 @@ from stack.http.chunked import Chunked
 from stack.http.h2 import Connection
 from stack.http.h2_decoder import BadSection, Decoder, LargeSection
 from stack.http.h2_events import Data, Head, Reset, Trailers
-from stack.http.h2_library import STATIC_TABLE, huffman
+from stack.http.hpack_tables import STATIC_TABLE, huffman
 from stack.http.message import Fields, Peer, Request, Response
 from stack.http.trust import Trust, node_address
 

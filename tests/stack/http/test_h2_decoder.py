@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.http.h2_decoder import BadSection, Decoder, LargeSection
-from stack.http.h2_library import STATIC_TABLE, huffman
+from stack.http.hpack_tables import STATIC_TABLE, huffman
 
 NAMES = st.one_of(st.sampled_from([name for name, _ in STATIC_TABLE]), st.binary(max_size=40))
 FIELDS = st.lists(

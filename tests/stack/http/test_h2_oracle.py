@@ -1,4 +1,4 @@
-"""What our side frames itself, read by the library as the other side."""
+"""What our side frames, read by the h2 library as the other side."""
 
 from __future__ import annotations
 
@@ -112,4 +112,4 @@ def test_many_requests_after_one_another_leave_nothing_behind() -> None:
         pair.server.send_head(stream, [(b":status", b"204")], ended=True)
         of(StreamEnded, pair.exchange())
         pair.server.release(stream, answered=True)
-    assert not pair.server._h2._h2.streams
+    assert not pair.server._streams

@@ -130,18 +130,16 @@ class Pair:
         self.begun: list[int] = []
         self.clock = VirtualClock()
         self.tasks, self.server_tasks = Tasks(), Tasks()
-        self.context = Context(
-            self, name="s", clock=self.clock, random=random.Random(1), tasks=self.server_tasks, limits=Limits(),
-            timeouts=Timeouts(), trust=Trust(()),
-        )  # fmt: skip
+        self.contexts: list[Context] = []
+        self.generation()
         peer = Peer("127.0.0.1", 1)
         loop = asyncio.get_running_loop()
         self.net = Network(
             loop,
             lambda: (
-                H1ServerConnection(self.context, peer, b"http", None)
+                H1ServerConnection(self.contexts[-1], peer, b"http", None)
                 if protocol == "h1"
-                else H2ServerConnection(self.context, peer, b"http")
+                else H2ServerConnection(self.contexts[-1], peer, b"http")
             ),
         )
         self.pool = Pool(
@@ -152,6 +150,19 @@ class Pair:
             tasks=self.tasks,
         )
         self.interims: dict[int, list[int]] = {}
+
+    def generation(self) -> None:
+        """A server anew; the one before it drains, and new connections come to this one."""
+        for context in self.contexts:
+            context.draining = True
+            for connection in list(context.connections):
+                connection.drain()
+        self.contexts.append(
+            Context(
+                self, name="s", clock=self.clock, random=random.Random(1), tasks=self.server_tasks, limits=Limits(),
+                timeouts=Timeouts(), trust=Trust(()),
+            )
+        )  # fmt: skip
 
     # The server.
 
@@ -221,7 +232,7 @@ class Pair:
                 await response.body.aclose()
         return response.status, mine(response.fields), content, mine(response.trailers)
 
-    async def run(self, splits: list[int], gap: int) -> list[Any]:
+    async def run(self, splits: list[int], gap: int, drains: list[int]) -> list[Any]:
         """Each exchange begins `gap` turns after the one before; all bytes come over in pieces of `splits`."""
         source, sizes = random.Random(len(splits)), [*splits, 50_000]
         asked: list[asyncio.Task[Any]] = []
@@ -232,6 +243,8 @@ class Pair:
                 asked.append(asyncio.ensure_future(self.ask(number)))
                 if self.plans[number].fault == "cancelled":
                     cancels.setdefault(turn + self.plans[number].after, []).append(number)
+            if turn in drains:
+                self.generation()
             for number in cancels.pop(turn, ()):
                 asked[number].cancel()
             for link in self.net.alive:
@@ -283,26 +296,33 @@ class Pair:
 
     async def close(self) -> None:
         await self.flow()
-        assert self.context.in_flight == 0, "an exchange was not ended"
+        assert not any(context.in_flight for context in self.contexts), "an exchange was not ended"
         statistics = self.pool.statistics()
         assert statistics.waiting == statistics.connecting == 0
         assert statistics.idle == statistics.open, "a connection is neither idle nor closed"
         await self.pool.close()
         await self.flow()
-        for connection in list(self.context.connections):
+        for connection in [one for context in self.contexts for one in context.connections]:
             connection.abort()
         await self.flow()
         assert len(self.tasks) == len(self.server_tasks) == 0, "a task is left"
-        assert not self.context.connections
+        assert not any(context.connections for context in self.contexts)
 
 
-async def converse(protocol: Literal["h1", "h2"], plans: list[Plan], splits: list[int], gap: int, most: int) -> Pair:
+async def converse(
+    protocol: Literal["h1", "h2"],
+    plans: list[Plan],
+    splits: list[int],
+    gap: int,
+    most: int,
+    drains: list[int] | None = None,
+) -> Pair:
     failures: list[Any] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: failures.append(context))
     pair = Pair(protocol, plans, most)
     try:
-        outcomes = await pair.run(splits, gap)
+        outcomes = await pair.run(splits, gap, drains or [])
         pair.check(outcomes, protocol)
         await pair.close()
         assert not failures, failures
@@ -321,12 +341,14 @@ async def converse(protocol: Literal["h1", "h2"], plans: list[Plan], splits: lis
     splits=st.lists(st.sampled_from([1, 2, 9, 100, 4096, 10**6]), max_size=4),
     gap=st.sampled_from([0, 0, 3, 50]),
     most=st.sampled_from([1, 2, 5]),
+    drains=st.lists(st.integers(0, 200), max_size=2),
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_arrives_is_what_was_sent(
-    protocol: Literal["h1", "h2"], plans: list[Plan], splits: list[int], gap: int, most: int
+    protocol: Literal["h1", "h2"], plans: list[Plan], splits: list[int], gap: int, most: int, drains: list[int]
 ) -> None:
-    asyncio.run(converse(protocol, plans, splits, gap, most))
+    """Also while the server gives way to another one, now and then (`drains`, in turns of the loop)."""
+    asyncio.run(converse(protocol, plans, splits, gap, most, drains))
 
 
 @pytest.mark.parametrize("protocol", ["h1", "h2"])

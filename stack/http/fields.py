@@ -15,8 +15,8 @@ COMMON_NAMES: Final = frozenset(
     b"proxy-status range referer referrer-policy retry-after sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform "
     b"sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user server server-timing set-cookie "
     b"strict-transport-security traceparent tracestate trailer upgrade-insecure-requests user-agent vary via "
-    b"www-authenticate x-cache x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-proto "
-    b"x-frame-options x-request-id".split()
+    b"www-authenticate x-api-key x-cache x-content-type-options x-csrf-token x-forwarded-for x-forwarded-host "
+    b"x-forwarded-proto x-frame-options x-powered-by x-real-ip x-request-id x-requested-with x-xss-protection".split()
 )
 """Names that need no second look: tokens in lower case."""
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)

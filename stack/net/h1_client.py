@@ -253,9 +253,8 @@ class H1ClientConnection(asyncio.Protocol):
             if head.status == 101 or self._interims > MAX_INTERIM:
                 self._fail(ResponseMalformed(private=f"{self.name}: an unexpected interim response {head.status}"))
                 return
-            if head.status == 100:
-                if self._expectation is not None:
-                    self._expectation.tell(True)
+            if head.status == 100 and self._expectation is not None:
+                self._expectation.tell(True)  # the client's is sent as its content is asked for
             elif request.interim is not None:
                 request.interim(head.status, without(end_to_end(head.fields), b"content-length"))
             if not data:

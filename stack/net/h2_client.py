@@ -265,9 +265,8 @@ class H2ClientConnection(H2Transport):
                 stream.interims += 1
                 if stream.interims > MAX_INTERIM:
                     raise Malformed("too many interim responses")
-                if head.status == 100:
-                    if stream.expectation is not None:
-                        stream.expectation.tell(True)
+                if head.status == 100 and stream.expectation is not None:
+                    stream.expectation.tell(True)
                 elif request.interim is not None:
                     request.interim(head.status, head.fields)
                 return

@@ -266,12 +266,7 @@ RESPONSES: list[Case] = [
             ["200"],
             check={**BODY, "interim": [status]},
         )
-        for status in (102, 103, 104, 199)
-    ),
-    answer(
-        "9110§15.2 100 that nobody asked for",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nCache-Control: no-store\r\n" + FIVE + b"\r\nhello",
-        ["200"], check={**BODY, "interim": []},
+        for status in (100, 102, 103, 104, 199)
     ),
     answer("9110§15.2 an interim response and no other", b"HTTP/1.1 103 Early Hints\r\n\r\n", BROKEN, then="close"),
     answer("9110§15.2 interim responses without end", b"HTTP/1.1 102 Processing\r\n\r\n" * 500, BROKEN, then="close"),

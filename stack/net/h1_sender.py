@@ -110,7 +110,7 @@ class H1Sender(asyncio.Protocol):
         """Head and content as it comes. A content that breaks off is visibly cut: no last chunk, or too short."""
         body = response.body
         assert not isinstance(body, bytes)
-        whole = False
+        whole = to_close = False
         try:
             if response.status == 101:
                 await serve_tunnel(request, exchange, response)
@@ -127,7 +127,7 @@ class H1Sender(asyncio.Protocol):
             framing = b""
             if length is None:
                 if request.version == b"1.0":
-                    self._keep_alive = False
+                    self._keep_alive, to_close = False, True
                 else:
                     chunked, framing = True, b"transfer-encoding: chunked\r\n"
             left = INFINITY if length is None else content_length(length, HopError)
@@ -153,7 +153,9 @@ class H1Sender(asyncio.Protocol):
                 return
             whole = self._cut(error, exchange)
         finally:
-            if not whole:
+            if not whole and to_close:
+                self._reset_transport()  # where the close is the end, nothing else tells a cut
+            elif not whole:
                 self._abort_transport()
             await body.aclose()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
 
+from stack.errors import ResponseIncomplete
 from stack.http.message import FieldBlock, Request, Response
 from stack.telemetry.exchange import Exchange
 from tests.support.h1_cases import Seen
@@ -61,6 +63,29 @@ async def test_content_in_pieces_that_does_not_fit_is_visibly_cut(length: bytes,
     seen = await talk_two(Response(200, [(b"content-length", length)], pieces()))
     assert [(answer.status, answer.complete) for answer in seen.final] == [(200, False)]
     assert seen.final[0].body == got
+
+
+async def broken() -> AsyncGenerator[bytes, None]:
+    yield b"hello"
+    await asyncio.sleep(0.05)
+    raise ResponseIncomplete
+
+
+@pytest.mark.parametrize(
+    ("version", "reset"),
+    [pytest.param(b"1.1", False, id="9112 §7.1 no last chunk"), pytest.param(b"1.0", True, id="9112 §8 to the close")],
+)
+async def test_content_that_breaks_off_is_never_whole(version: bytes, reset: bool) -> None:
+    async with serving(lambda request, exchange: Response(200, [], broken())) as (service, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(b"GET / HTTP/%b\r\nHost: a\r\n\r\n" % version)
+        got = await reader.readuntil(b"hello")
+        if reset:  # an orderly close would be the end of the content
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+        else:
+            assert (got + await reader.read()).endswith(b"\r\n5\r\nhello\r\n")
+        writer.close()
 
 
 @pytest.mark.parametrize(

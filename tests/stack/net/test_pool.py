@@ -224,7 +224,8 @@ async def test_interim_responses_are_passed_on() -> None:
         request = get()
         request.interim = lambda status, fields: seen.append((status, fields))
         assert (await send(pool(server.port), request)).status == 200
-    assert seen == [(103, [(b"link", b"</a>")])]
+    # RFC 9110 §15.2: the 100 too, which nobody here has asked for
+    assert seen == [(100, []), (103, [(b"link", b"</a>")])]
 
 
 @pytest.mark.parametrize("length", [None, 300_000])

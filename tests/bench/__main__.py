@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     about = machine.described()
     print(f"{about['interpreter']}\n{about['processor']}, Linux {about['kernel']}, load {about['load']}")
+    if warning := machine.busy(os.getloadavg()[0], os.cpu_count() or 1):
+        print(warning)
     records: list[report.Record] = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="hopstack-bench-") as home:

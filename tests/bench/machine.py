@@ -51,6 +51,15 @@ def processor() -> str:
     return f"{len(names) or os.cpu_count()} x {names[0] if names else platform.machine()}"
 
 
+def busy(load: float, cores: int) -> str:
+    """A warning where others use the machine: empty below a fifth of it."""
+    if load < cores / 5:
+        return ""
+    return (
+        f"The machine is busy (load {load:.2f} on {cores} cores): ratios come out too high, and latencies say nothing."
+    )
+
+
 def programs() -> dict[str, str]:
     found = {}
     for name, flags in PROGRAMS.items():

@@ -180,6 +180,13 @@ def test_a_bench_that_does_not_exist_is_told(capsys: pytest.CaptureFixture[str])
     assert "no bench is called egde; there are edge," in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("load", "said"), [(0.1, ""), (0.39, ""), (0.4, "load 0.40 on 2 cores"), (11.0, "load 11.00")])
+def test_a_busy_machine_is_told(load: float, said: str) -> None:
+    warning = machine.busy(load, 2)
+    assert said in warning
+    assert bool(warning) is bool(said)
+
+
 def test_extras_run_only_when_named() -> None:
     assert "connect" not in chosen(())
     assert chosen(["connect"]) == ["connect"]

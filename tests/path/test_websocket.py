@@ -211,9 +211,15 @@ async def test_tunnels_are_counted(running: Site) -> None:
         await client.recv()
         for hop in HOPS:
             admin = running.stack.hop(hop)["admin"]
-            assert f'hopstack_tunnels{{hop="{hop}"}} 1' in metrics(admin) or hop == "app-1", hop
+            gauge = f'hopstack_tunnels{{hop="{hop}"}} 1'
+            assert gauge in asked(f"{admin}/metrics") or hop == "app-1", hop
+        lb = running.stack.hop("lb-a")["admin"]
+        [backend] = json.loads(asked(f"{lb}/-/backends"))["backends"]
+        assert backend["in_flight"] == 1
+        app = running.stack.hop("app-1")["admin"]
+        assert "websockets" in asked(f"{app}/-/stats")
+    await eventually(lambda: json.loads(asked(f"{lb}/-/backends"))["backends"][0]["in_flight"] == 0)
 
 
-def metrics(admin: str) -> str:
-    done = subprocess.run(["curl", "-sS", f"{admin}/metrics"], capture_output=True, text=True, check=True)
-    return done.stdout
+def asked(url: str) -> str:
+    return subprocess.run(["curl", "-sS", url], capture_output=True, text=True, check=True).stdout

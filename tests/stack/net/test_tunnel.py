@@ -73,6 +73,32 @@ async def test_what_is_sent_with_the_handshake_is_not_lost() -> None:
         writer.close()
 
 
+async def test_a_megabyte_that_comes_with_the_handshake() -> None:
+    """It waits, first in the connection and then in the tunnel, and reading goes on behind it."""
+    async with chain("http", "https") as made:
+        reader, writer = await made.connect()
+        data = bytes(range(256)) * 4096
+        writer.write(ASK + data)
+        await reader.readuntil(b"\r\n\r\n")
+        assert await asyncio.wait_for(reader.readexactly(len(data)), 10) == data
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "more", [b"Content-Length: 2\r\n\r\nhi", b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"]
+)
+async def test_a_request_with_content_changes_to_nothing(more: bytes) -> None:
+    """Its content would have to be read first (RFC 9110 §7.8): it is an ordinary request."""
+    origin = Origin(answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    async with chain("http", origin=origin) as made:
+        reader, writer = await made.connect()
+        writer.write(ASK[:-2] + more)
+        assert statuses(await reader.readuntil(b"\r\n\r\n")) == [200]
+        assert b"\r\nupgrade:" not in origin.heads[0].lower()
+        assert made.hops[0].exchanges or made.servers[0].context.in_flight
+        writer.close()
+
+
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"hello")
     await echo(reader, writer)

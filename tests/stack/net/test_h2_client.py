@@ -163,7 +163,8 @@ async def test_interim_responses_are_passed_on() -> None:
     async with server(script) as port, connected(port) as (connection, _):
         response = await send(connection, get(interim=lambda status, fields: interims.append((status, fields))))
     assert (response.status, response.body) == (200, b"")
-    assert interims == [(103, [(b"link", b"</a>")])]
+    # RFC 9110 §15.2: the 100 too, which nobody here has asked for
+    assert interims == [(100, []), (103, [(b"link", b"</a>")])]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -101,16 +102,15 @@ def upstream(config: Config) -> Upstream:
     check_source(config.source)
     if config.origin_server_name:
         check_host(config.origin_server_name, f"--origin-server-name {config.origin_server_name!r}")
+    context = partial(
+        client_context, config.origin_ca or None, cert=config.origin_cert, key=config.origin_key, option="origin"
+    )
     return Upstream(
         origin.name or origin.address,
         origin.host,
         origin.port,
-        tls=client_context(config.origin_ca or None, alpn=ALPN[config.origin_protocol])
-        if origin.scheme == "https"
-        else None,
-        tls_h1=client_context(config.origin_ca or None)
-        if origin.scheme == "https" and config.origin_protocol != "h1"
-        else None,
+        tls=context(alpn=ALPN[config.origin_protocol]) if origin.scheme == "https" else None,
+        tls_h1=context() if origin.scheme == "https" and config.origin_protocol != "h1" else None,
         server_name=config.origin_server_name or None,
         protocol=origin.protocol(config.origin_protocol),
         source=config.source or None,

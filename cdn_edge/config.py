@@ -83,6 +83,10 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     origin_ca: Annotated[
         str, Meta(description="Authority (PEM) that an https origin is verified against. Empty: the system's.")
     ] = ""
+    origin_cert: Annotated[
+        str, Meta(description="Certificate (PEM) shown to an https origin that asks for a client's. Empty: none.")
+    ] = ""
+    origin_key: Annotated[str, Meta(description="Private key (PEM) of --origin-cert.")] = ""
     origin_server_name: Annotated[
         str, Meta(description="Name that an https origin is asked and verified for. Empty: the origin's host.")
     ] = ""

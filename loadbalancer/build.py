@@ -17,7 +17,7 @@ from loadbalancer.probes import Probe, http_probe, tcp_probe
 from loadbalancer.rules.health import CheckPolicy, Health
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.config.upstream import ALPN, check_authority, check_source
+from stack.config.upstream import ALPN, check_authority, check_host, check_source
 from stack.errors import ConfigError
 from stack.hop.admin import as_json
 from stack.hop.hop import AdminHandler, Readiness
@@ -152,13 +152,14 @@ class LoadBalancerHop(HttpHop):
 
 
 def _upstream(spec: BackendSpec, config: Config, tls: ssl.SSLContext | None, tls_h1: ssl.SSLContext | None) -> Upstream:
-    """The certificate is verified for the host as it is written, a name or an address."""
+    """The certificate is verified for the host as it is written, a name or an address, unless a name is given."""
     return Upstream(
         spec.name,
         spec.host,
         spec.port,
         tls=tls if spec.scheme == "https" else None,
         tls_h1=tls_h1 if spec.scheme == "https" else None,
+        server_name=config.backend_server_name or None,
         protocol=spec.protocol(config.backend_protocol),
         source=config.source or None,
     )
@@ -185,7 +186,14 @@ def _probes(
         upstream = upstreams[spec.name]
         if check.kind == "tcp":
             probes[spec.name] = tcp_probe(
-                net, spec.host, spec.port, timeout=seconds, tls=upstream.tls, source=upstream.source, name=spec.name
+                net,
+                spec.host,
+                spec.port,
+                timeout=seconds,
+                tls=upstream.tls,
+                server_name=upstream.server_name,
+                source=upstream.source,
+                name=spec.name,
             )
         elif check.kind == "http":
             probes[spec.name] = http_probe(
@@ -211,4 +219,6 @@ def _client_tls(config: Config, state_dir: Path, alpn: Sequence[str]) -> ssl.SSL
         if not authority.exists():
             # backends that start later will be issued certificates by it: the order does not matter
             authority = ca.ensure(state_dir)
-    return client_context(authority, alpn=alpn)
+    if config.backend_server_name:
+        check_host(config.backend_server_name, f"--backend-server-name {config.backend_server_name!r}")
+    return client_context(authority, alpn=alpn, cert=config.backend_cert, key=config.backend_key, option="backend")

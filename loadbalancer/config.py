@@ -126,6 +126,13 @@ class Config(HttpOptions, frozen=True, kw_only=True):
             )
         ),
     ] = ""
+    backend_cert: Annotated[
+        str, Meta(description="Certificate (PEM) shown to https backends that ask for a client's. Empty: none.")
+    ] = ""
+    backend_key: Annotated[str, Meta(description="Private key (PEM) of --backend-cert.")] = ""
+    backend_server_name: Annotated[
+        str, Meta(description="Name that all https backends are asked and verified for. Empty: each one's own host.")
+    ] = ""
     backend_protocol: Annotated[
         Literal["h1", "h2", "auto"],
         Meta(description="Protocol offered to https backends by ALPN. HTTP/1.1 costs a third of HTTP/2 between hops."),

@@ -59,13 +59,14 @@ def tcp_probe(
     *,
     timeout: float,
     tls: ssl.SSLContext | None,
+    server_name: str | None = None,
     source: str | None,
     name: str,
 ) -> Probe:
     """It accepts, and where it speaks TLS shakes hands: one with a bad certificate can serve nobody."""
 
     async def probe() -> Result:
-        await net.connect(host, port, timeout=timeout, tls=tls, source=source, name=name)
+        await net.connect(host, port, timeout=timeout, tls=tls, server_name=server_name, source=source, name=name)
         return Result(True, "connected")
 
     return probe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from proxy.rules.roots import is_prefix, roots
 from proxy.static import StaticFiles
 from stack.clock import Clock
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.config.upstream import ALPN, check_authority, check_source, parse_upstream
+from stack.config.upstream import ALPN, check_authority, check_host, check_source, parse_upstream
 from stack.errors import ConfigError
 from stack.hop.hop import Readiness
 from stack.hop.http_hop import HttpHop
@@ -121,14 +122,24 @@ def app(config: Config) -> tuple[Upstream, bytes]:
     given = parse_upstream(config.upstream, option="--upstream", example=_EXAMPLE)
     check_source(config.source)
     alpn = ALPN[config.upstream_protocol]
-    tls = client_context(config.upstream_ca or None, alpn=alpn) if given.scheme == "https" else None
+    context = partial(
+        client_context,
+        config.upstream_ca or None,
+        cert=config.upstream_cert,
+        key=config.upstream_key,
+        option="upstream",
+    )
+    tls = context(alpn=alpn) if given.scheme == "https" else None
+    if config.upstream_server_name:
+        check_host(config.upstream_server_name, f"--upstream-server-name {config.upstream_server_name!r}")
     name = given.name or given.authority
     upstream = Upstream(
         name,
         given.host,
         given.port,
         tls=tls,
-        tls_h1=client_context(config.upstream_ca or None) if tls and config.upstream_protocol != "h1" else None,
+        tls_h1=context() if tls and config.upstream_protocol != "h1" else None,
+        server_name=config.upstream_server_name or None,
         protocol=given.protocol(config.upstream_protocol),
         source=config.source or None,
     )

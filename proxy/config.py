@@ -63,6 +63,13 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     upstream_ca: Annotated[
         str, Meta(description="Authority (PEM) an https app is verified against. Empty: the system's authorities.")
     ] = ""
+    upstream_cert: Annotated[
+        str, Meta(description="Certificate (PEM) shown to an https app that asks for a client's. Empty: none.")
+    ] = ""
+    upstream_key: Annotated[str, Meta(description="Private key (PEM) of --upstream-cert.")] = ""
+    upstream_server_name: Annotated[
+        str, Meta(description="Name that an https app is asked and verified for. Empty: the app's host.")
+    ] = ""
     upstream_protocol: Annotated[
         Literal["h1", "h2", "auto"],
         Meta(description="Protocol offered to an https app by ALPN. HTTP/1.1 costs a third of HTTP/2 between hops."),

@@ -82,7 +82,7 @@ class Net:
 
     def client_contexts(self) -> list[ClientContext]:
         """Of the pools that speak TLS."""
-        found = (pool.upstream.tls for pool in self._pools)
+        found = (context for pool in self._pools for context in (pool.upstream.tls, pool.upstream.tls_h1))
         return list(dict.fromkeys(context for context in found if isinstance(context, ClientContext)))
 
     async def close(self) -> None:

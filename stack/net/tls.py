@@ -69,19 +69,28 @@ def load_pair(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> Non
 
 
 def client_context(
-    ca: str | Path | None, *, alpn: Sequence[str] = ("http/1.1",), cert: str | Path = "", key: str | Path = ""
+    ca: str | Path | None,
+    *,
+    alpn: Sequence[str] = ("http/1.1",),
+    cert: str | Path = "",
+    key: str | Path = "",
+    option: str = "",
 ) -> ClientContext:
     """For connections to a next hop: verified against `ca`, or the system's authorities when None.
 
     HTTP/1.1 unless `alpn` says otherwise: between hops it costs a third of HTTP/2. `cert` and `key` are shown to a
-    next hop that asks for a client's certificate.
+    next hop that asks for a client's certificate; `option` is what their options begin with.
     """
+    if bool(cert) != bool(key):
+        raise ConfigError(
+            f"--{option}-{'key' if cert else 'cert'} is missing: a certificate and its key are given together"
+        )
     context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(alpn))
     context.ca = "" if ca is None else str(ca)
-    context.pair = (str(cert), str(key)) if cert or key else None
+    context.pair = (str(cert), str(key)) if cert else None
     if ca is None:
         context.load_default_certs()
     context.refresh()

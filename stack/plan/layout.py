@@ -222,6 +222,12 @@ FILES: Final = frozenset(
         "backend_ca",
         "upstream_ca",
         "client_ca",
+        "origin_cert",
+        "origin_key",
+        "backend_cert",
+        "backend_key",
+        "upstream_cert",
+        "upstream_key",
         "file",
     }
 )

@@ -37,7 +37,10 @@ def check_options(stack: Stack, kinds: Kinds) -> None:
             _files(stack, draft)
 
 
-_FILES: Final = ("cert", "key", "client_ca", "origin_ca", "backend_ca", "upstream_ca")
+_FILES: Final = (
+    "cert", "key", "client_ca", "origin_ca", "origin_cert", "origin_key", "backend_ca", "backend_cert", "backend_key",
+    "upstream_ca", "upstream_cert", "upstream_key",
+)  # fmt: skip
 
 
 def _pair(stack: Stack, draft: Draft) -> None:

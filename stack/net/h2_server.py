@@ -16,6 +16,7 @@ from stack.http.h2_fields import Malformed, RequestHead, request_head, trailer_f
 from stack.http.message import Peer, Request, Response, get, without
 from stack.net.context import Context
 from stack.net.h2_connection import INFINITY
+from stack.net.h2_early import EarlyAnswers
 from stack.net.h2_sender import H2Sender
 from stack.net.h2_stream import ServerStream
 from stack.net.h2_tunnel import asked
@@ -31,7 +32,7 @@ class H2ServerConnection(H2Sender):
     """See `stack.net.context.Connection`."""
 
     __slots__ = (
-        "_drain_at", "_draining", "_idle_since", "_last_step", "_partial_since", "_served", "_streams",
+        "_drain_at", "_draining", "_early", "_idle_since", "_last_step", "_partial_since", "_served", "_streams",
         "_unsettled_since", "peer", "scheme",
     )  # fmt: skip
 
@@ -53,6 +54,7 @@ class H2ServerConnection(H2Sender):
         self.peer = peer
         self.scheme = scheme
         self._streams: dict[int, ServerStream] = {}
+        self._early = EarlyAnswers(self._h2)
         self._served = 0
         self._draining = False
         """No more requests are to come."""
@@ -96,6 +98,7 @@ class H2ServerConnection(H2Sender):
         elif isinstance(event, Trailers):
             self._trailers(event, now)
         elif isinstance(event, Reset):
+            self._early.let_go(event.stream)
             if (stream := self._streams.get(event.stream)) is not None:
                 stream.exchange.detail = event.reason
                 self._gone(stream, "client-gone" if event.by_peer else "refused", ClientGone())
@@ -190,7 +193,8 @@ class H2ServerConnection(H2Sender):
     def _content(self, event: Data, now: float) -> None:
         stream = self._streams.get(event.stream)
         if stream is None or stream.incoming is None:
-            self._h2.credit(event.stream, event.size)
+            if not self._early.received(event.stream, event.size, ended=event.ended):
+                self._h2.credit(event.stream, event.size)
             return
         stream.owed += event.size
         stream.credit(event.size - len(event.content))  # padding is nobody's
@@ -213,6 +217,7 @@ class H2ServerConnection(H2Sender):
     def _trailers(self, event: Trailers, now: float) -> None:
         stream = self._streams.get(event.stream)
         if stream is None or stream.incoming is None:
+            self._early.let_go(event.stream)
             return
         try:
             trailers = trailer_fields(event.fields, max_fields=self._ctx.limits.fields)
@@ -297,7 +302,12 @@ class H2ServerConnection(H2Sender):
                     stream.tunnel.over_since = self._now()  # the client has time to end as well
                     self._arm(stream.tunnel.due(self._now()))
                     return
-                self._h2.reset(stream_id, wire.NO_ERROR)  # §8.1: answered early; the rest is not wanted
+                if stream.tunnel is None:
+                    self._arm(self._early.hold(stream_id, stream.owed, self._now()))
+                    stream.owed = 0
+                    self._finish(stream, early=True)
+                    return
+                self._h2.reset(stream_id, wire.NO_ERROR)
             self._finish(stream, answered=True)
 
     def _gone(self, stream: ServerStream, termination: str, error: HopError) -> None:
@@ -317,14 +327,15 @@ class H2ServerConnection(H2Sender):
         else:
             self._finish(stream)
 
-    def _finish(self, stream: ServerStream, *, answered: bool = False) -> None:
-        """Once for every stream: its resources, and the exchange's end."""
+    def _finish(self, stream: ServerStream, *, answered: bool = False, early: bool = False) -> None:
+        """Once for every stream: its resources, and the exchange's end. `early`: the client has not ended."""
         if self._streams.pop(stream.id, None) is None:
             return
         self._h2.credit(stream.id, stream.owed)
         stream.owed = 0
         stream.gone = True
-        self._h2.release(stream.id, answered=answered)
+        if not early:
+            self._h2.release(stream.id, answered=answered)
         exchange = stream.exchange
         exchange.bytes_in = stream.length.received
         exchange.bytes_out = stream.sending.sent
@@ -412,6 +423,7 @@ class H2ServerConnection(H2Sender):
 
     def _expire_streams(self, now: float) -> None:
         times = self._ctx.timeouts
+        self._arm(self._early.expire(now))
         for stream_id in self._stalled(now):
             self._h2.reset(stream_id, wire.CANCEL)
             self._gone(self._streams[stream_id], "timeout", ClientGone("The client opens no window."))

@@ -103,7 +103,7 @@ def test_compressed_content_is_what_it_was(clients_site: Site, version: str) -> 
     assert content == b"hello world, " * 1000
 
 
-@pytest.mark.parametrize("version", ["--http1.1"])
+@pytest.mark.parametrize("version", SECURE)
 def test_an_upload_that_is_refused_early(clients_site: Site, tmp_path: Path, version: str) -> None:
     """The answer comes although the content is not read; curl gets it, not a reset."""
     file = tmp_path / "large"

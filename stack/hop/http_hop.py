@@ -132,6 +132,7 @@ class HttpHop:
 
     def stats(self) -> dict[str, Any]:
         """Extend it: `{**super().stats(), "cache": ...}`."""
+        self.ended.tell()
         return {
             "name": self.name,
             "kind": self.kind,

@@ -12,11 +12,12 @@ from stack.clock import Clock
 from stack.errors import ClientError, HopError
 from stack.http import problem
 from stack.http.conditional import Condition
-from stack.http.message import Field, Fields, Request, Response, without
+from stack.http.message import Field, Fields, Request, Response
 from stack.telemetry.exchange import Exchange
 
 HIT: Final[Field] = (b"x-cache", b"HIT")
 MISS: Final[Field] = (b"x-cache", b"MISS")
+_OWN: Final = frozenset({b"x-request-id", b"x-cache"})
 
 
 class NotCached(ClientError):
@@ -58,7 +59,10 @@ class Answers:
 
     def stamped(self, response: Response, member: bytes) -> Response:
         """The origin's response, with what this hop says in place of what the hops behind said for themselves."""
-        response.fields = [*passed(response.fields), (b"cache-status", member), MISS]
+        fields = passed(response.fields)
+        fields.append((b"cache-status", member))
+        fields.append(MISS)
+        response.fields = fields
         return response
 
     def problem(self, request: Request, exchange: Exchange, error: HopError, member: bytes) -> Response:
@@ -76,4 +80,4 @@ class Answers:
 
 def passed(fields: Fields) -> Fields:
     """The request's id is this hop's to say, and X-Cache speaks of one cache only."""
-    return without(fields, b"x-request-id", b"x-cache")
+    return [field for field in fields if field[0] not in _OWN]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from stack.http.structured import token
 
 
@@ -32,8 +34,14 @@ def forwarded(
     if ttl is not None:
         parts.append(b"ttl=%d" % ttl)
     if detail:
-        parts.append(b"detail=" + token(detail).encode("ascii"))  # §2.8
+        parts.append(_detail(detail))  # §2.8
     return b"; ".join(parts)
+
+
+@lru_cache(64)
+def _detail(word: str) -> bytes:
+    """The words are few, and one of them stands in every response that is not stored."""
+    return b"detail=" + token(word).encode("ascii")
 
 
 def unanswered(name: bytes, detail: str) -> bytes:

@@ -231,6 +231,7 @@ class ServerTunnel(TunnelEnd):
     # Ends.
 
     def eof_received(self) -> bool:
+        self._owner._eof = True
         self._has_ended()
         return super().eof_received()
 

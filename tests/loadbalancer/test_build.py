@@ -85,7 +85,7 @@ async def test_the_admin_pages(tmp_path: Path) -> None:
         "reason": "check: 200",
         "since_seconds": 0,
         "in_flight": 0,
-        "attempts": {"answered": 0, "refused": 0, "timeout": 0, "failed": 0, "bad-status": 0},
+        "attempts": {"answered": 0, "refused": 0, "timeout": 0, "failed": 0, "bad-status": 0, "client": 0},
         "last_check": {"result": "200", "ago_seconds": 0},
         "connections": {"open": 0, "idle": 0, "waiting": 0},
     }
@@ -130,6 +130,6 @@ async def test_what_does_not_fit_is_named(tmp_path: Path, options: dict[str, Any
 async def test_starting_and_stopping_leaves_no_task(tmp_path: Path) -> None:
     lb = hop(tmp_path)
     await lb.start([])
-    assert len(lb.net.tasks) == 2
+    assert len(lb.net.tasks) == 3  # two checks, and the look at certificates
     await lb.stop()
     assert len(lb.net.tasks) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -60,6 +61,8 @@ class HttpHop:
         self.listening: list[str] = []
         self._began = clock.now()
         self._stopped = False
+        self._looks: asyncio.Task[None] | None = None
+        """Looks whether files of certificates have changed."""
         self.access_log = AccessLog(
             config.access_log, hop=name, clock=clock, skip=[path for path in config.access_log_skip if path != "none"]
         )
@@ -155,7 +158,8 @@ class HttpHop:
                 raise ConfigError(f"--listen {bound.scheme}://: {self.kind} serves http, https and h2c")
         tls = iter(self.certificates.listeners([bound for bound in sockets if bound.scheme == "https"]))
         await self.on_start()
-        self.net.tasks.spawn(self.certificates.run(), name=f"{self.name}.certificates")
+        if any(bound.scheme == "https" for bound in sockets):
+            self._looks = self.net.tasks.spawn(self.certificates.run(), name=f"{self.name}.certificates")
         if self.exporter is not None:
             self.net.tasks.spawn(self.exporter.run(), name=f"{self.name}.otlp")
         for bound in sockets:
@@ -173,6 +177,8 @@ class HttpHop:
             return
         self._stopped = True
         self.draining = True
+        if self._looks is not None:
+            self._looks.cancel()
         await self.server.close()
         await settle(2)  # aborted connections end their exchanges
         try:

@@ -130,6 +130,6 @@ async def test_what_does_not_fit_is_named(tmp_path: Path, options: dict[str, Any
 async def test_starting_and_stopping_leaves_no_task(tmp_path: Path) -> None:
     lb = hop(tmp_path)
     await lb.start([])
-    assert len(lb.net.tasks) == 3  # two checks, and the look at certificates
+    assert len(lb.net.tasks) == 2
     await lb.stop()
     assert len(lb.net.tasks) == 0

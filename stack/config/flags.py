@@ -123,7 +123,7 @@ def effective(config: msgspec.Struct) -> dict[str, Any]:
         if isinstance(value, msgspec.Struct):
             shown[field.name] = effective(value)
         elif is_secret(field.name):
-            shown[field.name] = HIDDEN if value else without_passwords(value)
+            shown[field.name] = [HIDDEN] * len(value) if isinstance(value, tuple) else HIDDEN if value else value
         else:
             shown[field.name] = without_passwords(msgspec.to_builtins(value))
     return shown

@@ -249,3 +249,10 @@ def test_help_says_that_forwarded_is_preferred(capsys: pytest.CaptureFixture[str
         flags.parse("hop", HttpOptions, ["--help"], {})
     said = " ".join(capsys.readouterr().out.split())
     assert "overwrite or extend Forwarded themselves: it is preferred over X-Forwarded-For" in said
+
+
+def test_a_secret_that_repeats_is_hidden_one_by_one() -> None:
+    assert flags.effective(HttpOptions(cert=("a.pem", "b.pem"), key=("a-key.pem", "b-key.pem")))["key"] == [
+        "***",
+        "***",
+    ]

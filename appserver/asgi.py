@@ -87,7 +87,8 @@ async def _not_loaded(scope: Any, receive: Any, send: Any) -> None:
 _WAITING: Final = 0  # for http.response.start
 _STARTED: Final = 1  # which is kept until the first piece of content
 _STREAMING: Final = 2
-_COMPLETE: Final = 3
+_TRAILING: Final = 3  # the content has ended, trailers were announced
+_COMPLETE: Final = 4
 
 
 class _Cycle:
@@ -95,7 +96,7 @@ class _Cycle:
 
     __slots__ = (
         "_body", "_buffer", "_declared", "_error", "_exchange", "_fields", "_gone", "_received", "_request", "_sent",
-        "_stage", "_status", "_stream", "_waiters", "answer",
+        "_stage", "_status", "_stream", "_trailers", "_waiters", "answer",
     )  # fmt: skip
 
     def __init__(self, request: Request, exchange: Exchange, buffer: int) -> None:
@@ -111,6 +112,8 @@ class _Cycle:
         self._declared = -1
         self._sent = 0
         self._stream: Outgoing | None = None
+        self._trailers: Fields | None = None
+        """Where the app has announced some."""
         self._gone = False
         self._error: HopError | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -160,6 +163,9 @@ class _Cycle:
                 raise Disconnected("the client has gone")
             if message.get("more_body", False):
                 await self._begin_stream(message.get("body", b""))
+            elif self._trailers is not None:
+                await self._begin_stream(message.get("body", b""))
+                await self._continue(b"", False)
             else:
                 self._whole(message.get("body", b""))
         elif stage == _WAITING and kind == "http.response.start":
@@ -170,13 +176,17 @@ class _Cycle:
                 raise ValueError(f"http.response.start has the status {status!r}")
             self._fields, self._declared = response_fields(message.get("headers", ()))
             self._status = status
+            if message.get("trailers", False):
+                self._trailers = []
             self._stage = _STARTED
+        elif stage == _TRAILING and kind == "http.response.trailers":
+            self._trail(message)
         elif stage == _COMPLETE:
             if self._gone:
                 raise Disconnected("the client has gone")
             raise RuntimeError(f"{kind!r} was sent after the response's end")
         else:
-            wanted = "http.response.start" if stage == _WAITING else "http.response.body"
+            wanted = "http.response." + {_WAITING: "start", _TRAILING: "trailers"}.get(stage, "body")
             raise RuntimeError(f"{kind!r} was sent where {wanted!r} is due")
 
     # Sending.
@@ -201,7 +211,7 @@ class _Cycle:
             return
         self._stream = stream
         self._count(piece)
-        self.answer.set_result(Response(self._status, self._fields, stream))
+        self.answer.set_result(Response(self._status, self._fields, stream, trailers=self._trailers))
         stream.put(bytes(piece))
         if stream.size > self._buffer:
             await stream.drained()
@@ -220,9 +230,25 @@ class _Cycle:
                 return
             if 0 <= self._declared != self._sent:
                 raise ValueError(f"Content-Length is {self._declared}, the content has {self._sent} bytes")
-            stream.end()
+            if self._trailers is None:
+                stream.end()
         elif more:
             return
+        if self._trailers is None:
+            self._complete()
+        else:
+            self._stage = _TRAILING
+
+    def _trail(self, message: Message) -> None:
+        """ASGI's extension `http.response.trailers`: they follow the content, over HTTP/1.1 and HTTP/2."""
+        if self._gone:
+            raise Disconnected("the client has gone")
+        assert self._trailers is not None
+        self._trailers += response_fields(message.get("headers", ()))[0]
+        if message.get("more_trailers", False):
+            return
+        if self._stream is not None:
+            self._stream.end()
         self._complete()
 
     def _count(self, piece: bytes) -> None:
@@ -243,7 +269,7 @@ class _Cycle:
                 self._exchange.mark("app", "failed")
                 # What was wrong with the request explains what the app then did: 408, 413.
                 self.answer.set_exception(self._error or named(error, self._request, self._exchange))
-        elif self._stage == _STREAMING and self._stream is not None:
+        elif self._stage in (_STREAMING, _TRAILING) and self._stream is not None:
             self._stream.fail(error)
         elif not isinstance(error, Disconnected):
             told("the app failed after its response", error, self._request, self._exchange)

@@ -55,7 +55,7 @@ def http_scope(request: Request, client: str, *, root_path: str, raw_root: bytes
         "client": address,
         "server": server,
         "state": state.copy(),
-        "extensions": {},
+        "extensions": {"http.response.trailers": {}},
     }
 
 

@@ -42,7 +42,7 @@ def test_every_key_of_the_specification() -> None:
         "client": ("10.0.0.9", 4711),
         "server": ("10.0.0.1", 9001),
         "state": {"db": 1},
-        "extensions": {},
+        "extensions": {"http.response.trailers": {}},
     }
 
 

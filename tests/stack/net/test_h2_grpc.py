@@ -12,8 +12,12 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import pytest
 
+from appserver.asgi import AsgiService
 from stack.clock import eventually
+from stack.net.tasks import Tasks
+from tests.support.h2_peer import GET, client
 from tests.support.hops import hop
+from tests.support.wire import serving
 
 SERVICE = "test.Echo"
 BIG = bytes(range(256)) * 12_000
@@ -166,3 +170,33 @@ async def test_cancelling_reaches_the_server(tmp_path: Path) -> None:
         given_up.cancel()
         await eventually(lambda: echo.cancelled == 2)
         assert await channel.unary_unary(f"/{SERVICE}/Unary")(b"and on") == b"and on"
+
+
+@pytest.mark.parametrize("scheme", ["http", "h2c"])
+async def test_an_asgi_app_that_insists_on_te_sees_it_through_all_hops(scheme: str, tmp_path: Path) -> None:
+    """And the trailers that it answers with arrive, whatever is spoken between the hops."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked = (b"te", b"trailers") in scope["headers"]
+        await send({"type": "http.response.start", "status": 200 if asked else 400, "headers": [], "trailers": asked})
+        await send({"type": "http.response.body", "body": b"message"})
+        if asked:
+            await send({"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]})
+
+    service = AsgiService("app-1", tasks=Tasks())
+    service.app = app
+    async with contextlib.AsyncExitStack() as hops:
+        behind, _ = await hops.enter_async_context(serving(service.handle))
+        port = behind.port
+        for kind, option in (("proxy", "upstream"), ("loadbalancer", "backend"), ("cdn_edge", "origin")):
+            url = f"{scheme}://127.0.0.1:{port}"
+            more: dict[str, Any] = {option: (url,) if option == "backend" else url}
+            more |= {"proxy": {"health": ""}, "loadbalancer": {"check": "none"}}.get(kind, {})
+            port = await hops.enter_async_context(hop(kind, tmp_path, scheme="h2c", **more))
+        async with client(port) as peer:
+            peer.send(peer.headers(1, [*GET, (b"te", b"trailers")]))
+            head, content, trailers = await peer.answer(1)
+            assert (head[0][1], content, trailers) == (b"200", b"message", [(b"grpc-status", b"0")])
+            peer.send(peer.headers(3, GET))
+            head, _, trailers = await peer.answer(3)
+            assert (head[0][1], trailers) == (b"400", [])

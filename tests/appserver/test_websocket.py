@@ -11,8 +11,13 @@ import websockets
 from websockets.asyncio.client import connect
 
 from appserver.websockets import WebSocketOptions
-from stack.clock import VirtualClock, eventually, settle
-from tests.support.websocket import BINARY, PONG, TEXT, Echo, close, frame, running
+from stack.clock import SystemClock, VirtualClock, eventually, settle
+from stack.config.base import PoolLimits, UpstreamTimeouts
+from stack.errors import ClientGone, Refused
+from stack.net.pool import Pool, Upstream
+from stack.net.tasks import Tasks
+from tests.support.tunnels import far
+from tests.support.websocket import BINARY, PING, PONG, TEXT, Echo, close, frame, running
 
 Message = dict[str, Any]
 
@@ -80,6 +85,49 @@ async def test_accept_cannot_say_what_the_server_says(bad: bytes, caplog: pytest
     async with running(Echo(headers=[(bad, b"x")])) as server:
         assert (await server.open()).status == 500
     assert "websocket.accept has the header" in caplog.text
+
+
+async def test_over_http_2_it_is_the_same() -> None:
+    """RFC 8441, straight to the app."""
+    app = Echo(subprotocol="chat")
+    tasks = Tasks()
+    async with running(app) as server:
+        pool = Pool(
+            Upstream("app-1", "127.0.0.1", server.port, protocol="h2"),
+            limits=PoolLimits(),
+            timeouts=UpstreamTimeouts(),
+            clock=SystemClock(),
+            tasks=tasks,
+        )
+        tunnel = await far(
+            pool, (b"sec-websocket-protocol", b"chat"), (b"sec-websocket-extensions", b"permessage-deflate")
+        )
+        assert tunnel.response.get(b"sec-websocket-protocol") == b"chat"
+        assert tunnel.response.get(b"sec-websocket-extensions") == b"permessage-deflate; server_max_window_bits=12"
+        assert (app.scope["type"], app.scope["http_version"], app.scope["scheme"]) == ("websocket", "2", "ws")
+        tunnel.pipe.write(frame(PING, b"p"))
+        assert await tunnel.exactly(3) == b"\x8a\x01p"
+        tunnel.pipe.write(close(4000))
+        assert await tunnel.exactly(4) == b"\x88\x02\x0f\xa0"
+        tunnel.pipe.end()
+        assert await tunnel.rest() == b""
+        await eventually(lambda: app.disconnect is not None)
+        assert app.disconnect is not None
+        assert app.disconnect["code"] == 4000
+        await eventually(lambda: len(server.finished) == 1)
+        assert (server.finished[0].status, server.finished[0].termination) == (101, "")
+        # a client that resets its stream is gone
+        gone = await far(pool)
+        gone.pipe.fail(ClientGone())
+        await eventually(
+            lambda: [one["code"] for one in app.heard if one["type"] == "websocket.disconnect"] == [4000, 1006]
+        )
+        # and a server that stops refuses the stream, so that it may be asked for elsewhere
+        server.service.go_away()
+        with pytest.raises(Refused):
+            await far(pool)
+        await pool.close()
+    await tasks.close()
 
 
 # ── Refused ───────────────────────────────────────────────────────────────────────────────────

@@ -21,3 +21,10 @@ def clients_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """What real clients are pointed at: the whole path, in front of an app with what they try."""
     with site(tmp_path_factory.mktemp("clients"), folder="clients") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A stack before an app of WebSockets and events."""
+    with site(tmp_path_factory.mktemp("sockets")) as running:
+        yield running

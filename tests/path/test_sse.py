@@ -6,12 +6,12 @@ import asyncio
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.path.test_proxy_streaming import unbr, ungzip, unzstd
-from tests.support.site import EDGE, Site, site
+from tests.support.site import EDGE, Site
 
 pytestmark = pytest.mark.needs("curl")
 
@@ -21,10 +21,9 @@ WORST = 1.0
 """A machine that does other things now and then does them between an event and its arrival."""
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("site")) as made:
-        yield made
+@pytest.fixture
+def running(sockets: Site) -> Site:
+    return sockets
 
 
 def as_it_is() -> Callable[[bytes], bytes]:

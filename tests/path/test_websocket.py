@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,16 @@ from stack.http.message import Request
 from stack.net.pool import Pool, Upstream
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
-from tests.support.site import EDGE, Site, site
+from tests.support.site import EDGE, Site
 from tests.support.tunnels import Far, Pipe
 from tests.support.websocket import TEXT, close, frame
 
 HOPS = ("edge-fra", "lb-a", "proxy-1", "app-1")
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("site")) as made:
-        yield made
+@pytest.fixture
+def running(sockets: Site) -> Site:
+    return sockets
 
 
 async def logged(running: Site, hop: str, query: str) -> dict[str, object]:

@@ -308,8 +308,8 @@ def serialise(fields: list[Field]) -> bytes:
     if len(wire) - len(wire.translate(None, b"\r\n\0")) != 2 * len(fields):
         raise ValueError("a field value holds a line break")
     if not COMMON_NAMES.issuperset(map(_name, fields)):
-        for name, _ in fields:
-            if name not in COMMON_NAMES and TOKEN.fullmatch(name) is None:
+        for name in {*map(_name, fields)} - COMMON_NAMES:
+            if TOKEN.fullmatch(name) is None:
                 raise ValueError(f"a field is called {name!r}")
     return wire
 

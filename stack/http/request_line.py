@@ -47,11 +47,12 @@ def unfinished(data: bytes, seen: int = 0) -> HopError | None:
     A client that speaks something else often waits for an answer to its first line. `seen` bytes were found good
     before: a head that comes byte by byte is not looked at as often as it has bytes.
     """
-    end = data.find(b"\r\n")
+    start = seen - 1 if seen and len(data) >= _BEGINNING else 0
+    end = data.find(b"\r\n", start)
     if end < 0:
-        if len(data) < _BEGINNING or not seen:
+        if not start:
             return bad_request_line(data) if _BEGUN.fullmatch(data) is None else None
-    elif end + 2 > seen and request_line(data[:end]) is None:
+    elif end + 2 > seen and data.find(b"\r\n") == end and request_line(data[:end]) is None:
         return bad_request_line(data[:end])
     if _BARE.search(data, max(0, seen - 1)):
         return BadRequest("A line does not end with CR LF, or holds a NUL.")  # RFC 9112 §2.2

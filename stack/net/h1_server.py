@@ -129,7 +129,7 @@ class H1ServerConnection(H1Patience):
                 self.deadline = INFINITY
                 self._upgrade_h2(self, data)
                 return
-            end = data.find(b"\r\n\r\n")
+            end = data.find(b"\r\n\r\n", self._seen - 3 if self._seen > 3 else 0)
             if end < 0 or end > limits.head:
                 if not self._incomplete(data, end):
                     return

@@ -18,6 +18,7 @@ from stack.errors import ConfigError
 from stack.http.message import Request, Response
 from stack.net.termination import ClientAuth, Policy, Termination, select
 from stack.telemetry.exchange import Exchange
+from stack.telemetry.identity import onward
 from tests.support.certificates import Authority, authority
 from tests.support.wire import Scripted, serving, talk
 
@@ -394,6 +395,18 @@ async def test_a_client_cannot_say_who_it_is(ours: Authority) -> None:
         assert answer.startswith(b"HTTP/1.1 200 OK :MII")
         [exchange] = server.service.exchanges
         assert exchange.request.get(b"client-cert-chain") is None
+        sent = onward(exchange.request, exchange, b"edge").fields
+        assert [value[:4] for name, value in sent if name.startswith(b"client-cert")] == [b":MII"]
+
+
+async def test_a_verified_client_is_named_once_to_the_next_hop(ours: Authority) -> None:
+    policy = Policy(client=ClientAuth(ours.path))
+    context = client(ours, shows=ours.files("tester@a.test"))
+    async with listening(["a.test"], policy, by=ours) as server:
+        await ask(server.port, context, "a.test", b"a.test")
+        [exchange] = server.service.exchanges
+        sent = onward(exchange.request, exchange, b"edge").fields
+        assert [value[:4] for name, value in sent if name == b"client-cert"] == [b":MII"]
 
 
 @pytest.mark.parametrize("path", ["gone.pem", "empty.pem"])

@@ -78,7 +78,11 @@ def main() -> int:
     failed = []
     for name in TARGETS:
         begun = time.monotonic()
-        share = [f"--inputs={options.inputs // len(TARGETS)}", f"--seed={options.seed}", f"--engine={options.engine}"]
+        share = [
+            f"--inputs={-(-options.inputs // len(TARGETS))}",
+            f"--seed={options.seed}",
+            f"--engine={options.engine}",
+        ]
         done = subprocess.run(
             [sys.executable, "-m", "tests.fuzz", f"--target={name}", *share],
             capture_output=True,

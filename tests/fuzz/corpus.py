@@ -101,7 +101,14 @@ def _seeds(target: str) -> list[bytes]:
                 b'\0035 ; a = "x;\\"y" ;c\r\nhello\r\n00\r\nX-Sum: 1\r\n\r\n',
                 b"\1A\r\n0123456789\r\nfffffffffffffff\r\n",
             ]
-        case "h2-server" | "h2-client":
+        case "h1-connection":
+            posts = [
+                b"POST /now HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+                b"GET /now HTTP/1.0\r\nConnection: keep-alive\r\n\r\nHEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+            ]
+            return [bytes((step,)) + data for step in (0, 3, 255) for data in (*posts, *requests[::7])]
+        case "h2-server" | "h2-client" | "h2-connection":
             return _conversations()
         case "hpack":
             return [*_sections(), b"\xfe\xfe".join(_sections()), b"\x3f\xe1\x1f\x82\xbe", b"\x20\x82"]

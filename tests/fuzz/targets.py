@@ -6,10 +6,14 @@ line break within a field, the same message when it is written and read again, t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import random
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from stack.clock import VirtualClock, settle
+from stack.config.base import Limits, Timeouts
 from stack.errors import HopError
 from stack.http import cache_control, conditional, dates, fields, forwarding, h1, h2_fields, negotiation, ranges
 from stack.http import h2_wire as wire
@@ -20,6 +24,12 @@ from stack.http.h2_events import Data, Head, Reset, Trailers
 from stack.http.hpack_tables import STATIC_TABLE, huffman
 from stack.http.message import Fields, Peer, Request, Response
 from stack.http.trust import Trust, node_address
+from stack.net.context import Context
+from stack.net.h1_server import H1ServerConnection
+from stack.net.h2_server import H2ServerConnection
+from stack.net.tasks import Tasks
+from stack.telemetry.exchange import Exchange
+from tests.support.memory import Link
 
 NOW: Final = 1_700_000_000.0
 SETTINGS: Final = b"\0\0\0\x04\0\0\0\0\0"
@@ -239,6 +249,69 @@ def forwarded(data: bytes) -> None:
     forwarding.inbound(Response(200, list(lines)), pseudonym=b"p", date=b"d")
 
 
+class _Service:
+    """Answers at once, later, or as the content comes."""
+
+    def handle(self, request: Request, exchange: Exchange) -> Any:
+        if b"now" in request.target:
+            return Response(200, [], b"now")
+        return self._later(request)
+
+    async def _later(self, request: Request) -> Response:
+        body = request.body
+        content = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
+        return Response(200, [], content)
+
+
+def _connection(data: bytes, make: Callable[[Context, Peer], Any], step: int) -> None:
+    """A whole connection: no event of the transport may raise, and nothing may be left when it is lost."""
+    loop = asyncio.new_event_loop()
+    failures: list[object] = []
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+
+    async def run() -> None:
+        tasks = Tasks()
+        clock = VirtualClock()
+        context = Context(
+            _Service(), name="s", clock=clock, random=random.Random(1), tasks=tasks, limits=Limits(head=4096),
+            timeouts=Timeouts(), trust=Trust(()),
+        )  # fmt: skip
+        link = Link(loop)
+        link.start(asyncio.Protocol(), connection := make(context, Peer("127.0.0.1", 1)))
+        for at in range(0, len(data), step):
+            link.server.receive(data[at : at + step])
+            link.move(link.server, 10**6)
+            await settle(2)
+        for seconds in (1.0, 40.0, 40.0, 100.0):
+            clock._now += seconds
+            if not link.server.lost:
+                link.server.protocol.expire()  # type: ignore[attr-defined]
+            await settle(3)
+        connection.abort()
+        link.server.abort()
+        await settle(6)
+        assert not failures, failures
+        assert context.in_flight == 0, "an exchange was not ended"
+        assert not context.connections
+        assert len(tasks) == 0, "a task is left"
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+def h1_connection(data: bytes) -> None:
+    _connection(
+        data[1:], lambda context, peer: H1ServerConnection(context, peer, b"http", None), data[0] * 8 + 1 if data else 1
+    )
+
+
+def h2_connection(data: bytes) -> None:
+    whole = wire.PREFACE + SETTINGS + data[1:]
+    _connection(whole, lambda context, peer: H2ServerConnection(context, peer, b"http"), data[0] * 8 + 1 if data else 1)
+
+
 Target = Callable[[bytes], None]
 TARGETS: Final[dict[str, Target]] = {
     "request-head": request_head,
@@ -246,6 +319,8 @@ TARGETS: Final[dict[str, Target]] = {
     "chunked": chunked,
     "h2-server": h2_server,
     "h2-client": h2_client,
+    "h1-connection": h1_connection,
+    "h2-connection": h2_connection,
     "hpack": hpack,
     "downgrade": downgrade,
     "field-lists": field_lists,

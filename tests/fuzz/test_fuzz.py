@@ -17,7 +17,7 @@ INPUTS = 100_000
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_crashes_and_nothing_hangs(target: str) -> None:
     """Each in a process of its own: the fuzzer instruments what it imports."""
-    command = [sys.executable, "-m", "tests.fuzz", f"--target={target}", f"--inputs={INPUTS // len(TARGETS)}"]
+    command = [sys.executable, "-m", "tests.fuzz", f"--target={target}", f"--inputs={-(-INPUTS // len(TARGETS))}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 

@@ -254,4 +254,6 @@ async def test_tcp_probe(error: HopError | None) -> None:
     else:
         with pytest.raises(type(error)):
             await probe()
-    assert asked == [("127.0.0.1", 9441, {"timeout": 1.0, "tls": None, "source": "127.0.0.2", "name": "a"})]
+    assert asked == [
+        ("127.0.0.1", 9441, {"timeout": 1.0, "tls": None, "server_name": None, "source": "127.0.0.2", "name": "a"})
+    ]

@@ -38,6 +38,10 @@ def test_every_key_of_the_log_is_in_the_table() -> None:
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     documented = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
     logged = json.loads(AccessLog("off", hop="edge-fra", clock=VirtualClock()).line(exchange()))
+    tunnel = exchange()
+    assert tunnel.request is not None
+    tunnel.request.upgrade, tunnel.status = b"websocket", 101
+    logged |= json.loads(AccessLog("off", hop="edge-fra", clock=VirtualClock()).line(tunnel))
     assert set(documented) == set(logged)
     assert len(documented) == len(set(documented))
 

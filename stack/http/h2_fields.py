@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from stack.errors import HeadTooLarge, HopError, MethodRefused, TargetTooLong
+from stack.errors import BadRequest, HeadTooLarge, HopError, MethodRefused, TargetTooLong
 from stack.http.fields import COMMON_NAMES
 from stack.http.h1 import MAX_LENGTH, valid_authority
 from stack.http.message import Field, FieldBlock, Fields
@@ -173,8 +173,11 @@ def _target(
         raise Malformed("neither :authority nor Host")
     if path is None:
         raise Malformed("no :path")
-    if not (_PATH.fullmatch(path) and origin_form(path)) and not (path == b"*" and head.method == b"OPTIONS"):
+    if not _PATH.fullmatch(path) and not (path == b"*" and head.method == b"OPTIONS"):
         raise Malformed(":path is not a path")
+    if not origin_form(path):
+        # well-formed for HTTP/2, so it gets an answer: the one of HTTP/1.1
+        raise BadRequest("The target's path holds what is no part of a path.")
 
 
 class ResponseHead:

@@ -12,8 +12,8 @@ from typing import Final
 from stack.clock import Clock, Handle
 from stack.telemetry.exchange import Exchange
 
-MOST: Final = 128
-"""Exchanges that are told of at once without waiting; as lines of a log about 64 KiB."""
+MOST: Final = 32
+"""Exchanges that are told of at once without waiting. With more of them kept, each request finds its memory colder."""
 HELD: Final = 4096
 """Bytes of content that a request may have had to be kept until then."""
 

@@ -95,7 +95,6 @@ async def test_a_long_file_and_its_parts(front: Proxy, version: str) -> None:
         "/static/out/passwd",
         "/static/.env",
         "/static/%2eenv",
-        "/static/app.js%00",
         "/static/",
         "/static/nowhere",
     ],
@@ -107,6 +106,11 @@ async def test_nothing_else(front: Proxy, path: str, version: str) -> None:
     assert b"secret" not in reply.body.lower().replace(path.encode(), b"")
     assert b"root:" not in reply.body
     assert b"from the app" not in reply.body
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+async def test_a_nul_is_no_part_of_a_path(front: Proxy, version: str) -> None:
+    assert (await front.curl("/static/app.js%00", version)).status == 400
 
 
 async def test_only_reading(front: Proxy) -> None:

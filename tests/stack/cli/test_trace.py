@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 USAGE = [
-    (["ftp://x/"], "ftp://x/: ftp is not traced; wanted http or https"),
+    (["ftp://x/"], "ftp://x/: ftp is not traced; wanted http, https, ws or wss"),
     ([NOWHERE, "-H", "broken"], "-H 'broken': wanted 'NAME: VALUE', such as 'Accept-Language: de'"),
     ([NOWHERE, "-H", "A: b\nc"], "-H 'A: b\\nc': wanted 'NAME: VALUE', such as 'Accept-Language: de'"),
     ([NOWHERE, "-H", "Upgrade: x"], "-H 'Upgrade: x': Upgrade is the connection's own; it cannot be given"),

@@ -6,7 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("hopstack", deadline=None)  # how long an example takes is the machine's
+hypothesis.settings.load_profile("hopstack")
 
 PACKAGES = {
     "dig": "bind9-dnsutils",

@@ -102,6 +102,7 @@ def test_every_test_of_the_whole_is_a_promise(file: Path) -> None:
         ("cryptography", "stack/net/ca.py"),
         ("dns", "dns_server/zonefile.py"),
         ("dnslib", "stack/trace/dns.py"),
+        ("h2", "stack/trace/h2_client.py"),
         ("hpack", "stack/http/hpack_tables.py"),
         ("isal", "proxy/codecs/gzip.py"),
         ("jinja2", "appserver/shop/rendering.py"),

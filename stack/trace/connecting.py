@@ -13,13 +13,17 @@ from stack.clock import Clock
 from stack.config.base import UpstreamTimeouts
 from stack.config.listen import address
 from stack.net.h1_client import H1ClientConnection
-from stack.net.h2_client import H2ClientConnection
 from stack.net.pool import UpstreamConnection
 from stack.net.tasks import Tasks
 from stack.trace.model import Span
 
 BUFFER = 1 << 20
 """Content held before the server is paused: the tracer measures the server, not itself."""
+
+
+def warm() -> None:
+    """Loads HTTP/2's library, which takes 17 ms: not to be seen as the network's."""
+    import stack.trace.h2_client  # noqa: F401
 
 
 class Unreachable(Exception):
@@ -98,26 +102,24 @@ class Opener:
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             h2 = tls.selected_alpn_protocol() == "h2"
-        times = UpstreamTimeouts()
         if not h2:
             return H1ClientConnection(
                 name=name,
-                timeouts=times,
+                timeouts=UpstreamTimeouts(),
                 clock=self._clock,
                 tasks=self._tasks,
                 max_buffer=BUFFER,
                 on_idle=_nothing,
                 on_closed=_nothing,
             )
-        return H2ClientConnection(
+        from stack.trace.h2_client import H2TraceConnection
+
+        return H2TraceConnection(
             name=name,
             scheme=b"https" if tls is not None else b"http",
-            timeouts=times,
             clock=self._clock,
             tasks=self._tasks,
             max_buffer=BUFFER,
-            on_idle=_nothing,
-            on_closed=_nothing,
         )
 
     def _span(self, kind: str, start: float, decision: str, *, error: bool = False) -> None:

@@ -23,7 +23,7 @@ from stack.net.stream import Incoming
 from stack.net.tasks import Tasks
 from stack.net.tls import client_context
 from stack.telemetry.exchange import Exchange
-from stack.trace import dns, system
+from stack.trace import connecting, dns, system
 from stack.trace.connecting import BUFFER, Opener, Unreachable
 from stack.trace.dns import Unresolved, Walk
 from stack.trace.known import KnownStack
@@ -112,6 +112,8 @@ class Tracer:
             _, self._place = stack.edge(order.edge, order.target.scheme)
         self._tls = self._context() if order.target.scheme == "https" else None
         dns.warm()
+        if order.http == "2" or (self._tls is not None and order.http == "auto" and not order.target.websocket):
+            connecting.warm()
         self._connection: UpstreamConnection | None = None
         self._peer = ("", 0)
         self._began = 0.0

@@ -10,11 +10,22 @@ from hypothesis import strategies as st
 from stack.http.h2_decoder import BadSection, Decoder, LargeSection
 from stack.http.hpack_tables import STATIC_TABLE, huffman
 
+
+class Long(bytes):
+    """Half the table and more, and not all of it in the report of an example."""
+
+    def __repr__(self) -> str:
+        return f"{self[:1]!r} * {len(self)}"
+
+
 NAMES = st.one_of(st.sampled_from([name for name, _ in STATIC_TABLE]), st.binary(max_size=40))
 FIELDS = st.lists(
     st.one_of(
-        st.sampled_from(list(STATIC_TABLE)), st.tuples(NAMES, st.binary(max_size=200)), st.just((b"x", b"y" * 3000))
-    )
+        st.sampled_from(list(STATIC_TABLE)),
+        st.tuples(NAMES, st.binary(max_size=200)),
+        st.just((b"x", Long(b"y" * 3000))),
+    ),
+    max_size=12,
 )
 
 
@@ -29,7 +40,8 @@ def test_sections_of_the_library_s_encoder(blocks: list[tuple[list[tuple[bytes, 
     for fields, compressed, table in blocks:
         if table is not None:
             theirs.header_table_size = table
-        assert ours.decode(theirs.encode(fields, huffman=compressed)) == fields
+        plain = [(name, bytes(value)) for name, value in fields]  # the library takes the text of a kind of its own
+        assert ours.decode(theirs.encode(plain, huffman=compressed)) == plain
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))

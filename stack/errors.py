@@ -136,6 +136,17 @@ class Refused(UpstreamError):
     retry, proxy_status, title = Retry.SAFE, "connection_terminated", "The next hop did not take the request"
 
 
+class UpgradeFailed(UpstreamError):
+    """A tunnel was asked for, and is neither opened nor refused."""
+
+    proxy_status, title = "http_upgrade_failed", "The next hop did not switch protocols"
+
+    @classmethod
+    def answered(cls, status: int) -> UpgradeFailed:
+        """With 2xx, which is no refusal over HTTP/2: the client would take the content for the tunnel (RFC 8441 §5)."""
+        return cls(f"It answered {status} to a request for a tunnel, as if it were any other request.")
+
+
 class ResponseIncomplete(UpstreamError):
     proxy_status, title = "http_response_incomplete", "The next hop's response ended early"
 

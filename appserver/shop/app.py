@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -23,6 +22,7 @@ from appserver.shop.pages import Pages
 from appserver.shop.replies import ALWAYS, HTML, MISSING, NEVER, PROBLEM, problem, reply
 from appserver.shop.shop import Shop, record
 from stack.clock import Clock, SystemClock
+from stack.http.reason import phrase
 from stack.net.tasks import Tasks
 
 log = logging.getLogger("hopstack.shop")
@@ -94,7 +94,7 @@ def answered(shop: Shop) -> Middleware:
 
     def failed(request: web.Request, status: int, headers: dict[str, str], reason: str = "") -> web.Response:
         policy = MISSING if status == 404 else NEVER
-        title = HTTPStatus(status).phrase
+        title = phrase(status)
         heading, text = WORDS.get(status, (title, ""))
         if request.path.startswith("/api/"):
             more = {"reason": reason} if reason else {}

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +14,7 @@ import click
 
 from stack.errors import ConfigError
 from stack.http.message import Fields
+from stack.http.reason import phrase
 from stack.trace.har import shown
 from stack.trace.render import clean, render
 from stack.trace.run import Outcome
@@ -55,7 +55,7 @@ class Printer:
             yield f"> {clean(_text(request.method))} {clean(_text(request.target))} {outcome.protocol}".rstrip()
             yield from self._lines(">", [(b"host", request.authority), *request.fields])
         if response is not None:
-            yield f"< {outcome.protocol} {response.status} {_phrase(response.status)}".rstrip()
+            yield f"< {outcome.protocol} {response.status} {phrase(response.status)}".rstrip()
             yield from self._lines("<", response.fields)
             if response.trailers:
                 yield "<"
@@ -68,13 +68,6 @@ class Printer:
 
 def _text(value: bytes) -> str:
     return value.decode("latin-1")
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 @contextmanager

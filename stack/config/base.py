@@ -35,6 +35,16 @@ Name = Annotated[
 """A pseudonym in Via (RFC 9110 §7.6.3): what is no token would not be found again in it, and a loop would not end."""
 
 
+Protocol = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A(?!([hH]2[cC]?|[hH][tT][tT][pP]|[tT][lL][sS])\Z){TCHAR}+\Z",
+        extra={"wanted": "a protocol, as websocket; h2c, h2, http and tls are never changed to"},
+    ),
+]
+"""What Upgrade may change to; `stack.http.upgrade.NEVER` says why not all."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all option records: frozen, by keyword, and deaf to unknown keys."""
 
@@ -257,7 +267,7 @@ class HttpOptions(HopOptions, frozen=True, kw_only=True):
         ),
     ] = ()
     upgrade: Annotated[
-        tuple[Annotated[str, Meta(pattern=rf"\A{TCHAR}+\Z", extra={"wanted": "a protocol, as websocket"})], ...],
+        tuple[Protocol, ...],
         Meta(
             description="Protocol that a client may change to, by Upgrade or by extended CONNECT; Upgrade to another "
             "one is ignored. HTTP/2 and TLS never are changed to. `none`: no tunnels. Repeats."

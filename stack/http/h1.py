@@ -6,7 +6,6 @@ The start line is one pattern, field lines are read in `field_lines`; framing is
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from operator import itemgetter
 from typing import Final
 
@@ -23,6 +22,7 @@ from stack.http.field_lines import FRAMING, FieldParser
 from stack.http.fields import COMMON_NAMES, TOKEN, split_list, tokens
 from stack.http.forwarding import STAYS_BEHIND
 from stack.http.message import IDEMPOTENT, Field, FieldBlock, Fields, Request, Response
+from stack.http.reason import PHRASES
 from stack.http.request_line import bad_request_line, origin_form, request_line
 
 CLOSE: Final = -1
@@ -45,9 +45,7 @@ _KEEP_ALIVE: Final = (b"keep-alive", b"Keep-Alive")
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _line = b": ".join
 _name = itemgetter(0)
-STATUS_LINES: Final = {
-    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
-}
+STATUS_LINES: Final = {status: b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode()) for status, phrase in PHRASES.items()}
 _STATUSES: Final = {line[:-2]: status for status, line in STATUS_LINES.items()}
 
 

@@ -7,13 +7,13 @@ import hashlib
 import html
 import json
 from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Final
 
 from stack.errors import HopError, MethodRefused
 from stack.http.forwarding import FinalRecipient
 from stack.http.message import Field, Response
 from stack.http.negotiation import prefers_html
+from stack.http.reason import phrase
 from stack.http.structured import Token, item
 
 _RFC_9209: Final = "https://www.rfc-editor.org/rfc/rfc9209#section-2.3."
@@ -56,7 +56,7 @@ _SECTIONS: Final = {error_type: number for number, error_type in enumerate(_TYPE
 _GENERIC: Final = frozenset({"", "http_request_error", "http_request_denied"})
 """Types that say no more than the status does: `about:blank` (RFC 9457 §4.2.1)."""
 _FORWARDED_METHODS: Final = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
-_OWN_PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
+_OWN_PHRASES: Final = {499: "Client Closed Request"}
 
 _STYLE: Final = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:15vh auto 0;padding:0 1.25rem;color:#1f2328;"
@@ -81,9 +81,9 @@ def response(
         fields = [*fields, (b"allow", _FORWARDED_METHODS)]
         if error.status == 204:
             return Response(204, [(b"cache-control", b"no-store"), *fields])
-    phrase = _phrase(error.status)
+    name = _phrase(error.status)
     specific = error.proxy_status not in _GENERIC
-    title = error.title if specific else phrase
+    title = error.title if specific else name
     detail = error.detail or ("" if specific else error.title)
     answer: list[Field] = [
         (b"cache-control", b"no-store"),
@@ -101,7 +101,7 @@ def response(
         rows = [("Answered by", hop), ("Request", request_id.decode("latin-1"))]
         if specific:
             rows.insert(1, ("Error", error.proxy_status))
-        return Response(error.status, answer, _page(f"{error.status} {phrase}", title, detail, rows))
+        return Response(error.status, answer, _page(f"{error.status} {name}", title, detail, rows))
     # RFC 9457 §3.1: members in the order of the RFC, then what extends them (§3.2)
     document: dict[str, object] = {"type": _type(error), "title": title, "status": error.status}
     if detail:
@@ -133,12 +133,7 @@ def _type(error: HopError) -> str:
 
 
 def _phrase(status: int) -> str:
-    if status in _OWN_PHRASES:
-        return _OWN_PHRASES[status]
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
+    return _OWN_PHRASES.get(status) or phrase(status) or "Error"
 
 
 def _page(heading: str, title: str, detail: str, rows: Iterable[tuple[str, str]]) -> bytes:

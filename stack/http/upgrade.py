@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from stack.errors import BadRequest, ResponseMalformed
+from stack.errors import BadRequest, ConfigError, ResponseMalformed
 from stack.http.fields import split_list, tokens
 from stack.http.message import Fields, combined, get
 
@@ -29,8 +29,11 @@ _OF_CONNECTION: Final = frozenset(
 
 
 def allowed(names: Iterable[str]) -> frozenset[str]:
-    """Of an option's values, those that can be passed on; `none` is no protocol."""
-    return frozenset(name.lower() for name in names) - {"none"} - {name.decode() for name in NEVER}
+    """Of an option's values, those that can be passed on; `none` is no protocol, and stands alone: ConfigError."""
+    protocols = frozenset(name.lower() for name in names)
+    if "none" in protocols and len(protocols) > 1:
+        raise ConfigError("--upgrade none takes no tunnels; leave `none` out, or the others")
+    return protocols - {"none"} - {name.decode() for name in NEVER}
 
 
 def asked(method: bytes, fields: Fields, allowed: Collection[bytes]) -> bytes | None:

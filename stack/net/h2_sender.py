@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from stack.errors import CutOff, Elsewhere, HopError
+from stack.errors import CutOff, Elsewhere, HopError, UpgradeFailed
 from stack.http import h2_wire as wire
 from stack.http.h2_fields import response_list, trailer_list
 from stack.http.h2_priority import parse
@@ -33,6 +33,8 @@ class H2Sender(H2Transport):
             stream.sending.priority = parse(said, stream.sending.priority)  # RFC 9218 §8: the origin knows better
 
     def _send_whole(self, stream: ServerStream, response: Response) -> None:
+        if stream.request.upgrade is not None and response.status < 300:
+            response = self._ctx.error(UpgradeFailed.answered(response.status), stream.request, stream.exchange)
         body = cast(bytes, response.body)
         more: Fields = []
         no_content = has_no_content(stream.request.method, response.status)
@@ -66,6 +68,8 @@ class H2Sender(H2Transport):
                 return
             if response.status == 101:
                 response, body = opened(self._ctx, stream, response)
+            elif stream.request.upgrade is not None and response.status < 300:
+                raise UpgradeFailed.answered(response.status)
             if has_no_content(stream.request.method, response.status):
                 stream.queued = True
                 unmeasured(response)

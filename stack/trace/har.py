@@ -7,12 +7,12 @@ unless asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from stack.http.message import Fields, get
+from stack.http.reason import phrase
 from stack.trace import report
 from stack.trace.run import Outcome
 
@@ -116,7 +116,7 @@ def _response(outcome: Outcome, secrets: bool) -> dict[str, Any]:
         }
     return {
         "status": response.status,
-        "statusText": _phrase(response.status),
+        "statusText": phrase(response.status),
         "httpVersion": outcome.protocol,
         "cookies": _cookies(response.fields, b"set-cookie", secrets),
         "headers": _headers(response.fields, secrets),
@@ -151,10 +151,3 @@ def _cookies(fields: Fields, field: bytes, secrets: bool) -> list[dict[str, str]
                 key, _, content = pair.strip().partition("=")
                 found.append({"name": key, "value": content if secrets else LEFT_OUT})
     return found
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

@@ -22,8 +22,10 @@ from stack.errors import (
     ResponseTimeout,
 )
 from stack.http.forwarding import FinalRecipient
+from stack.http.h1 import STATUS_LINES
 from stack.http.message import Field, Response
 from stack.http.problem import proxy_status, response
+from stack.http.reason import phrase
 
 BROWSER = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -246,3 +248,13 @@ def test_never_raises_and_fields_are_well_formed(
     made = response(HopError(detail, status=status), hop="edge-fra", accept=accept, request_id=request_id)
     for _, value in made.fields:
         assert not re.search(rb"[^\x20-\x7e]", value)
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(413, "Content Too Large"), (414, "URI Too Long"), (416, "Range Not Satisfiable"), (422, "Unprocessable Content")],
+)
+def test_reason_phrases_are_the_registry_s(status: int, name: str) -> None:
+    """RFC 9110 §15.5; Python before 3.13 has older ones."""
+    assert STATUS_LINES[status] == b"HTTP/1.1 %d %b\r\n" % (status, name.encode())
+    assert phrase(status) == name

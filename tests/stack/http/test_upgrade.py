@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 
+import msgspec
 import pytest
 
-from stack.errors import BadRequest, ResponseMalformed
+from stack.config.base import Protocol
+from stack.errors import BadRequest, ConfigError, ResponseMalformed
 from stack.http.h1 import FieldParser, parse_request
 from stack.http.message import Fields
-from stack.http.upgrade import accept, allowed, asked, check_switch, is_key, make_key
+from stack.http.upgrade import NEVER, accept, allowed, asked, check_switch, is_key, make_key
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -49,7 +52,16 @@ def test_other_protocols_by_choice() -> None:
 
 
 def test_what_an_option_may_allow() -> None:
-    assert allowed(["WebSocket", "h2c", "H2C", "tls", "none", "chat"]) == {"websocket", "chat"}
+    assert allowed(["WebSocket", "h2c", "H2C", "tls", "chat"]) == {"websocket", "chat"}
+    assert allowed(["none"]) == frozenset()
+    with pytest.raises(ConfigError, match="leave `none` out"):
+        allowed(["none", "websocket"])
+
+
+@pytest.mark.parametrize(("name", "taken"), [*((name.decode(), False) for name in NEVER), ("H2C", False), ("h3", True)])
+def test_what_is_never_changed_to_is_no_value_of_the_option(name: str, taken: bool) -> None:
+    with contextlib.nullcontext() if taken else pytest.raises(msgspec.ValidationError):
+        assert msgspec.convert(name, Protocol) == name
 
 
 @pytest.mark.parametrize(

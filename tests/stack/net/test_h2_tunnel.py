@@ -248,6 +248,35 @@ async def test_what_is_refused_gets_a_status(fields: Fields, end: bool, status: 
         peer._writer.close()
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("links", [("h2c",), ("h2c", "http"), ("h2c", "h2c")], ids="-".join)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(OK + b"Content-Length: 5\r\n\r\npage!", id="a page"),
+        pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\npage!\r\n0\r\n\r\n", id="a stream"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", id="nothing"),
+    ],
+)
+async def test_a_page_opens_no_tunnel(links: tuple[Link, ...], answer: bytes) -> None:
+    """RFC 8441 §5: any 2xx opens one, so what an app that ignores Upgrade answers is not passed on as it is."""
+    async with chain(*links, origin=Origin(answer=answer)) as made:
+        peer = await peer_of(made)
+        peer.send(peer.headers(1, CONNECT, end=False))
+        head = await peer.until(lambda frame: frame.type == 1)
+        assert dict(head.fields)[b":status"] == b"502"
+        assert b"error=http_upgrade_failed" in dict(head.fields)[b"proxy-status"]
+        data = await peer.until(lambda frame: frame.type == 0 and "END_STREAM" in frame.flags)
+        assert b"page!" not in data.data
+        await eventually(lambda: len(made.hops[0].exchanges) == 1)
+        assert made.hops[0].exchanges[0].status == 502
+        assert "http_upgrade_failed" in [hop.exchanges[0].proxy_status for hop in made.hops]
+        assert not made.servers[0].context.tunnels
+        peer._writer.close()
+
+
 async def test_a_key_that_a_client_makes_up_goes_nowhere() -> None:
     """RFC 8441 §5: over HTTP/2 there is none; whoever asks over HTTP/1.1 makes its own."""
     async with chain("h2c") as made:

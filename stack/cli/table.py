@@ -18,7 +18,7 @@ def table(status: dict[str, Any]) -> str:
     """A line for each hop, in the order of the path. Its further addresses and restarts are below: 80 columns do."""
     rows = [HEADINGS]
     for hop in status["hops"]:
-        first, *further = [f"{scheme}://{place}" for scheme, place in hop["listen"].items()] or ["-"]
+        first, *further = hop["urls"] or ["-"]
         ready = f"{hop['ready_ms']} ms" if hop["ready_ms"] is not None else "-"
         rows.append((hop["name"], hop["kind"], hop["state"], first, str(hop["pid"] or "-"), ready))
         for restarts, address in zip_longest(_restarts(hop), further, fillvalue=""):
@@ -51,12 +51,15 @@ def invitation(status: dict[str, Any]) -> str:
     if found is None:
         return "No edge listens for clients; the table says where the hops are."
     ca, url = shlex.quote(status["ca"]), shlex.quote(found.url + ("/products/shoes" if status.get("demo") else "/"))
-    trust = f"--cacert {ca} " if found.scheme == "https" else ""
+    own = next((hop.get("certificate", "") for hop in status["hops"] if hop["name"] == found.edge), "")
+    trust = f"--cacert {shlex.quote(own) if own else ca} " if found.scheme == "https" else ""
     lines = [
         f"One request through every hop, beginning at {found.edge}:",
         f"  curl -i {trust}--resolve {found.resolve} {url}",
     ]
-    if found.doh:
+    if own:
+        lines.append("The certificate is yours: if it is not signed by itself, --cacert takes its authority.")
+    elif found.doh:
         lines += [
             "The same, with the name resolved by the stack's own DNS:",
             f"  curl -i --cacert {ca} --doh-url {found.doh} {url}",

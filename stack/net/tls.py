@@ -63,7 +63,9 @@ def load_pair(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> Non
         missing = next((path for path in (cert, key) if not Path(path).exists()), cert)
         raise ConfigError(f"{missing}: no such file; a certificate and its key are wanted there") from None
     except ssl.SSLError as error:
-        raise ConfigError(f"{cert} and {key} are no certificate and its key: {error.reason or error}") from None
+        raise ConfigError(
+            f"{cert} and {key} are no certificate and its key: {error.reason or 'one of them is not whole PEM'}"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{cert}, {key}: {error.strerror}") from None
 

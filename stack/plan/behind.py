@@ -120,12 +120,13 @@ def settle(stack: Stack, entries: Entries) -> None:
         _accept(proxy, "health_status", demo=demo, health=health)
     for balancer in stack.of("balancers"):
         if health is not None:
-            _prefer(balancer, "check", Said(f"http:{health.value}", health.source))
+            check = f"http:{health.value}" if health.value else "tcp"  # nobody is to be asked, as of gRPC
+            _prefer(balancer, "check", Said(check, health.source))
         balancer.derive("check", "http:/health", "the proxies answer there")
         balancer.derive("check_host", stack.names[0], "the site's name")
         _accept(balancer, "check_status", demo=demo, health=health)
     for draft in stack.of("edges", "balancers", "proxies", "apps"):
-        if health is not None:
+        if health is not None and health.value:
             draft.said.setdefault(("access_log_skip",), Said((str(health.value),), health.source))
 
 

@@ -54,8 +54,20 @@ class HopPlan:
         return getattr(self.config, "server_names", ())
 
     def addresses(self) -> dict[str, str]:
-        """`host:port` by scheme."""
-        return {item.scheme: address(item.host, item.port) for item in self.listen}
+        """`host:port` by scheme: of its first listener, if there is one of those that ask for no client certificate."""
+        found: dict[str, str] = {}
+        for item in sorted(self.listen, key=lambda item: "client_ca=" in item.query):
+            found.setdefault(item.scheme, address(item.host, item.port))
+        return found
+
+    def urls(self) -> list[str]:
+        """All that it listens on."""
+        return [f"{item.scheme}://{address(item.host, item.port)}" for item in self.listen]
+
+    @property
+    def own_certificate(self) -> str:
+        """The file of the first certificate that is not the local CA's; empty when that issues it."""
+        return next(iter(getattr(self.config, "cert", ())), "") if self.tls else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def restarts(plan: StackPlan, names: Collection[str]) -> tuple[Change, ...]:
 
 
 def _where(hop: HopPlan) -> str:
-    return ", ".join(f"{scheme}://{place}" for scheme, place in hop.addresses().items()) or "listens nowhere"
+    return ", ".join(hop.urls()) or "listens nowhere"
 
 
 def _details(old: HopPlan, new: HopPlan) -> Iterator[str]:

@@ -19,7 +19,7 @@ _URL: Final = re.compile(r"[a-z0-9]+://[^\s,;]+")
 
 def outside(plan: StackPlan) -> dict[str, tuple[str, ...]]:
     """URLs by the hop that is told of them."""
-    served = {place for hop in plan.hops for place in hop.addresses().values()}
+    served = {_place(url) for hop in plan.hops for url in hop.urls()}
     found = {hop.name: tuple(url for url in _next(hop) if _place(url) not in served) for hop in plan.hops}
     return {name: urls for name, urls in found.items() if urls}
 

@@ -148,6 +148,8 @@ class Supervisor:
                     "pid": standing.pid if standing else None,
                     "state": standing.state.value if standing else "stopped",
                     "listen": hop.addresses(),
+                    "urls": hop.urls(),
+                    "certificate": hop.own_certificate,
                     "admin": str(hop.admin or ""),
                     "ready_ms": standing.ready_ms if standing else None,
                     "restarts": standing.restarts if standing else 0,

@@ -179,6 +179,12 @@ def test_your_own_app() -> None:
     assert balancer.check_host == made.name
 
 
+def test_no_health_is_asked_of_nobody() -> None:
+    """Of gRPC, which answers no GET."""
+    made = plan('origin = "h2c://127.0.0.1:9"\nhealth = ""\n')
+    assert (made.hop("lb-a").config.check, made.hop("proxy-1").config.health) == ("tcp", "")
+
+
 def test_your_own_health() -> None:
     made = plan('app = "main:app"\nhealth = "/up"\n')
     balancer, proxy = made.hop("lb-a").config, made.hop("proxy-1").config

@@ -243,9 +243,9 @@ def inbound(response: Response, *, pseudonym: bytes, date: bytes) -> Response:
     return response
 
 
-def end_to_end(fields: Fields) -> Fields:
-    """A response's fields without those of the connection it came over, and those that Connection names."""
-    named = {token for name, value in fields if name == b"connection" for token in tokens(value)} - _FRAMING
+def interim_fields(fields: Fields) -> Fields:
+    """What of an interim response passes on: nothing of its connection's, and no length (RFC 9110 §8.6, §15.2)."""
+    named = {token for name, value in fields if name == b"connection" for token in tokens(value)} | _FRAMING
     return [field for field in fields if field[0] not in _DROPPED_FROM_RESPONSE and field[0] not in named]
 
 

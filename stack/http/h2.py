@@ -282,6 +282,9 @@ class Connection:
             self._spend(Flood.EMPTY, now)
         if known is None or known.closed or known.ended:
             self._data_on_closed(stream, known, len(frame) - 9, events, now)
+        elif not known.begun:
+            self._fault(stream, wire.PROTOCOL_ERROR, "DATA before a response's head", events, now)  # §8.1
+            self._flow.dropped(len(frame) - 9)
         else:
             content = self._flow.content(known, frame)
             known.ended = ended
@@ -431,8 +434,8 @@ class Connection:
 
     @property
     def capacity(self) -> int:
-        """Requests that a client may still open."""
-        return self.limit - len(self._streams)
+        """Requests that a client may still open; none on a connection that has used all its streams (§5.1.1)."""
+        return self.limit - len(self._streams) if self._highest < wire.LAST_STREAM else 0
 
     @property
     def limit(self) -> int:

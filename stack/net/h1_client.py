@@ -23,7 +23,7 @@ from stack.errors import (
 )
 from stack.http.chunked import encode, last
 from stack.http.field_lines import FieldParser, KnownLines
-from stack.http.forwarding import end_to_end
+from stack.http.forwarding import interim_fields
 from stack.http.h1 import ResponseHead, parse_response, request_head
 from stack.http.message import Request, Response, without
 from stack.http.upgrade import check_switch, request_lines, switch_fields
@@ -256,7 +256,7 @@ class H1ClientConnection(asyncio.Protocol):
             if head.status == 100 and self._expectation is not None:
                 self._expectation.tell(True)  # the client's is sent as its content is asked for
             elif request.interim is not None:
-                request.interim(head.status, without(end_to_end(head.fields), b"content-length"))
+                request.interim(head.status, interim_fields(head.fields))
             if not data:
                 return
         self._begin(head, data)

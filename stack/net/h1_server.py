@@ -69,7 +69,8 @@ class H1ServerConnection(H1Patience):
             if not self._exchange.termination:
                 self._exchange.termination = "client-gone"
             if self._task is not None:
-                self._task.cancel()
+                # in the next turn: a task that is cancelled before its first step would never end its exchange
+                self._loop.call_soon(self._task.cancel)
 
     def data_received(self, data: bytes) -> None:
         if self._lingering:

@@ -19,6 +19,7 @@ from stack.errors import (
     UpstreamError,
 )  # fmt: skip
 from stack.http import h2_wire as wire
+from stack.http.forwarding import interim_fields
 from stack.http.h2 import Connection
 from stack.http.h2_events import Away, Data, Event, Failed, Head, Opened, Reset, Trailers
 from stack.http.h2_fields import (
@@ -268,7 +269,7 @@ class H2ClientConnection(H2Transport):
                 if head.status == 100 and stream.expectation is not None:
                     stream.expectation.tell(True)
                 elif request.interim is not None:
-                    request.interim(head.status, head.fields)
+                    request.interim(head.status, interim_fields(head.fields))
                 return
             if stream.expectation is not None:
                 stream.expectation.tell(False)

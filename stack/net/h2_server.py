@@ -18,7 +18,7 @@ from stack.net.context import Context
 from stack.net.h2_connection import INFINITY
 from stack.net.h2_early import EarlyAnswers
 from stack.net.h2_sender import H2Sender
-from stack.net.h2_stream import ServerStream
+from stack.net.h2_stream import ServerStream, forsake
 from stack.net.h2_tunnel import asked
 from stack.net.pace import patience, too_slow
 
@@ -263,9 +263,9 @@ class H2ServerConnection(H2Sender):
 
     async def _wait(self, stream: ServerStream, answer: Awaitable[Response]) -> None:
         """The one task of a request that waits."""
-        stream.waits_for = None
         try:
             response = await answer
+            stream.waits_for = None
         except CutOff as cut:
             self._cut(stream, cut)
             return
@@ -279,10 +279,11 @@ class H2ServerConnection(H2Sender):
     def _task_done(self, stream: ServerStream, task: asyncio.Task[None]) -> None:
         """Also of a task that was cancelled before its first step, which no `finally` of its own sees."""
         stream.task = None
-        if stream.waits_for is not None and (close := getattr(stream.waits_for, "close", None)) is not None:
-            close()
-        if stream.response is not None and not isinstance(stream.response.body, bytes):
-            self._ctx.tasks.spawn(stream.response.body.aclose(), name=f"{self._ctx.name}.unread")
+        unread = None if stream.response is None else stream.response.body
+        if stream.waits_for is not None:
+            unread = forsake(stream.waits_for)
+        if unread is not None and not isinstance(unread, bytes):
+            self._ctx.tasks.spawn(unread.aclose(), name=f"{self._ctx.name}.unread")
         if not stream.queued:
             if not stream.gone and self._h2.sending(stream.id):
                 self._h2.reset(stream.id, wire.INTERNAL_ERROR)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from stack.http.h2_fields import Length
 from stack.http.h2_priority import Priority, parse
-from stack.http.message import Fields, Request, Response
+from stack.http.message import BodyStream, Fields, Request, Response
 from stack.net.expectation import Expectation
 from stack.net.h2_outbox import Sending
 from stack.net.pace import Pace
@@ -41,7 +41,7 @@ class ServerStream:
         self.sending = Sending(stream)
         self.task: asyncio.Task[None] | None = None
         self.waits_for: Awaitable[Response] | None = None
-        """What the task has not yet begun to await."""
+        """What the task has not yet an answer from."""
         self.response: Response | None = None
         """Whose content the task has not yet begun to read."""
         self.owed = 0
@@ -115,3 +115,15 @@ class ClientStream:
         """The whole response is here."""
         self.tunnel = False
         """The peer has opened one: either side may end by itself."""
+
+
+def forsake(answer: Awaitable[Response]) -> BodyStream | None:
+    """Nobody awaits it any more; returns the content that is to be closed, if it came in the same moment."""
+    if isinstance(answer, asyncio.Future):
+        if answer.cancel() or answer.cancelled() or answer.exception() is not None:
+            return None
+        body = answer.result().body
+        return None if isinstance(body, bytes) else body
+    if (close := getattr(answer, "close", None)) is not None:
+        close()  # of a coroutine: it may not have begun
+    return None

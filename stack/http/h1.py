@@ -6,6 +6,7 @@ The start line is one pattern, field lines are read in `field_lines`; framing is
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from operator import itemgetter
 from typing import Final
 
@@ -21,7 +22,7 @@ from stack.errors import (
 from stack.http.field_lines import FRAMING, FieldParser
 from stack.http.fields import COMMON_NAMES, TOKEN, split_list, tokens
 from stack.http.forwarding import STAYS_BEHIND
-from stack.http.message import IDEMPOTENT, Field, FieldBlock, Fields, Request, Response
+from stack.http.message import IDEMPOTENT, Field, FieldBlock, Fields, Request, Response, combined
 from stack.http.reason import PHRASES
 from stack.http.request_line import bad_request_line, origin_form, request_line
 
@@ -35,7 +36,8 @@ _status_line = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: ([\t \x21-\x7e\x80-\xff]*))
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([^#]*)")
 _AUTHORITY = re.compile(
     # RFC 3986 §3.2.2 reg-name, IPv4 or bracketed IP literal, and an optional port; RFC 9110 §4.2.4: no userinfo
-    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{0,5})?"
+    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+"
+    rb"|\[(?:([0-9A-Fa-f:.]+)|[Vv][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\])(?::([0-9]*))?"
 )
 
 _REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
@@ -106,7 +108,7 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            _persistence(found, value)
+            _persistence(found, value, found.noted)
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise HopError("Only Expect: 100-continue can be met.", status=417)
@@ -171,10 +173,21 @@ def _request_target(head: RequestHead, host: bytes | None, parser: FieldParser) 
 
 def valid_authority(value: bytes) -> bool:
     """A host and an optional port of at most 65535, without userinfo (RFC 9110 §4.2)."""
-    if _AUTHORITY.fullmatch(value) is None:
+    found = _AUTHORITY.fullmatch(value)
+    if found is None:
         return False
-    _, colon, port = value.rpartition(b":")
-    return not colon or port.endswith(b"]") or not port or int(port) <= 65535
+    address, port = found.groups(b"")
+    if len(digits := port.lstrip(b"0")) > 5 or int(digits or b"0") > 65535:
+        return False
+    return not address or _is_ipv6(address)
+
+
+def _is_ipv6(address: bytes) -> bool:
+    try:
+        IPv6Address(address.decode("ascii"))
+    except ValueError:
+        return False
+    return True
 
 
 def _request_framing(version: bytes, length: bytes | None, coding: bytes | None) -> int:
@@ -254,7 +267,7 @@ def parse_response(parser: FieldParser, head: bytes, *, method: bytes, max_field
                 fields.remove(field)  # it says nothing of any other field
             else:
                 plain = False
-            _persistence(found, value)
+            _persistence(found, value, parser.noted)
         elif name in STAYS_BEHIND:
             plain = False
     found.plain = plain
@@ -287,15 +300,15 @@ def _response_framing(head: ResponseHead, method: bytes, length: bytes | None, c
     return CLOSE if number is None else number
 
 
-def _persistence(head: RequestHead | ResponseHead, connection: bytes) -> None:
-    """What a Connection field says of the connection (RFC 9112 §9.3)."""
+def _persistence(head: RequestHead | ResponseHead, connection: bytes, noted: Fields) -> None:
+    """What a Connection field, one of `noted`, says of the connection (RFC 9112 §9.3)."""
     if connection in _KEEP_ALIVE and head.version == b"1.1":
         return
     options = tokens(connection)
     if b"close" in options:
         head.keep_alive = False
     elif head.version == b"1.0" and b"keep-alive" in options:
-        head.keep_alive = True
+        head.keep_alive = b"close" not in tokens(combined(noted, b"connection"))  # in whichever line
     if isinstance(head, RequestHead) and head.version == b"1.1" and b"upgrade" in options:
         head.asks_upgrade = True
 

@@ -128,6 +128,15 @@ REQUESTS: list[Case] = [
     case("9112§3.2 Host as a URL", b"GET / HTTP/1.1\r\nHost: http://a.test\r\n\r\n", REFUSED, **BAD),
     case("9112§3.2 Host with angle brackets", b"GET / HTTP/1.1\r\nHost: <a>\r\n\r\n", REFUSED, **BAD),
     case("9110§4.2.1 Host with an empty port", b"GET / HTTP/1.1\r\nHost: a.test:\r\n\r\n", OK),
+    *(
+        case(f"9112§3.2 Host {text}", b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % text.encode(), REFUSED, **BAD)
+        for text in ("[:::]", "[1:2]", "[::1::2]", "[192.0.2.1]", "[1:2:3:4:5:6:7]", "[::1]a", "[v1.]", "[fe80::1%eth0]")
+    ),
+    *(
+        case(f"3986§3.2 Host {text}", b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % text.encode(), OK, forward={"header_equals": ["host", text]})
+        for text in ("[1:2:3:4:5:6:192.0.2.1]:80", "[v1.a:b]", "a_b.test.:0000080", "%41!$&'()*+;=~.test")
+    ),
+    case("9110§4.2.1 an address that is none in the target", b"GET http://[1:2]/ HTTP/1.1\r\n" + HOST + b"\r\n", REFUSED, **BAD),
     # 9112 §6
     post("9112§6.2 zeros in front", b"Content-Length: 0005\r\n", b"hello", OK, forward=HELLO),
     get("9110§9.3.1 content with GET", b"Content-Length: 5\r\n", OK, forward=NOTHING, close=None)
@@ -189,6 +198,7 @@ REQUESTS: list[Case] = [
     get("9112§9.3 close in any case", b"Connection: CLOSE\r\n", OK, close="must"),
     get("9112§9.3 1.0 is kept when asked", b"Connection: Keep-Alive\r\n", OK, line=b"GET / HTTP/1.0", close="no"),
     get("9112§9.3 1.0 close wins", b"Connection: keep-alive, close\r\n", OK, line=b"GET / HTTP/1.0", close="must"),
+    get("9112§9.3 1.0 close wins in an earlier line", b"Connection: close\r\nConnection: keep-alive\r\n", OK, line=b"GET / HTTP/1.0", close="must"),
     case("9112§9.6 nothing behind close", b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n" + AFTER, OK, close="must", max_final=1, forward={"requests": 1}),
     case("9112§9.3.2 behind a chunked one", b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + AFTER, OK, min_final=2, max_final=2, close="no"),
     case("9112§9.3.2 behind trailers", b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n" + AFTER, OK, min_final=2, max_final=2, close="no"),

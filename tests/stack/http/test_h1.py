@@ -174,6 +174,18 @@ def test_a_parser_goes_on_after_every_kind_of_message() -> None:
         (b"a", True), (b"a.b:80", True), (b"[::1]:80", True), (b"[::1]", True), (b"127.0.0.1:", True), (b"%41", True),
         (b"", False), (b"a:b", False), (b":80", False), (b"a@b", False), (b"[::1", False), (b"a/b", False), (b"a?b", False),
         (b"a b", False), (b"a:70000", False), (b"%4", False), (b"\xc3\xa4", False), (b"a,b\x7f", False),
+        # RFC 3986 §3.2.2 IPv6address and IPvFuture, §3.2.3 port
+        *((b"[%b]" % text, True) for text in (
+            b"::", b"2001:db8::1", b"1:2:3:4:5:6:7:8", b"1:2:3:4:5:6:192.0.2.1", b"::ffff:192.0.2.1", b"FE80::A", b"v1.a",
+            b"vF.fe80::a+en1",
+        )),
+        *((b"[%b]" % text, False) for text in (
+            b"", b":", b":::", b"1", b"1:2", b"::1::2", b"12345::", b"192.0.2.1", b"::1.2.3", b"::256.1.1.1", b"::01.2.3.4",
+            b"1:2:3:4:5:6:7", b"1:2:3:4:5:6:7:8:9", b"1:2:3:4:5:6:7:192.0.2.1", b"::g", b"a.test", b"v.a", b"v1.", b"vg.a",
+            b"fe80::1%eth0", b"fe80::1%25eth0", b"[::1]", b"v1.a/b",
+        )),
+        (b"a:0000080", True), (b"a:" + b"0" * 5000 + b"80", True), (b"a:" + b"9" * 5000, False), (b"[v1.a]:80", True),
+        (b"[v1.a]:65536", False),
     ],
 )  # fmt: skip
 def test_authority(value: bytes, valid: bool) -> None:

@@ -183,8 +183,11 @@ class Connection:
         """What it says is not followed (RFC 9113 §5.3.2), but it must be one (§6.3)."""
         if stream == 0:
             raise ConnectionFault(wire.PROTOCOL_ERROR, "PRIORITY on stream 0")
-        if len(frame) != 14:
-            self._fault(stream, wire.FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes long", events, now)
+        if len(frame) == 14:
+            return
+        if stream > self._highest:  # nothing to reset: §5.4.1 lets it be the connection's
+            raise ConnectionFault(wire.FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes long")
+        self._fault(stream, wire.FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes long", events, now)
 
     def _priority_update(self, on: int, frame: bytes, events: list[Event]) -> None:
         """RFC 9218 §7.1."""
@@ -221,6 +224,8 @@ class Connection:
                 raise ConnectionFault(wire.PROTOCOL_ERROR, "a response to no request")
             self._begin(stream, fields, ended, events, now)
         elif known.closed:
+            if known.ended:
+                raise ConnectionFault(wire.STREAM_CLOSED, "HEADERS on a stream that its sender has ended")  # §5.1
             self._spend(Flood.LATE, now)
         elif known.ended:
             self._fault(stream, wire.STREAM_CLOSED, "HEADERS after the end of the stream", events, now)
@@ -315,7 +320,7 @@ class Connection:
             self._spend(Flood.OTHER if known is None or known.closed else Flood.RESET, now)
         if known is None or known.closed:
             return
-        known.closed = True
+        known.closed = known.ended = True
         events.append(Reset(stream, int.from_bytes(frame[9:13], "big"), True))
 
     def _window_update(self, stream: int, frame: bytes, events: list[Event], now: float) -> None:

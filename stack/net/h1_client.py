@@ -231,7 +231,7 @@ class H1ClientConnection(asyncio.Protocol):
             data, self._buffer = self._buffer + data, b""
         while True:
             end = data.find(b"\r\n\r\n")
-            if end < 0:
+            if end < 0 or end > MAX_HEAD:
                 if len(data) > MAX_HEAD:
                     self._fail(ResponseMalformed(private=f"{self.name}: a head of more than {MAX_HEAD} bytes"))
                     return

@@ -267,6 +267,7 @@ RESPONSES: list[Case] = [
     head("9112§5.2 folded", b"X-A: a\r\n b\r\n" + FIVE, BROKEN),
     head("9112§5.1 no colon", b"X-A\r\n" + FIVE, BROKEN),
     head("9112§2.2 LF within the fields", b"X-A: a\nX-Evil: b\r\n" + FIVE, BROKEN, check={"absent": "x-evil"}),
+    head("9112§5.4 a head of 140 kB", b"X: " + b"y" * 140_000 + b"\r\n" + FIVE, BROKEN),
     # RFC 9110 §15.2
     *(
         answer(

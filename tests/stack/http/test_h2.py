@@ -105,6 +105,11 @@ BROKEN: dict[str, tuple[Build, int]] = {
     "6.2-padding": (lambda p: [PREFACE, p.settings(), raw(1, 0xD, 1, b"\x05abc")], wire.PROTOCOL_ERROR),
     "6.2-short": (lambda p: [PREFACE, p.settings(), raw(1, 0x25, 1, b"\0\0")], wire.FRAME_SIZE_ERROR),
     "6.3-priority-on-0": (lambda p: [PREFACE, p.settings(), raw(2, 0, 0, b"\0" * 5)], wire.PROTOCOL_ERROR),
+    "6.3-priority-size-on-idle": (lambda p: [PREFACE, p.settings(), raw(2, 0, 1, b"\0" * 4)], wire.FRAME_SIZE_ERROR),
+    "5.1-headers-after-reset": (
+        lambda p: [PREFACE, p.settings(), p.headers(1, POST, end=False), p.reset(1), p.headers(1, [(b"x", b"1")])],
+        wire.STREAM_CLOSED,
+    ),
     "9218-2.1-no-rfc7540": (lambda p: [PREFACE, p.settings({9: 2})], wire.PROTOCOL_ERROR),
     "9218-2.1-changed": (lambda p: [PREFACE, p.settings(), p.settings({9: 1})], wire.PROTOCOL_ERROR),
     "9218-7.1-on-a-stream": (lambda p: [PREFACE, p.settings(), raw(16, 0, 1, b"\0\0\0\1u=1")], wire.PROTOCOL_ERROR),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
+from stack.cli import certificates
 from stack.cli.table import table
 from stack.supervisor.state import StateDir
 
@@ -33,10 +34,15 @@ def show_status(*, as_json: bool) -> int:
             click.echo('{"hops": []}')
         click.echo(f"No stack runs in {state.path}; `hopstack up` starts one.", err=True)
         return NOTHING_RUNS
+    certificates.gather(status)
     if as_json:
         click.echo(msgspec.json.encode(status))
     else:
         click.echo(table(status))
+        from stack.clock import SystemClock
+
+        if told := certificates.lines(status, SystemClock().time()):
+            click.echo("\n" + "\n".join(told))
         if status.get("reload_error"):
             click.echo(f"\nThe last reload was refused, and all is as before:\n{status['reload_error']}", err=True)
     return 0 if all(hop["state"] == "ready" for hop in status["hops"]) else 1

@@ -28,7 +28,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return 2
     admin = environ.get("HOPSTACK_ADMIN") or USUAL
     try:
-        status, content = _ask(admin, method, rest[0].replace(" ", "%20"))
+        status, content = ask(admin, method, rest[0].replace(" ", "%20"))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{admin}: {error}\n")
         return 1
@@ -37,7 +37,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0 if 200 <= status < 300 else 1
 
 
-def _ask(admin: str, method: str, target: str) -> tuple[int, bytes]:
+def ask(admin: str, method: str, target: str, *, patience: float = PATIENCE) -> tuple[int, bytes]:
+    """The status and the content. OSError and ValueError say why there is none."""
     scheme, _, authority = admin.rstrip("/").partition("://")
     host, _, port = authority.rpartition(":")
     if scheme != "http" or not port.isdigit():
@@ -46,7 +47,7 @@ def _ask(admin: str, method: str, target: str) -> tuple[int, bytes]:
     asked = f"{method} {target} HTTP/1.0\r\nHost: {authority}\r\nContent-Length: 0\r\n\r\n"
     host = host.strip("[]")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(patience)
         # as bytes: text would load the tables of international names, a fifth of the whole run
         connection.connect((host.encode("ascii"), int(port)))
         connection.sendall(asked.encode("ascii"))

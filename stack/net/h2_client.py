@@ -464,6 +464,12 @@ class H2ClientConnection(H2Transport):
                 self._fail(stream, ResponseTimeout(private=f"{self.name}: took no byte for {times.send:g} s"))
             self.abort()
             return
+        if self._is_unsettled(now, times.head):
+            for stream in list(self._streams.values()):
+                self._fail(stream, ResponseTimeout(private=f"{self.name}: acknowledged no SETTINGS"))
+            self._close()
+            self._end()
+            return
         for stream_id in self._stalled(now):
             error = ResponseTimeout(private=f"{self.name}: opened no window for {times.send:g} s")
             self._fail(self._streams[stream_id], error)
@@ -478,6 +484,7 @@ class H2ClientConnection(H2Transport):
     def _expire_stream(self, stream: ClientStream, now: float) -> None:
         times = self._timeouts
         if stream.head_due <= now:
+            self._away = self._away or self._heard_at + times.head <= now  # not a byte: it is dead, whatever TCP says
             self._fail(stream, ResponseTimeout(private=f"{self.name}: no response for {times.head:g} s"))
             return
         self._arm(stream.head_due)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, cast
 
+from stack.http import h2_wire as wire
 from stack.http.h2 import Connection
 from stack.http.h2_events import Event
 from stack.net.h2_outbox import Outbox
@@ -25,8 +26,21 @@ class H2Transport(asyncio.Protocol):
     """A connection without its streams. A subclass acts on events in `_on` and on a stream's end in `_sent`."""
 
     __slots__ = (
-        "__weakref__", "_closing", "_flushing", "_h2", "_now", "_outbox", "_reading", "_send_rate", "_send_timeout",
-        "_unsent", "_unsent_since", "deadline", "transport",
+        "__weakref__",
+        "_closing",
+        "_flushing",
+        "_h2",
+        "_heard_at",
+        "_now",
+        "_outbox",
+        "_reading",
+        "_send_rate",
+        "_send_timeout",
+        "_unsent",
+        "_unsent_since",
+        "_unsettled_since",
+        "deadline",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, h2: Connection, *, now: Callable[[], float], send_timeout: float, send_rate: int) -> None:
@@ -42,6 +56,8 @@ class H2Transport(asyncio.Protocol):
         self._unsent = 0
         self._unsent_since = INFINITY
         """Since when the transport has been full."""
+        self._unsettled_since = self._heard_at = now()
+        """Since when our SETTINGS wait for their acknowledgement; when a byte came last."""
         self.deadline = INFINITY
 
     def _on(self, event: Event, now: float) -> None:
@@ -63,7 +79,7 @@ class H2Transport(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        now = self._now()
+        now = self._heard_at = self._now()
         events = self._h2.receive(data, now)
         self._flushing = True  # one write for all that this brings about
         try:
@@ -129,6 +145,16 @@ class H2Transport(asyncio.Protocol):
                 return True
             self._unsent, self._unsent_since = left, now  # slow, but taking
         self._arm(self._unsent_since + self._send_timeout)
+        return False
+
+    def _is_unsettled(self, now: float, within: float) -> bool:
+        """Whether SETTINGS were not acknowledged in time (§6.5.3); GOAWAY has said so then."""
+        if self._h2.acknowledged:
+            self._unsettled_since = INFINITY
+        elif self._unsettled_since + within <= now:
+            self._h2.go_away(wire.SETTINGS_TIMEOUT, reason=b"SETTINGS was not acknowledged in time")
+            return True
+        self._arm(self._unsettled_since + within)
         return False
 
     def _stalled(self, now: float) -> list[int]:

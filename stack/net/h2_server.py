@@ -33,7 +33,7 @@ class H2ServerConnection(H2Sender):
 
     __slots__ = (
         "_drain_at", "_draining", "_early", "_idle_since", "_last_step", "_partial_since", "_served", "_streams",
-        "_unsettled_since", "peer", "scheme",
+        "peer", "scheme",
     )  # fmt: skip
 
     def __init__(self, context: Context, peer: Peer, scheme: bytes) -> None:
@@ -62,7 +62,7 @@ class H2ServerConnection(H2Sender):
         """When a drain begins, on a connection that has asked for nothing yet."""
         self._last_step = INFINITY
         """When the second GOAWAY of a drain is due at the latest."""
-        self._idle_since = self._partial_since = self._unsettled_since = context.now()
+        self._idle_since = self._partial_since = context.now()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -402,13 +402,9 @@ class H2ServerConnection(H2Sender):
             self._close(linger=True)
             return
         self._arm(self._partial_since + times.head)
-        if self._h2.acknowledged:
-            self._unsettled_since = INFINITY
-        elif self._unsettled_since + times.head <= now:
-            self._h2.go_away(wire.SETTINGS_TIMEOUT, reason=b"SETTINGS was not acknowledged in time")  # §6.5.3
+        if self._is_unsettled(now, times.head):
             self._close(linger=True)
             return
-        self._arm(self._unsettled_since + times.head)
         if self._drain_at <= now:
             self.drain()
         self._arm(self._drain_at)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final, cast
 from stack.clock import Clock
 from stack.config.base import Limits
 from stack.http.trust import Trust
+from stack.net.quiet import Quiet
 
 if TYPE_CHECKING:
     from stack.net.context import Connection
 
 log = logging.getLogger("hopstack.server")
 
-QUIET: Final = 10.0
-"""Seconds between two lines about refused connections: a flood is not one of lines too."""
 PREFIX: Final = 64
 """Bits of an IPv6 address that count: what lies behind is one client's own choice (RFC 4291 §2.5.1)."""
 
@@ -33,8 +32,7 @@ class Room:
         self.taken = 0
         self.refused = 0
         """Connections closed at once because their address had its share."""
-        self._told_at = -QUIET
-        self._untold = 0
+        self._quiet = Quiet()
         self._by_address: dict[str, int] = {}
         """Only with a limit, and only while there are any: no more entries than connections."""
         self._when_free: list[Callable[[], object]] = []
@@ -78,14 +76,11 @@ class Room:
         self._when_free.append(resume)
 
     def _tell(self, address: str) -> None:
-        self._untold += 1
-        now = self._now()
-        if now - self._told_at >= QUIET:
-            more = f", {self._untold} refused since the last such line" if self._untold > 1 else ""
+        if count := self._quiet.due(self._now()):
+            more = f", {count} refused since the last such line" if count > 1 else ""
             log.warning(
                 "refused a connection: %s has %d, limits.connections_per_address%s", address, self._most_of_one, more
             )
-            self._told_at, self._untold = now, 0
 
 
 class Connections(set["Connection"]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from stack.errors import ConfigError
 from stack.http.authorities import Names
 from stack.net import openssl
 from stack.net.certificates import Certificate
+from stack.net.quiet import Quiet
 from stack.net.tls import Profile, bare_context, load_pair
 
 NO_NAMES: Final = Names(())
@@ -115,6 +117,12 @@ class Termination:
         self.selection = selection
         self.count = count
         self.misdirected = misdirected
+        self._quiet: defaultdict[str, Quiet] = defaultdict(Quiet)
+        """By the words of `stack.net.tls_failure`."""
+
+    def told(self, word: str, now: float) -> int:
+        """How many handshakes that failed so the line about this one stands for; 0: none is due."""
+        return self._quiet[word].due(now)
 
     def rekey(self, secret: bytes) -> None:
         """Another secret for session tickets: those sealed with the one before are worth a whole handshake."""

@@ -169,8 +169,10 @@ class TlsDoor(asyncio.Protocol):
     def _say(self, failure: Failure) -> None:
         self._tls.count(failure.word)
         # who connects and says nothing is a health check, or a browser that thinks ahead
-        level = logging.DEBUG if failure.word == "closed" else logging.INFO
-        log.log(level, "TLS handshake with %s failed: %s (%s)", self.peer.address, failure.reason, failure.word)
+        count = 0 if failure.word == "closed" else self._tls.told(failure.word, self._ctx.now())
+        more = f"; {count} such since the last line" if count > 1 else ""
+        level = logging.INFO if count else logging.DEBUG
+        log.log(level, "TLS handshake with %s failed: %s (%s)%s", self.peer.address, failure.reason, failure.word, more)
 
     def _end(self) -> None:
         self._done = True

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
+from urllib.parse import quote, unquote_plus
 
 import msgspec
 
@@ -90,6 +91,8 @@ class Reader:
             return None
         if name in FILES:
             read = self.files(read)
+        elif name == "listen":
+            read = self._of_listeners(read)
         return Said(read, self.source(at))
 
     def files(self, value: Any) -> Any:
@@ -101,6 +104,20 @@ class Reader:
         if base is None or name in WORDS:
             return value
         return f"{prefix}{'=' if prefix else ''}{base / FilePath(name).expanduser()}"
+
+    def _of_listeners(self, value: Any) -> Any:
+        """The files behind `?` in one or more of `listen`."""
+        if isinstance(value, tuple | list):
+            return tuple(map(self._of_listeners, value))
+        place, mark, query = str(value).partition("?")
+        if self.document.directory is None or not mark:
+            return value
+        options = [part.partition("=") for part in query.split("&")]
+        named = [
+            f"{key}={quote(self.files(unquote_plus(text)))}" if key == "client_ca" and text else f"{key}{equals}{text}"
+            for key, equals, text in options
+        ]
+        return f"{place}?{'&'.join(named)}"
 
     def _no_option(
         self,

@@ -8,7 +8,7 @@ import pytest
 
 from stack.clock import VirtualClock, eventually, settle
 from stack.config.base import PoolLimits, UpstreamTimeouts
-from stack.errors import HopError, ResponseIncomplete
+from stack.errors import HopError, ResponseIncomplete, ResponseTimeout
 from stack.http import h2_wire as wire
 from stack.http.message import Request
 from stack.net.pool import Pool, Upstream
@@ -169,3 +169,60 @@ async def test_a_request_that_cannot_be_sent() -> None:
         with pytest.raises(HopError):
             await send(connection, Request(b"GET", b"/", [(b"x", b"a\r\nb")], authority=b"a"))
         assert connection.idle
+
+
+async def test_settings_that_are_never_acknowledged() -> None:
+    """RFC 9113 6.5.3: whoever waits is told, and so is the server, by SETTINGS_TIMEOUT."""
+    clock = VirtualClock()
+    codes: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        peer.acknowledges = False
+        await request_on(peer)
+        clock.leap(clock.now() + 59)
+        peer.send(peer.ping())  # it is alive
+        await peer.until(lambda f: "ACK" in f.flags and f.stream_id == 0)
+        clock.leap(clock.now() + 2)
+        connection.expire()
+        codes.append((await peer.goaway()).error_code)
+
+    async with server(script) as port, connected(port, clock) as (connection, owner):
+        with pytest.raises(ResponseTimeout) as raised:
+            await send(connection)
+        assert raised.value.private == "origin: acknowledged no SETTINGS"
+        assert (connection.closed, owner.closed) == (True, 1)
+        await eventually(lambda: codes == [wire.SETTINGS_TIMEOUT])
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_a_connection_that_has_died_in_silence_takes_no_more_requests(alive: bool) -> None:
+    """Without a FIN or RST nobody would learn of it: each request would wait for its time."""
+    clock = VirtualClock()
+    begun, pinged = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await request_on(peer)
+        await request_on(peer)
+        begun.set()
+        if alive:
+            await pinged.wait()
+            await peer.pong()
+            pinged.clear()
+        await peer.next()
+
+    async with server(script) as port, connected(port, clock) as (connection, _):
+        first = asyncio.create_task(send(connection))
+        second = asyncio.create_task(send(connection, Request(b"GET", b"/late", [], authority=b"a.test")))
+        await begun.wait()
+        await eventually(lambda: connection._h2.acknowledged)
+        clock.leap(clock.now() + 30)
+        if alive:
+            pinged.set()
+            await eventually(lambda: not pinged.is_set())
+        clock.leap(clock.now() + 31)
+        connection.expire()
+        for task in (first, second):
+            with pytest.raises(ResponseTimeout):
+                await task
+        assert connection.closed is not alive
+        assert (connection.capacity > 0) is alive

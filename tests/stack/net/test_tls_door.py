@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections import Counter
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.clock import eventually
+from stack.clock import Clock, VirtualClock, eventually
 from stack.config.base import Timeouts
 from stack.errors import ConfigError
 from stack.http.message import Request, Response
@@ -20,6 +21,7 @@ from stack.net.termination import ClientAuth, Policy, Termination, select
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.identity import onward
 from tests.support.certificates import Authority, authority
+from tests.support.h2_peer import PREFACE, Peer
 from tests.support.wire import Scripted, serving, talk
 
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
@@ -65,6 +67,7 @@ async def listening(
     secret: bytes | None = None,
     timeouts: Timeouts | None = None,
     trusted: tuple[str, ...] = (),
+    clock: Clock | None = None,
 ) -> AsyncIterator[Listener]:
     policy = policy or Policy()
     issued = [by.issue(*([names] if isinstance(names, str) else names)) for names in certificates]
@@ -74,7 +77,7 @@ async def listening(
         seen.results[word] += 1
 
     tls = Termination(policy, select(policy, issued, secret), count=count)
-    async with serving(told, tls=tls, timeouts=timeouts, trusted=trusted) as (service, _):
+    async with serving(told, tls=tls, timeouts=timeouts, trusted=trusted, clock=clock) as (service, _):
         seen.service, seen.port = service, service.port
         yield seen
 
@@ -354,6 +357,31 @@ async def test_a_handshake_has_its_time(ours: Authority) -> None:
         await server.ended(timeout=2)
 
 
+async def test_a_flood_of_handshakes_that_fail_is_not_one_of_lines(
+    ours: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each sort has its first line at once; what follows is counted, and said with the next."""
+    clock = VirtualClock()
+    caplog.set_level(logging.INFO, "hopstack.tls")
+    async with listening(["a.test"], by=ours, clock=clock) as server:
+
+        async def fail(count: int, data: bytes) -> None:
+            for _ in range(count):
+                await talk(server.port, data, half_close=False)
+
+        await fail(30, b"\x00\x00")
+        await fail(2, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
+        clock.leap(clock.now() + 11)
+        await fail(1, b"\x00\x00")
+        lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition("(")[2] for line in lines] == [
+        "not-tls)",
+        "malformed)",
+        "not-tls); 30 such since the last line",
+    ]
+    assert server.results["not-tls"] == 31
+
+
 # Hosts.
 
 
@@ -364,6 +392,25 @@ async def test_rfc9110_15_5_20_a_host_of_another_connection(ours: Authority) -> 
         )
         assert [int(answer[9:12]) for answer in answers] == [200, 421, 200, 200, 421]
         assert b"opened for a.test" in answers[1]
+
+
+async def test_rfc9110_15_5_20_over_http_2_its_stream_alone(ours: Authority) -> None:
+    """RFC 9113 §9.1.1: browsers share connections among the names of a certificate, and ask again elsewhere at 421."""
+    async with listening([("a.test", "*.a.test"), ("b.test",)], by=ours) as server:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=client(ours, alpn="h2"), server_hostname="a.test"
+        )
+        peer = Peer(reader, writer)
+        peer.send(PREFACE, peer.settings())
+        answers = []
+        for stream, host in enumerate((b"a.test", b"b.test", b"www.a.test:8443", b"A.test.", b"c.test", b"a.test")):
+            fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", host), (b":path", b"/")]
+            peer.send(peer.headers(2 * stream + 1, fields))
+            head, content, _ = await peer.answer(2 * stream + 1)
+            answers.append(int(head[0][1]))
+            assert (b"opened for a.test" in content) is (answers[-1] == 421)
+        assert answers == [200, 421, 200, 200, 421, 200]
+        peer.close()
 
 
 async def test_the_name_that_was_asked_for_is_served_whatever_the_certificate_says(ours: Authority) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stack.hop import registry
+from stack.hop.certificates import listener_options
 from stack.plan.document import Document
 from stack.plan.make import make_plan, static_directory
 from stack.plan.model import StackPlan
@@ -221,10 +222,21 @@ def test_paths_of_a_file_begin_at_its_directory(tmp_path: Path) -> None:
         [routes.old]
         prefix = "/old/"
         static = "public"
+        [edges.fra]
+        listen = [
+          "https://127.0.0.1:9443?client_cert=optional&client_ca=a+b/staff%2B.pem",
+          "https://127.0.0.1:9444?client_ca=/srv/ca.pem",
+          "http://127.0.0.1:9080",
+        ]
         """,
         directory=tmp_path,
     )
-    assert made.hop("edge-nrt").config.cert == (str(tmp_path / "c.pem"),)
+    assert [listener_options(item.query) for item in made.hop("edge-fra").listen] == [
+        {"client_cert": "optional", "client_ca": str(tmp_path / "a b/staff+.pem")},
+        {"client_ca": "/srv/ca.pem"},
+        {},
+    ]
+    assert made.hop("edge-fra").config.cert == (str(tmp_path / "c.pem"),)
     assert made.hop("proxy-1").config.cert == ()
     assert made.hop("app-1" if made.of("appserver") else "proxy-1").config.access_log == str(tmp_path / "logs/x.log")
     assert made.hop("proxy-1").config.static == (f"/={tmp_path / 'public'}", f"/old/={tmp_path / 'public'}")

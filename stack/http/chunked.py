@@ -101,7 +101,7 @@ class Chunked:
 
     def _unfinished(self, line: bytes) -> None:
         """The beginning of a size line."""
-        if len(line) > MAX_LINE or not _may_become_size(line):
+        if not _may_become_size(line):
             raise ValueError("a chunk size line is not well-formed")
         self._buffer = line
 
@@ -130,6 +130,8 @@ def _may_become_size(line: bytes) -> bool:
     behind = line[digits.end() :]
     if digits.end() == 0 or digits.end() > 15:
         return not line
+    if len(behind) > MAX_LINE and len(behind.removesuffix(b"\r")) > MAX_LINE:
+        return False
     return not behind or behind == b"\r" or behind.lstrip(b" \t")[:1] in (b"", b";")
 
 

@@ -232,7 +232,7 @@ class H1ClientConnection(asyncio.Protocol):
         while True:
             end = data.find(b"\r\n\r\n")
             if end < 0 or end > MAX_HEAD:
-                if len(data) > MAX_HEAD:
+                if len(data) - 3 > MAX_HEAD:
                     self._fail(ResponseMalformed(private=f"{self.name}: a head of more than {MAX_HEAD} bytes"))
                     return
                 self._buffer = data

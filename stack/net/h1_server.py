@@ -179,7 +179,7 @@ class H1ServerConnection(H1Patience):
         limits = self._ctx.limits
         fault = (
             too_large(data, limits.head, limits.target)
-            if end > limits.head or len(data) > limits.head
+            if end > limits.head or len(data) - 3 > limits.head  # of its end three bytes may be here
             else unfinished(data, self._seen)
         )
         if fault is not None:

@@ -50,10 +50,27 @@ def server_name(data: bytes | bytearray) -> str | None:
     return ""
 
 
-def _message(data: bytes | bytearray) -> bytes | None:
-    """The handshake message without its header; a message may come in several records (RFC 8446 §5.1)."""
-    message = b""
-    at = 0
+def missing(data: bytes | bytearray) -> int:
+    """Of a message that is not whole yet: so many bytes are to come at the least. Before that it need not be read."""
+    message, wanted, at = _joined(data)
+    held = len(data) - at - 5  # of the record that is not whole yet, without its header
+    size = int.from_bytes(data[at + 3 : at + 5], "big") if held >= 0 else 0
+    return max(size - held, wanted - len(message) - max(0, held), 1)
+
+
+def _message(data: bytes | bytearray) -> bytearray | None:
+    """The handshake message without its header; None when it is not whole yet."""
+    message, wanted, _ = _joined(data)
+    return message[4:wanted] if wanted and len(message) >= wanted else None
+
+
+def _joined(data: bytes | bytearray) -> tuple[bytearray, int, int]:
+    """What has come of the message; its length, 0 if that has not; and where the record begins that is not whole yet.
+
+    A message may come in several records (RFC 8446 §5.1).
+    """
+    message = bytearray()
+    at = wanted = 0
     while len(data) - at >= 5:
         size = int.from_bytes(data[at + 3 : at + 5], "big")
         if data[at] != HANDSHAKE or data[at + 1] != 3 or not 0 < size <= 1 << 14:
@@ -65,17 +82,18 @@ def _message(data: bytes | bytearray) -> bytes | None:
         if message[0] != _CLIENT_HELLO:
             raise ValueError("a handshake that does not begin with a ClientHello")
         if len(message) >= 4:
-            wanted = int.from_bytes(message[1:4], "big")
-            if wanted > LONGEST or wanted < 2 + 32 + 1:
-                raise ValueError(f"a ClientHello of {wanted} bytes")
-            if len(message) - 4 >= wanted:
-                return message[4 : 4 + wanted]
+            size = int.from_bytes(message[1:4], "big")
+            if size > LONGEST or size < 2 + 32 + 1:
+                raise ValueError(f"a ClientHello of {size} bytes")
+            wanted = 4 + size
+            if len(message) >= wanted:
+                return message, wanted, at
     if len(data) > LONGEST:
         raise ValueError("a ClientHello that does not end")
-    return None
+    return message, wanted, at
 
 
-def _host(extension: bytes) -> str:
+def _host(extension: bytes | bytearray) -> str:
     size = _number(extension, 3)
     name = extension[5 : 5 + size]
     # one name of type host_name: no other type was ever defined
@@ -86,13 +104,13 @@ def _host(extension: bytes) -> str:
     return name.decode("ascii").lower().rstrip(".")
 
 
-def _number(data: bytes, at: int) -> int:
+def _number(data: bytes | bytearray, at: int) -> int:
     if at + 2 > len(data):
         raise ValueError("a message that ends early")
     return data[at] << 8 | data[at + 1]
 
 
-def _byte(data: bytes, at: int) -> int:
+def _byte(data: bytes | bytearray, at: int) -> int:
     if at >= len(data):
         raise ValueError("a message that ends early")
     return data[at]

@@ -10,8 +10,9 @@ from typing import Final
 
 from stack.http.message import Field
 
-SENSITIVE: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
-"""Never to be indexed by anybody on the way (RFC 7541 §7.1.3)."""
+_LITERAL: Final = 0x10
+"""Never to be indexed by anybody on the way (RFC 7541 §6.2.3, §7.1.3): so a field that came as one goes on as one,
+whatever its name, and nobody has to remember how each of them came."""
 KNOWN_NAMES: Final = 256
 """Names whose encoding one connection remembers."""
 
@@ -24,8 +25,7 @@ class StaticTable:
             field: integer(i, 7, 0x80) for i, field in reversed(list(enumerate(entries, 1))) if field[1]
         }
         self.names: Mapping[bytes, bytes] = {
-            name: integer(i, 4, 0x10 if name in SENSITIVE else 0)
-            for i, (name, _) in reversed(list(enumerate(entries, 1)))
+            name: integer(i, 4, _LITERAL) for i, (name, _) in reversed(list(enumerate(entries, 1)))
         }
 
 
@@ -55,7 +55,7 @@ class Encoder:
             name, value = field
             prefix = names.get(name) or new_names.get(name)
             if prefix is None:
-                prefix = (b"\x10" if name in SENSITIVE else b"\0") + integer(len(name), 7, 0) + name
+                prefix = bytes((_LITERAL,)) + integer(len(name), 7, 0) + name
                 if len(new_names) < KNOWN_NAMES:
                     new_names[name] = prefix
             size = len(value)

@@ -454,10 +454,10 @@ class H2ClientConnection(H2Transport):
 
     def expire(self) -> None:
         self.deadline = INFINITY
-        if self._closing:
-            self._abort()
-            return
         now = self._now()
+        if self._closing:
+            self._expire_closing(now)
+            return
         times = self._timeouts
         if self._is_stuck(now):
             for stream in list(self._streams.values()):

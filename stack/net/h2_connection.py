@@ -167,6 +167,7 @@ class H2Transport(asyncio.Protocol):
         self._write()
         self._closing = True
         now = self._now()
+        self._unsent, self._unsent_since = unsent(self.transport), now
         if linger and not self.transport.is_closing():
             self.deadline = now + LINGER
             if self.transport.can_write_eof():
@@ -174,6 +175,13 @@ class H2Transport(asyncio.Protocol):
         else:
             self.deadline = now + self._send_timeout
             self.transport.close()
+
+    def _expire_closing(self, now: float) -> None:
+        """What was written is waited for while the peer takes enough of it, but for one that broke the protocol."""
+        if self.transport.get_write_buffer_size() and not self._h2.failed and not self._is_stuck(now):
+            self._arm(now + LINGER)
+            return
+        self._abort()
 
     def _cut_off(self) -> None:
         """Abort by RST: a FIN would stand behind all that the kernel holds, for a peer that takes nothing."""

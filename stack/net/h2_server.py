@@ -381,10 +381,10 @@ class H2ServerConnection(H2Sender):
 
     def expire(self) -> None:
         self.deadline = INFINITY
-        if self._closing:
-            self._abort()
-            return
         now = self._now()
+        if self._closing:
+            self._expire_closing(now)
+            return
         self._expire_connection(now)
         if not self._closing:
             self._expire_streams(now)

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 from stack.errors import BadRequest
 from stack.http.authorities import Authorities
-from stack.http.client_hello import HANDSHAKE, UNRECOGNIZED_NAME, server_name
+from stack.http.client_hello import HANDSHAKE, UNRECOGNIZED_NAME, missing, server_name
 from stack.http.message import ClientCertificate, Peer, TlsInfo
 from stack.net.certificates import distinguished
 from stack.net.context import Context
@@ -44,11 +44,13 @@ Open = Callable[[Context, asyncio.Transport, Peer], object]
 class TlsDoor(asyncio.Protocol):
     """See `stack.net.context.Connection`: it is one until its handshake has ended, well or not."""
 
-    __slots__ = ("__weakref__", "_ctx", "_data", "_done", "_open", "_tls", "_transport", "deadline", "peer")
+    __slots__ = ("__weakref__", "_ctx", "_data", "_done", "_enough", "_open", "_tls", "_transport", "deadline", "peer")
 
     def __init__(self, context: Context, tls: Termination, open: Open) -> None:
         self._ctx, self._tls, self._open = context, tls, open
         self._data = bytearray()
+        self._enough = 0
+        """Bytes below which it is not worth another look: who sends one at a time does not make us read all again."""
         self._done = False
         self.deadline = context.now() + context.timeouts.handshake
         self.peer = NOBODY
@@ -64,6 +66,8 @@ class TlsDoor(asyncio.Protocol):
         if self._done:
             return
         self._data += data
+        if len(self._data) < self._enough:
+            return
         if self._data[0] != HANDSHAKE:
             self._not_tls()
             return
@@ -74,6 +78,7 @@ class TlsDoor(asyncio.Protocol):
             log.debug("ClientHello of %s: %s", self.peer.address, error)
             name = ""
         if name is None:
+            self._enough = len(self._data) + missing(self._data)
             return
         chosen = self._tls.selection.choose(name)
         if chosen is None:

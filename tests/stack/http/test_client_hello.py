@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from stack.http.client_hello import LONGEST, server_name
+from stack.http.client_hello import LONGEST, missing, server_name
 
 
 def hello(name: str | None, *, modern: bool = True) -> bytes:
@@ -85,3 +85,23 @@ def test_any_byte_may_be_wrong() -> None:
             with contextlib.suppress(ValueError):
                 found = server_name(data[:at] + bytes([value]) + data[at + 1 :])
                 assert found is None or isinstance(found, str)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 4096])
+def test_what_comes_byte_by_byte_is_read_seldom(size: int) -> None:
+    """A look reads all that has come, and 64 KiB of it may come in as many segments."""
+    data = split(hello("shop.test"), size)
+    looks = at = 0
+    while at < len(data):
+        assert server_name(data[:at]) is None
+        looks, at = looks + 1, at + missing(data[:at])
+    assert at == len(data)
+    assert server_name(data) == "shop.test"
+    assert looks < 60
+
+
+def test_a_record_that_is_not_whole_is_waited_for() -> None:
+    many = split(b"\x16\x03\x01\0\0" + b"\x01\0\x10\0" + b"x" * 4000, 1)
+    assert missing(many) == 4096 - 4000
+    assert missing(many + b"\x16\x03\x01\x40\0") == 16384
+    assert missing(many + b"\x16\x03") == 96

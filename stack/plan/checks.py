@@ -9,6 +9,7 @@ from typing import Any, Final
 from stack.config import flags, values
 from stack.config.listen import Listen
 from stack.config.listen import parse as parse_listen
+from stack.config.upstream import parse_upstream
 from stack.errors import ConfigError
 from stack.plan.draft import Draft, Stack, bare
 from stack.plan.links import next_name
@@ -28,6 +29,7 @@ def check(stack: Stack, kinds: Kinds, hops: Sequence[HopPlan]) -> None:
     for draft in stack:
         if draft.name in made:
             _alone(stack, kinds, draft, made[draft.name])
+            _protocol(stack, draft, made[draft.name])
     for earlier, later in _links(stack):
         if earlier.name in made and later.name in made:
             _keep_alive(stack, earlier, later, made)
@@ -101,6 +103,30 @@ def _alone(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:
         stack.fault(draft.place("resolver"), "a DNS server has zones or resolves, not both; make it two")
     elif draft.kind == "appserver" and not config.app:
         stack.fault(draft.place("app"), "name the application, as package.module:attribute")
+
+
+def _protocol(stack: Stack, draft: Draft, config: Any) -> None:
+    """ALPN is of TLS: in the clear the URL says what is spoken."""
+    if draft.kind not in ONWARD:
+        return
+    option = f"{ONWARD[draft.kind]}_protocol"
+    said = draft.said.get((option,))
+    if said is None or said.value == "h1":
+        return
+    hops = [parse_upstream(text, option="", example="") for text in _several(getattr(config, ONWARD[draft.kind]))]
+    if not hops or any(hop.scheme != "http" for hop in hops):
+        return
+    clear = f"h2c://{hops[0].authority}"
+    known = hops[0].name and stack.named(hops[0].name)
+    remedy = f"let {hops[0].name} listen on {clear}" if known else f'write {ONWARD[draft.kind]} = "{clear}"'
+    text = (
+        f"{option} is for https, and {hops[0].address} is in the clear, where HTTP/1.1 is spoken; for HTTP/2 {remedy}"
+    )
+    stack.fault(said.source, text, warning=True)
+
+
+def _several(value: str | Sequence[str]) -> Sequence[str]:
+    return ([value] if value else []) if isinstance(value, str) else value
 
 
 def _weights(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:

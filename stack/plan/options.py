@@ -48,6 +48,11 @@ def _pair(stack: Stack, draft: Draft) -> None:
     if certs != keys:
         more, fewer = ("cert", "key") if certs > keys else ("key", "cert")
         stack.fault(draft.place(more), f"a certificate and its key go together; give {fewer} too")
+    for onward in ("origin", "backend", "upstream"):
+        cert, key = f"{onward}_cert", f"{onward}_key"
+        if bool(draft.get(cert)) != bool(draft.get(key)):
+            more, fewer = (cert, key) if draft.get(cert) else (key, cert)
+            stack.fault(draft.place(more), f"a certificate and its key go together; give {fewer} too")
 
 
 def _files(stack: Stack, draft: Draft) -> None:

@@ -145,6 +145,7 @@ CASES = [
         listen = "http://127.0.0.1:8121"
         [proxies.1]
         cert = "cert.pem"
+        upstream_key = "key.pem"
         [proxies.2]
         static = "/files=nowhere"
         upstream_timeouts.idle = "80s"
@@ -159,11 +160,13 @@ CASES = [
         stack.toml:5: apps.2.listen = "http://127.0.0.1:8121": app-1 listens on 127.0.0.1:8121 already; give another port or address
         stack.toml:7: proxies.1.cert: a certificate and its key go together; give key too
         stack.toml:7: proxies.1.cert = "/srv/cert.pem": there is no such file
-        stack.toml:9: proxies.2.static = "/files=nowhere": there is no such directory; a prefix begins and ends with a slash, as /files/=DIR
-        stack.toml:10: proxies.2.upstream_timeouts.idle: app-2 closes an idle connection after 75s (by default), but proxy-2 keeps one for 80s: a request would meet the close; make app-2's timeouts.idle the longer one
-        stack.toml:12: balancers.a.check = "http:health": wanted none, tcp or http:/PATH, such as http:/health
-        stack.toml:13: balancers.a.admin = "http://0.0.0.0:8200": the admin endpoint is for loopback only, as http://127.0.0.1:0
-        stack.toml:14: balancers.a.weight: every backend has weight 0, so none would get a request
+        stack.toml:8: proxies.1.upstream_key: a certificate and its key go together; give upstream_cert too
+        stack.toml:8: proxies.1.upstream_key = "/srv/key.pem": there is no such file
+        stack.toml:10: proxies.2.static = "/files=nowhere": there is no such directory; a prefix begins and ends with a slash, as /files/=DIR
+        stack.toml:11: proxies.2.upstream_timeouts.idle: app-2 closes an idle connection after 75s (by default), but proxy-2 keeps one for 80s: a request would meet the close; make app-2's timeouts.idle the longer one
+        stack.toml:13: balancers.a.check = "http:health": wanted none, tcp or http:/PATH, such as http:/health
+        stack.toml:14: balancers.a.admin = "http://0.0.0.0:8200": the admin endpoint is for loopback only, as http://127.0.0.1:0
+        stack.toml:15: balancers.a.weight: every backend has weight 0, so none would get a request
         """,
         id="unsafe combinations",
     ),

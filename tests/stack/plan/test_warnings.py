@@ -61,6 +61,18 @@ def warnings(text: str) -> list[str]:
             "stack.toml:2: apps.2: no hop sends to app-2",
             id="a hop that nobody asks",
         ),
+        pytest.param(
+            '[edges.fra]\norigin_protocol = "h2"\n',
+            "stack.toml:2: edges.fra.origin_protocol: origin_protocol is for https, and http://127.0.0.1:8101 is in the "
+            "clear, where HTTP/1.1 is spoken; for HTTP/2 let lb-a listen on h2c://127.0.0.1:8101",
+            id="ALPN without TLS",
+        ),
+        pytest.param(
+            'origin = "http://127.0.0.1:9"\n[proxies.1]\nupstream_protocol = "auto"\n',
+            "stack.toml:3: proxies.1.upstream_protocol: upstream_protocol is for https, and http://127.0.0.1:9 is in the "
+            'clear, where HTTP/1.1 is spoken; for HTTP/2 write upstream = "h2c://127.0.0.1:9"',
+            id="ALPN without TLS, of a URL",
+        ),
         pytest.param("[pools.hosts]\n[pools.old]\n", "stack.toml:2: pools.old: no balancer has this pool", id="a pool"),
     ],
 )  # fmt: skip
@@ -79,6 +91,8 @@ def test_warned_of(text: str, wanted: str) -> None:
         '[defaults]\norigin_timeouts.head = "90s"\n',
         '[apps.1]\ntimeouts.idle = "5m"\n',
         '[cache]\nsize = "8M"\n',
+        '[balancers.a]\nbackend_protocol = "h2"\n',
+        '[balancers.a]\nlisten = "h2c://127.0.0.1:8101"\n[edges.fra]\norigin_protocol = "h2"\n',
         '[apps.1]\nlimits.body = "8M"\n',
     ],
 )

@@ -247,7 +247,11 @@ def replaced(fields: Iterable[Field], name: bytes, value: bytes) -> Fields:
 
 def unmeasured(response: Response) -> None:
     """No Content-Length with 204 (RFC 9110 §8.6), nor another than 0 with 205 (§15.3.6), whoever gave it."""
-    if response.status in (204, 205) and get(response.fields, b"content-length") is not None:
+    if response.status not in (204, 205):
+        return
+    if response.block is not None:
+        response.fields, response.block = response.block.fields + response.fields, None
+    if get(response.fields, b"content-length") is not None:
         response.fields = without(response.fields, b"content-length")
 
 

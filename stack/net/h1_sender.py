@@ -79,6 +79,8 @@ class H1Sender(asyncio.Protocol):
         if has_no_content(request.method, response.status):
             whole, body, framing = body, b"", _EMPTY if response.status == 205 else b""
             unmeasured(response)
+            if block is not response.block:
+                given = dict(response.fields)
             if request.method == b"HEAD" and whole and not framing and response.get(b"content-length") is None:
                 framing = b"content-length: %d\r\n" % len(whole)
         else:

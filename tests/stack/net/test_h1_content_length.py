@@ -100,3 +100,16 @@ async def test_where_there_is_no_content_the_length_is_another_s(status: int, le
     seen = await answers(HEADS, Response(status, [(b"content-length", b"999")]), "HEAD", "HEAD")
     assert [answer.status for answer in seen.final] == [status, 200]
     assert seen.final[0].all(b"content-length") == lengths
+
+
+@pytest.mark.parametrize("status", [204, 205])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "pieces"])
+async def test_a_length_in_a_block_does_not_go_with_what_has_no_content(status: int, whole: bool) -> None:
+    """RFC 9110 8.6, 15.3.6: as in the fields; and what else is in the block goes once."""
+    block = FieldBlock([(b"content-length", b"5"), (b"date", b"Sat, 21 Nov 2026 19:00:00 GMT"), (b"x-a", b"1")])
+    seen = await talk_two(Response(status, [], b"hello" if whole else pieces(), block=block))
+    assert [answer.status for answer in seen.final] == [status, 200]
+    head = seen.final[0]
+    assert head.all(b"content-length") == ([b"0"] if status == 205 else [])
+    assert (len(head.all(b"date")), head.all(b"x-a")) == (1, [b"1"])
+    assert seen.final[1].body == b"two"

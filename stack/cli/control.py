@@ -20,6 +20,8 @@ PATIENCE: Final = 60.0
 """Seconds that a stack has to stop before it is killed: more than the supervisor allows its hops together."""
 WORD: Final = 2.0
 """Seconds that a supervisor which has just locked the state directory has to say who it is."""
+QUIET: Final = 1.0
+"""Seconds of waiting after which it is said for what."""
 NOTHING_RUNS: Final = 3
 
 
@@ -78,9 +80,13 @@ async def _stop(state: StateDir, clock: Clock) -> int:
         except ProcessLookupError:
             return 0
         deadline = clock.now() + patience
+        quiet = clock.now() + QUIET
         while clock.now() < deadline:
             if not state.locked():
                 return 0 if number == signal.SIGTERM else 1
+            if clock.now() > quiet:
+                quiet = deadline
+                click.echo("Stopping; what is in flight, open WebSockets too, has until timeouts.drain.", err=True)
             await clock.sleep(0.02)
     click.echo(f"The supervisor {pid} does not end.", err=True)
     return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stack.cli import control
 from stack.cli.main import main
 from stack.cli.up import say
 from stack.supervisor.state import StateDir
@@ -47,6 +48,23 @@ def test_down_ends_the_holder_of_the_lock_and_nobody_else(
         assert capsys.readouterr().out == "The stack is down.\n"
         assert holder.wait(10) == -15
     assert bystander.poll() is None
+
+
+def test_down_says_what_it_waits_for(
+    home: StateDir, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "QUIET", 0.1)
+    program = (
+        "import signal, sys, time; from stack.supervisor.state import StateDir; s = StateDir.chosen(); s.lock(); "
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.6), sys.exit())); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        assert main(["down"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "The stack is down.\n"
+    assert told.err.count("has until timeouts.drain") == 1
 
 
 def test_what_is_copied_from_ca_is_quoted(home: StateDir, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,7 +144,7 @@ class H1ServerConnection(H1Patience):
                 if request.asks_upgrade and not request.framing:
                     request.upgrade = asked(request.method, request.fields, ctx.upgrades)
             except HopError as error:
-                self.refuse(error)
+                self.refuse(error, data)
                 return
             self._served += 1
             self._keep_alive = request.keep_alive
@@ -183,7 +183,7 @@ class H1ServerConnection(H1Patience):
             else unfinished(data, self._seen)
         )
         if fault is not None:
-            self.refuse(fault)
+            self.refuse(fault, data)
             return False
         if not self._seen:
             self.deadline = self._ctx.now() + self._ctx.timeouts.head
@@ -242,8 +242,9 @@ class H1ServerConnection(H1Patience):
         self._keep_alive = False
         self._content.stream.fail(error)
         if self._exchange is None:  # found out before the service was asked
+            method = self._request.method + b" " if self._request is not None else b""
             self._request = None
-            self.refuse(error)
+            self.refuse(error, method)
         elif self._task is not None and not self._head_sent and not self._content.stream.waiting:
             # the service may be waiting for something else, which this request will never complete
             self._task.cancel()
@@ -377,9 +378,10 @@ class H1ServerConnection(H1Patience):
             data, self._buffer = self._buffer, b""
             self._parse(data)
 
-    def refuse(self, error: HopError) -> None:
-        """Answer what is not a request, and close: nothing behind it can be trusted."""
-        request = Request(b"-", b"-", [], authority=b"", scheme=self.scheme, peer=self.peer)
+    def refuse(self, error: HopError, data: bytes = b"") -> None:
+        """Answer what is not a request, and close: nothing behind it can be trusted. `data` is how it begins."""
+        method = b"HEAD" if data.startswith(b"HEAD ") else b"-"  # whose answer has no content (RFC 9110 §9.3.2)
+        request = Request(method, b"-", [], authority=b"", scheme=self.scheme, peer=self.peer)
         self._keep_alive = False
         self._buffer = b""
         self._content = None

@@ -110,6 +110,12 @@ REQUESTS: list[Case] = [
     line("9110§4.2.1 empty host", b"GET http:///a HTTP/1.1", REFUSED, **BAD),
     line("9110§7.4 another scheme", b"GET https://corpus.test/ HTTP/1.1", ["421"], forward=NOTHING),
     line("3986§2.1 a target that is not ASCII", b"GET /caf\xc3\xa9 HTTP/1.1", REFUSED, **BAD),
+    case("9110§9.3.2 no content for a HEAD without Host", b"HEAD / HTTP/1.1\r\n\r\n", REFUSED, **BAD),
+    get("9110§9.3.2 no content for a HEAD with a bad field", b"X A: b\r\n", REFUSED, line=b"HEAD / HTTP/1.1", **BAD),
+    line("9110§9.3.2 no content for a HEAD with a bad target", b"HEAD x HTTP/1.1", REFUSED, **BAD),
+    line("9110§9.3.2 no content for a HEAD of another version", b"HEAD / HTTP/3.0", ["505"], close="must", forward=NOTHING),
+    case("9110§9.3.2 no content for a HEAD with a bare LF", b"HEAD / HTTP/1.1\n" + HOST, REFUSED, **BAD),
+    case("9110§9.3.2 no content for a HEAD with bad content", b"HEAD / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", REFUSED, **BAD),
     # 9112 §5
     get("9110§5.6.2 a name of every tchar", b"!#$%&'*+-.^`|~0aZ: 1\r\n", OK, forward={"header_present": "!#$%&'*+-.^`|~0az"}),
     get("9110§5.5 HTAB within a value", b"X-A: a\tb\r\n", OK, forward={"header_equals": ["x-a", "a\tb"]}),

@@ -38,8 +38,14 @@ class H2Sender(H2Transport):
         body = cast(bytes, response.body)
         more: Fields = []
         no_content = has_no_content(stream.request.method, response.status)
-        if (body or not no_content) and response.get(b"content-length") is None and response.status not in (204, 304):
-            more.append((b"content-length", b"%d" % len(body)))
+        length = response.get(b"content-length")
+        if length is None:
+            if (body or not no_content) and response.status not in (204, 304):
+                more.append((b"content-length", b"%d" % len(body)))
+        elif not no_content and not (length.isdigit() and int(length) == len(body)):  # whoever made it (§8.1.1)
+            wrong = HopError(private=f"response to {stream.request!r}: content-length {length!r} of {len(body)} bytes")
+            self._send_whole(stream, self._ctx.error(wrong, stream.request, stream.exchange))
+            return
         if no_content:
             body = b""
             unmeasured(response)

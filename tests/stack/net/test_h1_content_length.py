@@ -11,6 +11,7 @@ from stack.errors import ResponseIncomplete
 from stack.http.message import FieldBlock, Request, Response
 from stack.telemetry.exchange import Exchange
 from tests.support.h1_cases import Seen
+from tests.support.h2_peer import GET, client
 from tests.support.wire import serving, talk
 
 TWO = b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -113,3 +114,14 @@ async def test_a_length_in_a_block_does_not_go_with_what_has_no_content(status: 
     assert head.all(b"content-length") == ([b"0"] if status == 205 else [])
     assert (len(head.all(b"date")), head.all(b"x-a")) == (1, [b"1"])
     assert seen.final[1].body == b"two"
+
+
+@pytest.mark.parametrize("length", [b"4", b"6", b"-5", b"5, 5", b""])
+async def test_a_wrong_length_is_an_error_over_h2_too(length: bytes) -> None:
+    """RFC 9113 8.1.1: to the client the response would be malformed, and the log would call it a success."""
+    wrong = Response(200, [(b"content-length", length)], b"hello")
+    async with serving(lambda request, exchange: wrong) as (service, _), client(service.port) as peer:
+        peer.send(peer.headers(1, GET))
+        head, _, _ = await peer.answer(1)
+    assert dict(head)[b":status"] == b"500"
+    assert [exchange.status for exchange in service.exchanges] == [500]

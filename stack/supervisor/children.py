@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from stack.hop.child import Child
 from stack.hop.files import write_whole
 from stack.net import ca
 from stack.plan.model import HopPlan
+from stack.supervisor.sockets import Serving
 from stack.supervisor.state import StateDir
 
 
@@ -56,26 +56,23 @@ def certificate(state: StateDir, hop: HopPlan, now: float | None = None) -> tupl
         return ca.issue(state.path, hop.name, names, hosts, now=now)
 
 
-def child(state: StateDir, hop: HopPlan, sockets: Sequence[tuple[str, socket.socket]]) -> Child:
+def child(state: StateDir, hop: HopPlan, sockets: Sequence[Serving]) -> Child:
     """Started through its own entry point, with flags that whoever reads `ps` understands."""
     own: dict[str, object] = {}
     issued = certificate(state, hop)
     if issued is not None:
         own |= {"cert": [str(issued[0])], "key": [str(issued[1])]}
-    # `dns` is a pair of sockets
-    queries = [item.query for item in hop.listen for _ in range(2 if item.scheme == "dns" else 1)]
-    passed = [(scheme, one.fileno()) for scheme, one in sockets if scheme != "admin"]
-    listens = [Listen(scheme, fd=fd, query=query) for (scheme, fd), query in zip(passed, queries, strict=True)]
+    listens = [Listen(one.role, fd=one.socket.fileno(), query=one.query) for one in sockets if one.role != "admin"]
     own |= {"listen": [str(item) for item in listens], "admin": ""}
-    for scheme, one in sockets:
-        if scheme == "admin":
-            own["admin"] = f"http+fd://{one.fileno()}"
+    for one in sockets:
+        if one.role == "admin":
+            own["admin"] = f"http+fd://{one.socket.fileno()}"
     return Child(
         name=hop.name,
         kind=hop.kind,
         # -P: a user's own proxy.py in the working directory is not the proxy
         argv=[sys.executable, "-P", "-m", hop.kind, *arguments(hop.config, changed_only=True, **own)],
         env={**hop.env, "HOPSTACK_HOME": str(state.path)},
-        sockets=[one for _, one in sockets],
+        sockets=[one.socket for one in sockets],
         log=state.rotate(hop.name),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from stack.config.listen import Listen
 from stack.errors import ConfigError
@@ -17,6 +17,14 @@ OPTION: Final = "--port-base"
 
 Place = tuple[str, str, str, int]
 """Whose (where the system chooses the port), family of protocols, host and port."""
+
+
+class Serving(NamedTuple):
+    """A socket, and what a hop does on it: a scheme, or `admin`, and what its listen says behind `?`."""
+
+    role: str
+    query: str
+    socket: socket.socket
 
 
 class Sockets:
@@ -43,9 +51,13 @@ class Sockets:
             raise
         return fresh
 
-    def of(self, hop: HopPlan) -> list[tuple[str, socket.socket]]:
-        """Each with the scheme that the hop serves on it, or `admin`."""
-        return [(role, one) for place, role, _ in _places(hop) for one in self._held.get(place, ())]
+    def of(self, hop: HopPlan) -> list[Serving]:
+        """Those that are held: none any more of a stack that stops."""
+        return [
+            Serving(role, listen.query, one)
+            for place, role, listen in _places(hop)
+            for one in self._held.get(place, ())
+        ]
 
     def close(self, places: Iterable[Place]) -> None:
         for place in list(places):

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -23,7 +22,7 @@ from stack.plan.model import HopPlan, StackPlan
 from stack.supervisor import changes, channel, children, outside
 from stack.supervisor.changes import Change
 from stack.supervisor.reload import DRAIN, START, STOP, STOP_ALL, Outcome, Switch, by_kind
-from stack.supervisor.sockets import Sockets
+from stack.supervisor.sockets import Serving, Sockets
 from stack.supervisor.state import StateDir
 from stack.supervisor.terminal import Terminal
 
@@ -196,7 +195,7 @@ class Supervisor:
         """Certificates and zone files."""
         children.prepare(self.state, self.plan.hops)
 
-    def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:
+    def _child(self, hop: HopPlan, sockets: Sequence[Serving]) -> Child:
         return children.child(self.state, hop, sockets)
 
     async def _start(self) -> None:

@@ -19,6 +19,7 @@ from stack.errors import ConfigError
 from stack.hop.child import Child, Event, State
 from stack.plan.model import HopPlan, StackPlan
 from stack.supervisor import supervisor as module
+from stack.supervisor.sockets import Serving
 from stack.supervisor.state import StateDir
 from stack.supervisor.supervisor import Supervisor
 
@@ -45,9 +46,9 @@ class Small(Supervisor):
 
     def _handle_signals(self) -> None: ...
 
-    def _child(self, hop: HopPlan, sockets: list[tuple[str, socket.socket]]) -> Child:
+    def _child(self, hop: HopPlan, sockets: Sequence[Serving]) -> Child:
         return Child(
-            hop.name, hop.kind, [sys.executable, "-c", self.program], sockets=[one for _, one in sockets],
+            hop.name, hop.kind, [sys.executable, "-c", self.program], sockets=[one.socket for one in sockets],
             log=self.state.rotate(hop.name),
         )  # fmt: skip
 
@@ -137,7 +138,7 @@ async def test_a_report_that_fails_changes_nothing_for_the_hops(tmp_path: Path) 
 
 async def test_in_a_crash_loop_clients_are_refused(tmp_path: Path) -> None:
     run = await Run(tmp_path).up()
-    place = run.supervisor._sockets.of(run.supervisor.plan.hop("the-proxy"))[0][1].getsockname()
+    place = run.supervisor._sockets.of(run.supervisor.plan.hop("the-proxy"))[0].socket.getsockname()
     socket.create_connection(place, 5).close()
 
     def crashed() -> bool:

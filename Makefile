@@ -23,7 +23,7 @@ check: .venv/dev
 test-only: .venv/dev
 	$(BIN)/python -m pytest
 
-test-long: .venv/dev
+test-long: .venv/dev .venv/sslyze
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 	HOPSTACK_IDLE=long $(BIN)/python -m pytest tests/path/test_idle_connections.py
 	HOPSTACK_LONG=1 $(BIN)/python -m pytest tests/path/test_tls_profile.py

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websockets
@@ -125,8 +126,15 @@ async def test_a_browser(running: Site, tmp_path: Path) -> None:
         browser.wait()
     report = running.seen()["reports"][before]
     assert report == {"said": ["hello", 3, "xxxxx"], "code": 4000, "clean": True, "protocol": "chat"}
-    [line] = [line for line in running.stack.log("edge-fra") if line.get("path") == "/echo" and "query" not in line]
-    assert (line["proto"], line["status"]) == ("2", 101)
+    lines: list[dict[str, Any]] = []
+
+    def logged() -> bool:
+        seen = running.stack.log("edge-fra")
+        lines[:] = [line for line in seen if line.get("path") == "/echo" and "query" not in line]
+        return bool(lines)
+
+    await eventually(logged, within=10)
+    assert [(line["proto"], line["status"]) for line in lines] == [("2", 101)]
 
 
 async def test_a_refusal_is_a_response(running: Site) -> None:

@@ -214,6 +214,11 @@ def content_length(value: bytes, error: type[HopError]) -> int:
     return number
 
 
+def measures(length: bytes, size: int) -> bool:
+    """Whether a Content-Length says that there are `size` bytes."""
+    return length.isdigit() and len(length) <= 19 and int(length) == size
+
+
 class ResponseHead(Response):
     """A response whose head is all that is known of it. `framing` is CHUNKED, CLOSE or a length."""
 

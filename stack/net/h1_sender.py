@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from stack.errors import CutOff, HopError
 from stack.http.chunked import encode, last
-from stack.http.h1 import content_length, response_head, serialise
+from stack.http.h1 import content_length, measures, response_head, serialise
 from stack.http.message import Fields, Request, Response, has_no_content, unmeasured
 from stack.net.content import Content
 from stack.net.context import Context
@@ -89,7 +89,7 @@ class H1Sender(asyncio.Protocol):
                 length = block.length
             if length is None:
                 framing = b"content-length: %d\r\n" % len(body)
-            elif length.isdigit() and int(length) == len(body):
+            elif measures(length, len(body)):
                 framing = b""
             else:  # whoever made it: it would shift the responses behind it (RFC 9110 §8.6)
                 error = HopError(private=f"response to {request!r}: Content-Length {length!r} of {len(body)} bytes")

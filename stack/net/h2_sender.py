@@ -6,6 +6,7 @@ from typing import cast
 
 from stack.errors import CutOff, Elsewhere, HopError, UpgradeFailed
 from stack.http import h2_wire as wire
+from stack.http.h1 import content_length, measures
 from stack.http.h2_fields import response_list, trailer_list
 from stack.http.h2_priority import parse
 from stack.http.message import Fields, Response, has_no_content, unmeasured
@@ -42,7 +43,7 @@ class H2Sender(H2Transport):
         if length is None:
             if (body or not no_content) and response.status not in (204, 304):
                 more.append((b"content-length", b"%d" % len(body)))
-        elif not no_content and not (length.isdigit() and int(length) == len(body)):  # whoever made it (§8.1.1)
+        elif not no_content and not measures(length, len(body)):  # whoever made it (§8.1.1)
             wrong = HopError(private=f"response to {stream.request!r}: content-length {length!r} of {len(body)} bytes")
             self._send_whole(stream, self._ctx.error(wrong, stream.request, stream.exchange))
             return
@@ -84,7 +85,7 @@ class H2Sender(H2Transport):
                 self._soon()
                 return
             declared = response.get(b"content-length")
-            left = INFINITY if declared is None else int(declared)
+            left = INFINITY if declared is None else content_length(declared, HopError)
             self._send_head(stream, response, [], ended=False)
             if stream.tunnel is not None:
                 stream.exchange.status = 101  # as on every other hop

@@ -32,7 +32,7 @@ async def talk_two(make: Response) -> Seen:
     return await answers(TWO, make)
 
 
-@pytest.mark.parametrize("length", [b"4", b"6", b"0", b"-5", b"+5", b"0x5", b"5, 5", b"", b"abc", b"5 "])
+@pytest.mark.parametrize("length", [b"4", b"6", b"0", b"-5", b"+5", b"0x5", b"5, 5", b"", b"abc", b"5 ", b"9" * 5000])
 @pytest.mark.parametrize("stored", [False, True], ids=["fields", "block"])
 async def test_a_wrong_length_is_an_error_and_shifts_nothing(length: bytes, stored: bool) -> None:
     fields = [(b"content-length", length)]

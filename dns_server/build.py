@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random, SystemRandom
 
+from dns_server.book import Book
 from dns_server.cache import Cache
 from dns_server.config import Config
 from dns_server.handler import Authority
@@ -39,7 +40,7 @@ def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Me
     if config.resolver:
         role = _resolver(config, clock=clock, random=random, net=net)
     else:
-        role = Authority(Zones())
+        role = Authority(Book())
     files = zone_files(config)
     return DnsServer(
         config.name or "dns_server", config, role, lambda: load_zones(files),

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from dns_server.book import Book
 from dns_server.query_log import QueryLog
 from dns_server.responses import Responses
 from dns_server.rules import authority, types
 from dns_server.rules.query import Query, parse
 from dns_server.rules.response import limit, write
 from dns_server.rules.rrset import Answer
-from dns_server.rules.zone import Zones
 from stack.telemetry.exchange import Exchange
 
 STREAMS = frozenset({"tcp", "tls", "https"})
+
+
+Operation = Callable[[bytes, str, str], bytes | Awaitable[bytes | None] | None]
+"""Answers a message of another opcode than QUERY: (message, client, protocol). Never raises."""
 
 
 class Role(Protocol):
@@ -33,24 +37,24 @@ class Role(Protocol):
 
 
 class Authority:
-    """Answers from zones. The zones are replaced as a whole; nobody sees half of a reload."""
+    """Answers from the zones of a book; nobody sees half of a change."""
 
     recursion = False
     allows: Callable[[str], bool] | None = None
 
-    def __init__(self, zones: Zones) -> None:
-        self.zones = zones
+    def __init__(self, book: Book) -> None:
+        self.book = book
 
     def answer(self, query: Query) -> Answer:
         if query.cls not in (types.IN, types.CLASS_ANY):
             return Answer("refused", types.REFUSED)
-        answer = authority.answer(self.zones, query.name, query.key, query.type)
+        answer = authority.answer(self.book.zones, query.name, query.key, query.type)
         if query.cls == types.CLASS_ANY:
             answer.authoritative = False  # RFC 1035 §6.2: it does not cover all classes
         return answer
 
     def epoch(self) -> object:
-        return self.zones
+        return self.book.zones
 
 
 class Handler:
@@ -74,6 +78,8 @@ class Handler:
         self._finished = log.finished
         self._datagrams = Responses(responses)
         self._streams = Responses(responses)
+        self.operations: dict[int, Operation] = {}
+        """By opcode; all others are NOTIMP."""
 
     def answer(
         self, message: bytes, client: str, protocol: str, exchange: Exchange | None = None
@@ -99,6 +105,8 @@ class Handler:
         if query is None:
             self._log.ignored += 1
             return None
+        if query.rcode == types.NOTIMP and (operation := self.operations.get(message[2] >> 3 & 0xF)) is not None:
+            return operation(message, client, protocol)
         found: Answer | Awaitable[Answer]
         if query.rcode:
             found = Answer(types.rcode_name(query.rcode).lower(), query.rcode)

@@ -112,7 +112,7 @@ class DnsServer(HttpHop):
     async def _read_zones(self) -> None:
         if isinstance(self.role, Authority):
             # in a thread: a large zone takes seconds, and questions are answered meanwhile
-            self.role.zones = await asyncio.to_thread(self._load_zones)
+            self.role.book.replace(await asyncio.to_thread(self._load_zones))
 
     # The admin endpoint.
 
@@ -127,7 +127,7 @@ class DnsServer(HttpHop):
         if isinstance(self.role, Resolver):
             stats |= {"cache": self.role.cache.statistics(), "walk": self.role.statistics()}
         else:
-            stats |= {"zones": len(self.role.zones.by_key), "zones_fault": self._fault}
+            stats |= {"zones": len(self.role.book.zones.by_key), "zones_fault": self._fault}
         return stats
 
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
@@ -152,7 +152,7 @@ class DnsServer(HttpHop):
                 "names": len(zone.nodes),
                 "rrsets": _count(zone.rrsets()),
             }
-            for zone in self.role.zones.by_key.values()
+            for zone in self.role.book.zones.by_key.values()
         ]
         return _json({"zones": zones, "fault": self._fault})
 

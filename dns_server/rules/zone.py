@@ -85,6 +85,36 @@ class Zone:
         for node in self.nodes.values():
             yield from node.rrsets.values()
 
+    def node(self, key: bytes) -> Node | None:
+        """The node of that name; an empty non-terminal is one too."""
+        return self.nodes.get(key)
+
+    def rrset(self, key: bytes, type: int) -> RRset | None:
+        """What stands there, below a cut too."""
+        node = self.node(key)
+        return node.rrsets.get(type) if node is not None else None
+
+    def changed(self, removed: Iterable[RRset], added: Iterable[RRset]) -> tuple[Zone | None, list[Fault]]:
+        """Another version: without the records of `removed` (those that are not there are passed over), with those of
+        `added`. An RRset takes the TTL of what is added to it (RFC 2136 §7.12). None if any fault is fatal."""
+        sets = {
+            (rrset.owner.lower(), rrset.type): (rrset.owner, rrset.ttl, dict.fromkeys(rrset.rdatas))
+            for rrset in self.rrsets()
+        }
+        for rrset in removed:
+            place = (rrset.owner.lower(), rrset.type)
+            if place in sets:
+                for rdata in rrset.rdatas:
+                    sets[place][2].pop(rdata, None)
+        for rrset in added:
+            place = (rrset.owner.lower(), rrset.type)
+            owner, _, rdatas = sets.get(place, (rrset.owner, 0, {}))
+            sets[place] = (owner, rrset.ttl, {**rdatas, **dict.fromkeys(rrset.rdatas)})
+        return compile_zone(
+            self.origin,
+            [Record(owner, type, ttl, rdata) for (_, type), (owner, ttl, rdatas) in sets.items() for rdata in rdatas],
+        )
+
     def is_cut(self, node: Node) -> bool:
         """Whether the zone ends here: NS records below the apex (RFC 1034 §4.2)."""
         return types.NS in node.rrsets and node.key != self.key

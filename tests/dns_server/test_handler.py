@@ -8,6 +8,7 @@ from pathlib import Path
 import dns.message
 import pytest
 
+from dns_server.book import Book
 from dns_server.handler import Authority, Handler
 from dns_server.query_log import QueryLog
 from dns_server.responses import Responses
@@ -25,7 +26,7 @@ ZONES = zones({"z.test": TEXT})
 def handler() -> Handler:
     clock = VirtualClock()
     log = QueryLog("off", hop="dns", clock=clock, metrics=Metrics())
-    return Handler(Authority(ZONES), payload=1232, responses=100, now=clock.now, log=log)
+    return Handler(Authority(Book(ZONES)), payload=1232, responses=100, now=clock.now, log=log)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_what_is_kept_is_never_given_to_another_question(handler: Handler, secon
 def test_a_datagrams_response_is_not_given_on_a_stream(handler: Handler) -> None:
     role = handler.role
     assert isinstance(role, Authority)
-    role.zones = zones({"z.test": TEXT + "".join(f"big IN A 192.0.2.{number}\n" for number in range(60))})
+    role.book.replace(zones({"z.test": TEXT + "".join(f"big IN A 192.0.2.{number}\n" for number in range(60))}))
     sent = question("big.z.test")
     datagram, stream = handler.answer(sent, "a", "udp"), handler.answer(sent, "a", "tcp")
     assert isinstance(datagram, bytes)
@@ -68,7 +69,7 @@ def test_new_zones_are_answered_from_at_once(handler: Handler) -> None:
     handler.answer(sent, "a", "udp")
     role = handler.role
     assert isinstance(role, Authority)
-    role.zones = zones({"z.test": TEXT.replace("192.0.2.2", "192.0.2.3")})
+    role.book.replace(zones({"z.test": TEXT.replace("192.0.2.2", "192.0.2.3")}))
     response = handler.answer(sent, "a", "udp")
     assert isinstance(response, bytes)
     assert dns.message.from_wire(response).answer[0][0].to_text() == "192.0.2.3"
@@ -105,7 +106,7 @@ def test_names_in_the_log_cannot_break_its_lines(tmp_path: Path) -> None:
 
     clock = VirtualClock()
     log = QueryLog(str(tmp_path / "log"), hop='d"ns', clock=clock, metrics=Metrics())
-    handler = Handler(Authority(ZONES), payload=1232, responses=0, now=clock.now, log=log)
+    handler = Handler(Authority(Book(ZONES)), payload=1232, responses=0, now=clock.now, log=log)
     sent = bytearray(question("abcdef.z.test"))
     sent[13:19] = b'"\n\\,\x00\xff'
     handler.answer(bytes(sent), "192.0.2.9", "udp")

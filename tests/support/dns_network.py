@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping
 from random import Random
 
+from dns_server.book import Book
 from dns_server.cache import Cache
 from dns_server.config import CacheOptions, WalkOptions
 from dns_server.handler import Authority
@@ -49,7 +50,7 @@ def respond(served: Zones, message: bytes, *, stream: bool, payload: int = PAYLO
     query = parse(message)
     if query is None:
         return None
-    answer = Answer("refused", query.rcode) if query.rcode else Authority(served).answer(query)
+    answer = Answer("refused", query.rcode) if query.rcode else Authority(Book(served)).answer(query)
     return write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
 
 

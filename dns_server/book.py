@@ -1,0 +1,89 @@
+"""The zones of a server as they are now, and the one door through which they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from dns_server.rules.rrset import RRset
+from dns_server.rules.zone import Fault, Zone, Zones
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One zone's step from one version to the next. `before` is None for a zone that is new, `after` for one that
+    is served no more; `removed` and `added` are whole or partial RRsets, the SOA among them."""
+
+    before: Zone | None
+    after: Zone | None
+    removed: Sequence[RRset]
+    added: Sequence[RRset]
+
+
+class ChangeRefused(ValueError):
+    """The zone would not be one any more; `faults` say why. Nothing was changed."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class Book:
+    """Holds one snapshot. Whoever answers takes `zones` once and works on that; a change puts another in its place
+    between two questions."""
+
+    def __init__(self, zones: Zones | None = None) -> None:
+        self.zones = zones if zones is not None else Zones()
+        self.watchers: list[Callable[[Change], object]] = []
+        """Called with each change after it is in force: to notify secondaries, to write the journal."""
+
+    def replace(self, zones: Zones) -> None:
+        """All zones at once, as after a reload."""
+        before, self.zones = self.zones, zones
+        for key in {**before.by_key, **zones.by_key}:
+            old, new = before.by_key.get(key), zones.by_key.get(key)
+            if old is not new:
+                self._tell(old, new)
+
+    def change(self, key: bytes, removed: Iterable[RRset], added: Iterable[RRset]) -> Zone:
+        """One zone, by records. `removed` first: records that are not there are passed over; `added` join their sets.
+        Raises ChangeRefused; KeyError for a zone that is not here. The serial is the caller's."""
+        before = self.zones.by_key[key]
+        after, faults = before.changed(removed, added)
+        if after is None:
+            raise ChangeRefused([fault for fault in faults if fault.fatal])
+        self.put(after)
+        return after
+
+    def put(self, zone: Zone) -> None:
+        """A zone as a whole, new or in place of its last version."""
+        before = self.zones.by_key.get(zone.key)
+        self.zones = Zones({**self.zones.by_key, zone.key: zone}.values())
+        self._tell(before, zone)
+
+    def _tell(self, before: Zone | None, after: Zone | None) -> None:
+        if not self.watchers:
+            return
+        removed, added = difference(before, after)
+        change = Change(before, after, removed, added)
+        for watcher in self.watchers:
+            watcher(change)
+
+
+def difference(before: Zone | None, after: Zone | None) -> tuple[list[RRset], list[RRset]]:
+    """What has to be removed from one version, and added, to make it the other."""
+    old = {(rrset.owner.lower(), rrset.type): rrset for rrset in before.rrsets()} if before is not None else {}
+    new = {(rrset.owner.lower(), rrset.type): rrset for rrset in after.rrsets()} if after is not None else {}
+    removed: list[RRset] = []
+    added: list[RRset] = []
+    for place in {**old, **new}:
+        was, becomes = old.get(place), new.get(place)
+        if was == becomes:
+            continue
+        kept: set[bytes] = set()
+        if was is not None and becomes is not None and was.ttl == becomes.ttl:
+            kept = set(was.rdatas) & set(becomes.rdatas)
+        for rrset, into in ((was, removed), (becomes, added)):
+            if rrset is not None and (rdatas := [rdata for rdata in rrset.rdatas if rdata not in kept]):
+                into.append(RRset(rrset.owner, rrset.type, rrset.ttl, rdatas))
+    return removed, added

@@ -6,15 +6,13 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from stack.clock import Clock
+from stack.net.dns_datagrams import Datagrams
 from stack.net.sweeper import Sweeper
 from stack.net.tasks import Tasks
 
-MAX_WAITING: Final = 2000
-"""Datagrams that wait for their answers at one time; further ones that would have to wait are dropped, as a full
-socket buffer would."""
 MAX_PIPELINED: Final = 100
 """Queries of one connection that wait for their answers; then no more is taken and read from it."""
 MAX_UNSENT: Final = 65536
@@ -52,7 +50,7 @@ class DnsListener:
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         if sock.type == socket.SOCK_DGRAM:
-            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
+            transport, _ = await loop.create_datagram_endpoint(lambda: Datagrams(self), sock=sock)
             self._datagrams.append(transport)
             return
         protocol = "tls" if tls is not None else "tcp"
@@ -98,49 +96,6 @@ class DnsListener:
     def make_room(self) -> None:
         if len(self.streams) > self.max_connections:
             min(self.streams, key=lambda stream: (stream.waiting > 0, stream.deadline)).abort()
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    __slots__ = ("_answer", "_listener", "_transport")
-
-    def __init__(self, listener: DnsListener) -> None:
-        self._listener = listener
-        self._answer = listener.answerer.answer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        response = self._answer(data, addr[0], "udp")
-        if response is None:
-            return
-        if isinstance(response, bytes):
-            self._send(response, addr)
-        elif self._listener.waiting >= MAX_WAITING or self._listener.draining:
-            self._listener.dropped += 1
-            if asyncio.iscoroutine(response):
-                response.close()
-        else:
-            self._listener.waiting += 1
-            self._listener.tasks.spawn(self._later(response, addr), name="dns-udp")
-
-    async def _later(self, response: Awaitable[bytes | None], addr: tuple[Any, ...]) -> None:
-        try:
-            message = await response
-        finally:
-            self._listener.waiting -= 1
-        if message is not None:
-            self._send(message, addr)
-
-    def _send(self, message: bytes, addr: tuple[Any, ...]) -> None:
-        try:
-            self._transport.sendto(message, addr)
-        except (OSError, ValueError):
-            # a source nothing can be sent to, such as port 0: forged
-            self._listener.dropped += 1
-
-    def error_received(self, exc: Exception) -> None:
-        """An ICMP error for something we sent: the client has gone."""
 
 
 class _Stream(asyncio.Protocol):

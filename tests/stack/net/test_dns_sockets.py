@@ -12,7 +12,8 @@ import pytest
 
 from stack.clock import SystemClock, VirtualClock, eventually
 from stack.net.dns_client import ask_tcp, ask_udp
-from stack.net.dns_listener import MAX_PIPELINED, MAX_WAITING, DnsListener
+from stack.net.dns_datagrams import MAX_WAITING
+from stack.net.dns_listener import MAX_PIPELINED, DnsListener
 from stack.net.tasks import Tasks
 
 

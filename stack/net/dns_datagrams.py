@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Datagrams(asyncio.DatagramProtocol):
             return
         if isinstance(response, bytes):
             self._send(response, addr)
+        elif isinstance(response, AsyncIterator):
+            self._listener.dropped += 1  # several messages are for a stream
         elif self._listener.waiting >= MAX_WAITING or self._listener.draining:
             self._listener.dropped += 1
             if asyncio.iscoroutine(response):

@@ -31,7 +31,7 @@ from stack.hop.hop import Bound
 from stack.http.message import Peer, Request, Response
 from stack.net import Net
 from stack.net.dns_client import ask_tcp, ask_udp
-from stack.net.dns_listener import MAX_PIPELINED
+from stack.net.dns_streams import MAX_PIPELINED
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 from tests.support.dns_network import edns, question

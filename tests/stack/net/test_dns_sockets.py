@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ import pytest
 from stack.clock import SystemClock, VirtualClock, eventually
 from stack.net.dns_client import ask_tcp, ask_udp
 from stack.net.dns_datagrams import MAX_WAITING
-from stack.net.dns_listener import MAX_PIPELINED, DnsListener
+from stack.net.dns_listener import DnsListener
+from stack.net.dns_streams import MAX_PIPELINED, Reply
 from stack.net.tasks import Tasks
 
 
@@ -23,12 +24,23 @@ class Echo:
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.seen: list[tuple[bytes, str, str]] = []
+        self.made = self.closed = 0
 
-    def answer(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None] | None:
+    def answer(self, message: bytes, client: str, protocol: str) -> Reply:
         self.seen.append((message, client, protocol))
+        if message.startswith(b"several"):
+            return self._several(int(message[7:]))
         if message.startswith(b"none"):
             return None
         return self._later(message) if message.startswith(b"later") else message + b"!"
+
+    async def _several(self, count: int) -> AsyncIterator[bytes]:
+        try:
+            for number in range(count):
+                self.made = number + 1
+                yield b"%d" % number + bytes(60_000)
+        finally:
+            self.closed += 1
 
     async def _later(self, message: bytes) -> bytes:
         await self.release.wait()
@@ -36,12 +48,13 @@ class Echo:
 
 
 class Served:
-    def __init__(self, *, clock: Any = None, connections: int = 10) -> None:
+    def __init__(self, *, clock: Any = None, connections: int = 10, per_client: int = 0) -> None:
         self.echo = Echo()
         self.tasks = Tasks()
         self.listener = DnsListener(
-            self.echo, clock=clock or SystemClock(), tasks=self.tasks, idle=10.0, connections=connections
-        )
+            self.echo, clock=clock or SystemClock(), tasks=self.tasks, idle=10.0, connections=connections,
+            per_client=per_client,
+        )  # fmt: skip
 
     async def start(self) -> Served:
         stream = socket.create_server(("127.0.0.1", 0))
@@ -204,6 +217,65 @@ async def test_many_small_queries_for_long_answers_in_one_write_are_not_all_answ
     writer.close()
 
 
+async def test_several_messages_answer_one_query_no_faster_than_they_are_read(served: Served) -> None:
+    """RFC 5936 §2.2: and what else is asked is answered between them."""
+    reader, writer = await served.connect()
+    writer.write(framed(b"several500"))
+    await eventually(lambda: bool(served.listener.streams))
+    [stream] = served.listener.streams
+    await eventually(lambda: not stream._writable)
+    await asyncio.sleep(0.1)  # time in which more would be made
+    assert served.echo.made < 500
+    assert stream._transport.get_write_buffer_size() < 1_000_000
+    writer.write(framed(b"now"))
+    received = [await receive(reader) for _ in range(501)]
+    assert received.index(b"now!") < 500
+    received.remove(b"now!")
+    assert received == [b"%d" % number + bytes(60_000) for number in range(500)]
+    writer.close()
+
+
+async def test_several_messages_end_with_their_connection(served: Served) -> None:
+    _, writer = await served.connect()
+    writer.write(framed(b"several500"))
+    await eventually(lambda: any(not stream._writable for stream in served.listener.streams))
+    writer.transport.abort()
+    await eventually(lambda: served.echo.closed == 1)
+    assert served.echo.made < 500
+
+
+async def test_several_messages_are_not_for_datagrams(served: Served) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", served.port))
+        client.send(b"several5")
+        await eventually(lambda: served.listener.statistics()["dropped"] == 1)
+
+
+async def test_who_does_not_read_at_all_is_cut_off_and_who_reads_slowly_is_not() -> None:
+    clock = VirtualClock()
+    served = await Served(clock=clock).start()
+    reader, writer = await served.connect()
+    writer.write(framed(b"several500"))
+    await eventually(lambda: any(not stream._writable for stream in served.listener.streams))
+    [stream] = served.listener.streams
+    for _ in range(5):
+        held = stream._transport.get_write_buffer_size(), served.echo.made
+        await clock.advance(9.9)
+        while (stream._transport.get_write_buffer_size(), served.echo.made) == held:
+            await receive(reader)
+    assert len(served.listener.streams) == 1
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(400):
+        await clock.advance(1)
+        if served.echo.closed:
+            break
+        await asyncio.sleep(0.005)
+    assert served.echo.closed == 1
+    assert not served.listener.streams
+    writer.close()
+    await served.stop()
+
+
 async def test_only_so_many_datagrams_wait(served: Served) -> None:
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -251,6 +323,37 @@ async def test_the_connection_idle_longest_gives_way() -> None:
     assert await receive(third[0]) == b"y!"
     assert served.listener.statistics()["connections"] == 2
     for _, writer in (first, second, third):
+        writer.close()
+    await served.stop()
+
+
+async def test_one_address_has_only_so_many_connections() -> None:
+    served = await Served(per_client=2).start()
+    other = socket.create_connection(("127.0.0.1", served.port), source_address=("127.0.0.2", 0))
+    opened = [await served.connect() for _ in range(3)]
+    async with asyncio.timeout(10):
+        assert await opened[0][0].read() == b""
+    statistics = served.listener.statistics()
+    assert (statistics["connections"], statistics["connections_displaced"]) == (3, 1)
+    other.close()
+    for _, writer in opened:
+        writer.close()
+    await served.stop()
+
+
+async def test_who_opens_many_connections_closes_nobodys_but_its_own() -> None:
+    served = await Served(connections=5).start()
+    with socket.create_connection(("127.0.0.1", served.port), source_address=("127.0.0.2", 0)) as other:
+        await eventually(lambda: len(served.listener.streams) == 1)
+        opened = [await served.connect() for _ in range(12)]
+        await eventually(lambda: served.listener.statistics()["connections_accepted"] == 13)
+        assert [stream.client for stream in served.listener.streams].count("127.0.0.2") == 1
+        assert len(served.listener.streams) == 5
+        other.sendall(framed(b"x"))
+        other.setblocking(False)
+        async with asyncio.timeout(10):
+            assert await asyncio.get_running_loop().sock_recv(other, 10) == framed(b"x!")
+    for _, writer in opened:
         writer.close()
     await served.stop()
 

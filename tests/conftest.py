@@ -26,6 +26,10 @@ PACKAGES = {
     "postgres": "postgresql",
     "node": "nodejs",
     "slowhttptest": "slowhttptest",
+    "dnsperf": "dnsperf",
+    "nsd": "nsd",
+    "knotd": "knot",
+    "named": "bind9",
 }
 """Debian's package of each outside program."""
 

@@ -1,6 +1,6 @@
 """`make bench`: what a hop costs beside the program that people run for the same job.
 
-CPU microseconds a request, in rounds that alternate with the peer's, both with their access log on; the latency that a
+CPU microseconds a request, in rounds that alternate with the peer's, both with their access log on (DNS: without); the latency that a
 hop adds at a steady rate; and how long the whole stack takes to start. `make bench BENCH="edge-tls --rounds 3"` selects.
 """
 
@@ -25,6 +25,10 @@ DEBIAN = {
     "haproxy": "haproxy",
     "h2load": "nghttp2-client",
     "openssl": "openssl",
+    "dnsperf": "dnsperf",
+    "nsd": "nsd",
+    "knotd": "knot",
+    "named": "bind9",
 }
 """The package of each program."""
 OTHERS = ("latency", "startup")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench.drivers import H2load, Handshakes, Wrk
+from tests.bench import dns
+from tests.bench.drivers import Dnsperf, H2load, Handshakes, Wrk
 from tests.bench.peers import CACHE, CACHE_TLS, ORIGIN, PASS
 from tests.bench.rounds import Driver, Target
 from tests.bench.servers import Servers
@@ -101,6 +102,7 @@ def chain(run: Servers) -> list[Target]:
     ]
 
 
+_DNS = ("dnsperf", "nsd", "knotd", "named")
 _CLOSE = Wrk(connections=32, close=True)
 _LARGE = Wrk(connections=16, pages=8)
 
@@ -114,6 +116,9 @@ BENCHES = {
     "proxy": Bench(proxy, "reverse proxy", 1.6),
     "app": Bench(app, "ASGI app", 1.1, programs=("wrk",), packages=("uvicorn", "granian")),
     "chain": Bench(chain, "three intermediaries before an app", 1.7, programs=("wrk", "nginx", "haproxy")),
+    "dns-repeat": Bench(dns.repeat, "DNS over UDP, 200 names again and again", 1.3, Dnsperf(), _DNS),
+    "dns-names": Bench(dns.names, "DNS over UDP, 200,000 names, half of them NXDOMAIN", 2.5, Dnsperf(), _DNS),
+    "dns-tcp": Bench(dns.repeat, "DNS over TCP, 200 names, pipelined", None, Dnsperf(tcp=True), _DNS),
     "connect": Bench(edge, "edge hit, a connection for each request", driver=_CLOSE, extra=True),
     "connect-tls": Bench(
         lambda run: edge(run, tls=True), "edge hit, a resumed TLS 1.3 session for each", driver=_CLOSE, extra=True

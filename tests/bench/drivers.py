@@ -1,4 +1,4 @@
-"""What drives a server: wrk for HTTP/1.1, h2load for HTTP/2, openssl for handshakes, and what they said."""
+"""What drives a server: wrk for HTTP/1.1, h2load for HTTP/2, openssl for handshakes, dnsperf; and what they said."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ class Handshakes:
         return openssl_said(_run(["openssl", "s_time", "-new", "-time", str(seconds), "-connect", where], seconds))
 
 
+@dataclass(frozen=True, slots=True)
+class Dnsperf:
+    """Questions of the file that the URL's path names, one after the other, at most 100 without their answers."""
+
+    clients: int = 8
+    tcp: bool = False
+
+    def drive(self, url: str, seconds: int) -> Driven:
+        place = urlsplit(url)
+        argv = ["dnsperf", "-s", str(place.hostname), "-p", str(place.port), "-d", place.path, "-l", str(seconds)]
+        argv += ["-T", "1", "-c", str(self.clients), "-t", "2", *(("-m", "tcp") if self.tcp else ())]
+        return dnsperf_said(_run(argv, seconds))
+
+
 def wrk_said(text: str) -> Driven:
     """`36912 requests in 3.10s`; complaints are on lines of their own."""
     found = re.search(r"(\d+) requests in", text)
@@ -93,6 +107,18 @@ def openssl_said(text: str) -> Driven:
     if found is None:
         return Driven(0, f"openssl said: {complaint[0] if complaint else _first_line(text)}")
     return Driven(int(found[1]), complaint[0] if complaint else "")
+
+
+def dnsperf_said(text: str) -> Driven:
+    """`Queries completed:    912 (100.00%)`, as many lost, and how many had each rcode."""
+    found = re.search(r"Queries completed: +(\d+)", text)
+    if found is None:
+        return Driven(0, f"dnsperf said: {_first_line(text)}")
+    lost = re.search(r"Queries lost: +([1-9]\d*)", text)
+    codes = re.search(r"Response codes: +(.*)", text)
+    wrong = [code for code in re.findall(r"[A-Z]+", codes[1] if codes else "") if code not in ("NOERROR", "NXDOMAIN")]
+    faults = [f"{lost[1]} queries lost" if lost else "", f"answered {', '.join(wrong)}" if wrong else ""]
+    return Driven(int(found[1]), "; ".join(filter(None, faults)))
 
 
 def _first_line(text: str) -> str:

@@ -11,7 +11,17 @@ import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PROGRAMS = {"nginx": ("-v",), "haproxy": ("-v",), "wrk": ("-v",), "h2load": ("--version",), "openssl": ("version",)}
+PROGRAMS = {
+    "nginx": ("-v",),
+    "haproxy": ("-v",),
+    "wrk": ("-v",),
+    "h2load": ("--version",),
+    "openssl": ("version",),
+    "nsd": ("-v",),
+    "knotd": ("-V",),
+    "named": ("-v",),
+    "dnsperf": ("-h",),
+}
 PACKAGES = ("uvloop", "httptools", "h2", "uvicorn", "granian")
 
 

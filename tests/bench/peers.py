@@ -91,3 +91,56 @@ backend hosts
   server a 127.0.0.1:{origin} check inter 2s
   server b 127.0.0.1:{origin} check inter 2s
 """
+
+# Name servers: one process or thread that answers, no limit of rates, no log of queries.
+
+NSD: Final = """
+server:
+  server-count: 1
+  ip-address: 127.0.0.1@{port}
+  username: ""
+  zonesdir: "{dir}"
+  database: ""
+  pidfile: "{dir}/nsd.pid"
+  xfrdfile: "{dir}/xfrd.state"
+  zonelistfile: "{dir}/zone.list"
+  xfrdir: "{dir}"
+  logfile: "{dir}/log"
+  rrl-ratelimit: 0
+  rrl-whitelist-ratelimit: 0
+remote-control:
+  control-enable: no
+zone:
+  name: {origin}
+  zonefile: {zone}
+"""
+
+KNOT: Final = """
+server:
+  listen: 127.0.0.1@{port}
+  rundir: {dir}
+  udp-workers: 1
+  tcp-workers: 1
+  background-workers: 1
+database:
+  storage: {dir}
+log:
+  - target: {dir}/log
+    any: warning
+zone:
+  - domain: {origin}
+    file: {zone}
+    zonefile-sync: -1
+    journal-content: none
+"""
+
+NAMED: Final = """
+options {{
+  directory "{dir}";
+  pid-file none; session-keyfile none; managed-keys-directory "{dir}";
+  listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+  recursion no; allow-transfer {{ none; }}; notify no; dnssec-validation no; querylog no;
+}};
+controls {{ }};
+zone "{origin}" {{ type primary; file "{zone}"; }};
+"""

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import trustme
@@ -22,6 +22,16 @@ def free_port() -> int:
     with contextlib.closing(socket.socket()) as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def connects(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def hop_argv(kind: str, name: str, folder: Path, *listen: str) -> list[str]:
+    argv = [sys.executable, "-m", kind, "--name", name, "--state-dir", str(folder), "--limits-requests", "0"]
+    return [*argv, "--listen", *listen]
 
 
 class Servers:
@@ -47,31 +57,28 @@ class Servers:
         return self._certificate
 
     def nginx(self, name: str, body: str, origin: int = 1) -> tuple[int, int]:
-        port, folder = free_port(), self._folder(name)
+        port, folder = free_port(), self.folder(name)
         (folder / "www").symlink_to(self.home / "www")
         cert, key = self.certificate if "{cert}" in body else ("", "")
         body = body.format(dir=folder, port=port, cert=cert, key=key)
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(peers.NGINX.format(dir=folder, origin=origin, body=body, user=user))
-        return self._start(name, ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], port), port
+        return self.start(name, ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], port), port
 
     def haproxy(self, name: str, origin: int) -> tuple[int, int]:
-        port, folder = free_port(), self._folder(name)
+        port, folder = free_port(), self.folder(name)
         (folder / "haproxy.cfg").write_text(peers.HAPROXY.format(port=port, origin=origin))
-        return self._start(name, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], port), port
+        return self.start(name, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], port), port
 
     def hop(self, kind: str, name: str, *flags: str, tls: bool = False) -> tuple[int, int]:
         """One of ours, with every default but the log's path and no limit of requests for a connection."""
-        port, folder = free_port(), self._folder(name)
+        port, folder = free_port(), self.folder(name)
         listen = [f"http://127.0.0.1:{port}"]
         if tls:
             cert, key = self.certificate
             listen = [f"https://127.0.0.1:{port}", "--cert", str(cert), "--key", str(key)]
-        argv = [
-            *(sys.executable, "-m", kind, "--name", name, "--state-dir", str(folder), "--limits-requests", "0"),
-            *("--access-log", str(folder / "access.log"), "--listen", *listen, *flags),
-        ]
-        return self._start(name, argv, port), port
+        log = str(folder / "access.log")
+        return self.start(name, hop_argv(kind, name, folder, *listen, "--access-log", log, *flags), port), port
 
     def appserver(self, name: str) -> tuple[int, int]:
         return self.hop("appserver", name, "--app", "tests.bench.asgi_app:app")
@@ -79,30 +86,31 @@ class Servers:
     def uvicorn(self, name: str) -> tuple[int, int]:
         port = free_port()
         argv = [sys.executable, "-m", "uvicorn", "tests.bench.asgi_app:app", "--port", str(port), "--access-log"]
-        return self._start(name, [*argv, "--loop", "uvloop", "--http", "httptools"], port), port
+        return self.start(name, [*argv, "--loop", "uvloop", "--http", "httptools"], port), port
 
     def granian(self, name: str) -> tuple[int, int]:
         port = free_port()
         argv = [sys.executable, "-m", "granian", "tests.bench.asgi_app:app", "--port", str(port), "--access-log"]
-        return self._start(name, [*argv, "--interface", "asgi", "--loop", "uvloop", "--workers", "1"], port), port
+        return self.start(name, [*argv, "--interface", "asgi", "--loop", "uvloop", "--workers", "1"], port), port
 
-    def _folder(self, name: str) -> Path:
+    def folder(self, name: str) -> Path:
         folder = self.home / name
         folder.mkdir()
         return folder
 
-    def _start(self, name: str, argv: list[str], port: int) -> int:
+    def start(
+        self, name: str, argv: list[str], port: int, *, within: float = 30, ready: Callable[[int], bool] = connects
+    ) -> int:
         environ = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"}
         with (self.home / f"{name}.out").open("wb") as out:
             process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environ)
         self._running.append(process)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 break
-            with contextlib.closing(socket.socket()) as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return process.pid
+            if ready(port):
+                return process.pid
             time.sleep(0.05)
         said = (self.home / f"{name}.out").read_text(errors="replace")[-2000:]
         raise SystemExit(f"{name} did not start: {said}")

@@ -14,7 +14,7 @@ import pytest
 from tests.bench import __main__ as command
 from tests.bench import machine, report
 from tests.bench.benches import BENCHES, Bench, chosen
-from tests.bench.drivers import Driven, h2load_said, openssl_said, wrk_said
+from tests.bench.drivers import Driven, dnsperf_said, h2load_said, openssl_said, wrk_said
 from tests.bench.latency import added
 from tests.bench.rounds import Target, compare, percentile, ratio
 
@@ -80,6 +80,21 @@ def test_what_openssl_says() -> None:
     assert openssl_said(refused) == Driven(
         0, "openssl said: 40D7:error:8000006F:system library:BIO_connect:Connection refused"
     )
+
+
+@pytest.mark.parametrize(
+    ("lost", "codes", "fault"),
+    [
+        (0, "NOERROR 5 (50.00%), NXDOMAIN 5 (50.00%)", ""),
+        (7, "NOERROR 10 (100.00%)", "7 queries lost"),
+        (0, "NOERROR 5 (50.00%), SERVFAIL 5 (50.00%)", "answered SERVFAIL"),
+    ],
+    ids=["well", "lost", "servfail"],
+)
+def test_what_dnsperf_says(lost: int, codes: str, fault: str) -> None:
+    text = f"  Queries sent:         10\n  Queries completed:    10 (100.00%)\n  Queries lost:         {lost} (0.00%)\n"
+    assert dnsperf_said(f"{text}\n  Response codes:       {codes}\n") == Driven(10, fault)
+    assert dnsperf_said("Error: unable to open file: q\n").fault == "dnsperf said: Error: unable to open file: q"
 
 
 def test_the_ratio_is_of_rounds_and_not_of_medians() -> None:
@@ -198,6 +213,9 @@ def test_extras_run_only_when_named() -> None:
         "proxy": 1.6,
         "app": 1.1,
         "chain": 1.7,
+        "dns-repeat": 1.3,
+        "dns-names": 2.5,
+        "dns-tcp": None,
     }
 
 
@@ -216,3 +234,15 @@ def test_one_bench_from_end_to_end(tmp_path: Path) -> None:
     assert (peer["target"], ours["target"]) == ("nginx proxy_cache", "cdn_edge hit")
     assert all(one["us_per_request"] > 0 and one["rss_bytes"] > 0 and not one["faults"] for one in (peer, ours))
     assert ours["ratio"] == pytest.approx(ours["us_per_request"] / peer["us_per_request"], rel=0.02)
+
+
+@pytest.mark.needs("dnsperf", "nsd", "knotd", "named")
+def test_name_servers_side_by_side(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "tests.bench", "dns-repeat", "--rounds", "1", "--seconds", "1", "--json"]
+    done = subprocess.run(
+        [*argv, str(tmp_path / "found.json")], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "found.json").read_text())["results"]
+    assert [one["target"] for one in results] == ["nsd", "dns_server", "dns_server, query log", "knot", "bind9"]
+    assert all(one["us_per_request"] > 0 and not one["faults"] for one in results)

@@ -1,0 +1,112 @@
+"""DNS servers side by side: one zone, one process or thread each, no query log but where the name says so."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from tests.bench import peers
+from tests.bench.rounds import Target
+from tests.bench.servers import Servers, free_port, hop_argv
+
+ORIGIN: Final = "bench.test"
+NAMES: Final = 100_000
+"""Names of the zone with an address; as many others are asked for that are not there."""
+REPEATED: Final = 200
+APEX: Final = (
+    "$TTL 300\n@ IN SOA ns1 hostmaster 1 3600 600 86400 30\n@ IN NS ns1\n@ IN NS ns2\n"
+    "ns1 IN A 192.0.2.1\nns2 IN A 192.0.2.2\n"
+)
+
+
+def records(count: int) -> Iterator[str]:
+    return (f"h{number} IN A 10.{number >> 16}.{number >> 8 & 255}.{number & 255}\n" for number in range(count))
+
+
+def zone_file(run: Servers, count: int = NAMES) -> Path:
+    path = run.home / f"{count}.zone"
+    if not path.exists():
+        with path.open("w") as file:
+            file.write(APEX)
+            file.writelines(records(count))
+    return path
+
+
+def repeated(run: Servers, count: int = NAMES) -> Path:
+    """A file of questions for dnsperf: 200 names that are there, spread over the zone."""
+    path = run.home / f"repeated-{count}"
+    path.write_text("".join(f"h{number * (count // REPEATED)}.{ORIGIN} A\n" for number in range(REPEATED)))
+    return path
+
+
+def different(run: Servers, count: int = NAMES) -> Path:
+    """Every name of the zone, and as many that are not there, in one random order."""
+    path = run.home / f"different-{count}"
+    questions = [f"{letter}{number}.{ORIGIN} A\n" for letter in "hx" for number in range(count)]
+    Random(1).shuffle(questions)
+    path.write_text("".join(questions))
+    return path
+
+
+def answers(port: int) -> bool:
+    """Whether it answers for the zone: sockets are there before zones are read."""
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        probe.settimeout(0.2)
+        probe.connect(("127.0.0.1", port))
+        try:
+            probe.send(b"\0\1\0\0\0\1\0\0\0\0\0\0\x05bench\x04test\0\0\x06\0\1")
+            return probe.recv(512)[3:8] == b"\0\0\1\0\1"
+        except OSError:
+            return False
+
+
+def nsd(run: Servers, zone: Path) -> tuple[int, int]:
+    return _peer(run, "nsd", ["nsd", "-d", "-c", "{conf}"], peers.NSD, zone)
+
+
+def knot(run: Servers, zone: Path) -> tuple[int, int]:
+    return _peer(run, "knot", ["knotd", "-c", "{conf}"], peers.KNOT, zone)
+
+
+def named(run: Servers, zone: Path) -> tuple[int, int]:
+    return _peer(run, "named", ["named", "-f", "-n", "1", "-c", "{conf}"], peers.NAMED, zone)
+
+
+def _peer(run: Servers, name: str, argv: list[str], conf: str, zone: Path) -> tuple[int, int]:
+    port, folder = free_port(), run.folder(name)
+    (folder / "conf").write_text(conf.format(dir=folder, port=port, zone=zone, origin=ORIGIN))
+    return run.start(name, [word.format(conf=folder / "conf") for word in argv], port, ready=answers), port
+
+
+def ours(run: Servers, zone: Path, *flags: str, log: bool = False, name: str = "dns") -> tuple[int, int]:
+    """As a user starts it: every option by default, but where the query log goes."""
+    port, folder = free_port(), run.folder(name)
+    flags = ("--zone", f"{ORIGIN}={zone}", "--access-log", str(folder / "query.log") if log else "off", *flags)
+    return run.start(
+        name, hop_argv("dns_server", name, folder, f"dns://127.0.0.1:{port}", *flags), port, ready=answers
+    ), port
+
+
+def side_by_side(run: Servers, zone: Path, questions: Path) -> list[Target]:
+    def target(name: str, started: tuple[int, int]) -> Target:
+        return Target(name, (started[0],), f"dns://127.0.0.1:{started[1]}{questions}")
+
+    return [
+        target("nsd", nsd(run, zone)),
+        target("dns_server", ours(run, zone)),
+        target("dns_server, query log", ours(run, zone, log=True, name="dns-log")),
+        target("knot", knot(run, zone)),
+        target("bind9", named(run, zone)),
+    ]
+
+
+def repeat(run: Servers) -> list[Target]:
+    return side_by_side(run, zone_file(run, 1000), repeated(run, 1000))
+
+
+def names(run: Servers) -> list[Target]:
+    return side_by_side(run, zone_file(run), different(run))

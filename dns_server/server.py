@@ -23,8 +23,9 @@ from stack.config.listen import address
 from stack.errors import BadRequest, ConfigError
 from stack.hop.hop import AdminHandler, Bound
 from stack.hop.http_hop import HttpHop
-from stack.http.message import Request, Response
+from stack.http.message import Peer, Request, Response
 from stack.net import Net
+from stack.net.context import Context
 from stack.net.dns_listener import DnsListener
 from stack.telemetry.metrics import Metrics
 
@@ -80,11 +81,18 @@ class DnsServer(HttpHop):
         self.certificates.hosts = [bound.address[0] for bound in sockets if bound.scheme in ("tls", "https")]
         tls = iter(self.certificates.listeners([bound for bound in own if bound.scheme == "tls"]))
         for bound in own:
-            await self.listener.listen(bound.socket, next(tls).context if bound.scheme == "tls" else None)
+            if bound.scheme == "tls":
+                await self.server.listen(bound.socket, next(tls), speak=self._speak_dns)
+            else:
+                await self.listener.listen(bound.socket)
             place = f"{bound.scheme}://{address(*bound.address)}"
             if place not in self.listening:
                 self.listening.append(place)
         await super().start(web)
+
+    def _speak_dns(self, _: Context, transport: asyncio.Transport, __: Peer) -> None:
+        """DNS over TLS (RFC 7858): the door of HTTPS, with its bounds, up to the end of the handshake."""
+        self.listener.adopt(transport, "tls")
 
     async def drain(self) -> None:
         self.draining = True

@@ -34,12 +34,14 @@ LOOK: Final = 5.0
 RENEW: Final = 3600.0
 """Seconds between two looks at whether a certificate of the local CA is due: two thirds of its life are over."""
 _SUFFIX: Final = ("client_ca", "client_cert")
+_DOT: Final = ("dot",)
+"""What DNS over TLS is called in ALPN (RFC 7858 has none, RFC 9103 §7.1 wants it)."""
 
 _Signature = tuple[tuple[str, int, int, int], ...]
 
 
 class Certificates:
-    """Of the https listeners of a hop, and of its connections to next hops."""
+    """Of the TLS listeners of a hop, and of its connections to next hops."""
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Certificates:
     # Before the first connection.
 
     def listeners(self, bounds: Sequence[Bound]) -> list[Termination]:
-        """For https listeners, in their order. ConfigError names the file or option that is wrong."""
+        """For TLS listeners, in their order. ConfigError names the file or option that is wrong."""
         if not bounds:
             return []
         self.hosts = self.hosts or [bound.address[0] for bound in bounds]
@@ -112,7 +114,7 @@ class Certificates:
             )
         return Policy(
             profile=config.tls_profile,
-            alpn=self._alpn,
+            alpn=_DOT if bound.scheme == "tls" else self._alpn,
             client=ClientAuth(authority, required) if authority else None,
             unknown=config.sni_unknown,
         )

@@ -158,7 +158,7 @@ class HttpHop:
                 raise ConfigError(f"--listen {bound.scheme}://: {self.kind} serves http, https and h2c")
         tls = iter(self.certificates.listeners([bound for bound in sockets if bound.scheme == "https"]))
         await self.on_start()
-        if any(bound.scheme == "https" for bound in sockets):
+        if self.certificates.used:
             self._looks = self.net.tasks.spawn(self.certificates.run(), name=f"{self.name}.certificates")
         if self.exporter is not None:
             self.net.tasks.spawn(self.exporter.run(), name=f"{self.name}.otlp")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 
 from stack.clock import Clock
 from stack.net.dns_datagrams import Datagrams
@@ -31,18 +30,24 @@ class DnsListener:
         self.waiting = 0
         self.dropped = 0
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Serve `sock`, by its type; with `tls` as DNS over TLS (RFC 7858)."""
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve `sock`, by its type."""
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         if sock.type == socket.SOCK_DGRAM:
             transport, _ = await loop.create_datagram_endpoint(lambda: Datagrams(self), sock=sock)
             self._datagrams.append(transport)
             return
-        protocol = "tls" if tls is not None else "tcp"
-        server = await loop.create_server(lambda: Stream(self.streams, protocol), sock=sock, ssl=tls, backlog=512)
+        server = await loop.create_server(lambda: Stream(self.streams, "tcp"), sock=sock, backlog=512)
         self._servers.append(server)
         self.streams.start()
+
+    def adopt(self, transport: asyncio.Transport, protocol: str) -> None:
+        """A connection that was accepted elsewhere, such as one whose TLS handshake is done (RFC 7858)."""
+        stream = Stream(self.streams, protocol)
+        self.streams.start()
+        transport.set_protocol(stream)
+        stream.connection_made(transport)
 
     async def drain(self, within: float) -> None:
         """Accept nothing more; answer what was asked, at most `within` seconds."""

@@ -16,7 +16,7 @@ from stack.net.context import Context
 from stack.net.h1_server import H1ServerConnection
 from stack.net.sweeper import Sweeper
 from stack.net.termination import Termination, of_context
-from stack.net.tls_door import TlsDoor, peer_of
+from stack.net.tls_door import Open, TlsDoor, peer_of
 
 POLL: Final = 0.02
 """Seconds between two looks at whether a draining server is empty."""
@@ -41,19 +41,24 @@ class Server:
         self._acceptors: list[Acceptor] = []
         self._sweeper = Sweeper(context.clock, context.connections)
 
-    async def listen(self, sock: socket.socket, tls: Termination | ssl.SSLContext | None = None) -> None:
+    async def listen(
+        self, sock: socket.socket, tls: Termination | ssl.SSLContext | None = None, *, speak: Open | None = None
+    ) -> None:
         """Begin to accept on a bound socket: with TLS by ALPN, in the clear HTTP/1.1 or HTTP/2 by prior knowledge.
 
-        At `limits.connections` accepting pauses, and who comes waits in the kernel's queue.
+        `speak` gives connections over TLS another protocol than HTTP, and looks after them from the end of their
+        handshake on. At `limits.connections` accepting pauses, and who comes waits in the kernel's queue.
         """
-        if tls is not None:
+        if tls is not None and speak is None:
             # ALPN may choose it, and the first client would wait for the import (50 ms)
             importlib.import_module("stack.net.h2_server")
         context = self.context
         termination = of_context(tls) if isinstance(tls, ssl.SSLContext) else tls
 
         def door(seat: Seat) -> asyncio.Protocol:
-            return _Door(context, seat) if termination is None else TlsDoor(context, termination, _open)
+            if termination is None:
+                return _Door(context, seat)
+            return TlsDoor(context, termination, speak or _open, http=speak is None)
 
         acceptor = Acceptor(sock, door, room=context.room, tasks=context.tasks, clock=context.clock)
         acceptor.start()

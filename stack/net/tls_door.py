@@ -44,10 +44,23 @@ Open = Callable[[Context, asyncio.Transport, Peer], object]
 class TlsDoor(asyncio.Protocol):
     """See `stack.net.context.Connection`: it is one until its handshake has ended, well or not."""
 
-    __slots__ = ("__weakref__", "_ctx", "_data", "_done", "_enough", "_open", "_tls", "_transport", "deadline", "peer")
+    __slots__ = (
+        "__weakref__",
+        "_ctx",
+        "_data",
+        "_done",
+        "_enough",
+        "_http",
+        "_open",
+        "_tls",
+        "_transport",
+        "deadline",
+        "peer",
+    )
 
-    def __init__(self, context: Context, tls: Termination, open: Open) -> None:
-        self._ctx, self._tls, self._open = context, tls, open
+    def __init__(self, context: Context, tls: Termination, open: Open, *, http: bool = True) -> None:
+        """`http`: what comes in the clear is answered in words, if it is HTTP."""
+        self._ctx, self._tls, self._open, self._http = context, tls, open, http
         self._data = bytearray()
         self._enough = 0
         """Bytes below which it is not worth another look: who sends one at a time does not make us read all again."""
@@ -93,7 +106,9 @@ class TlsDoor(asyncio.Protocol):
         self._failed(Failure("closed", "closed before its ClientHello"))
 
     def _not_tls(self) -> None:
-        if _REQUEST.match(self._data):
+        if not self._http:
+            self._refuse(Failure("not-tls", "something else than TLS"), b"")
+        elif _REQUEST.match(self._data):
             # as a browser asks that was given http:// with the port of https://
             self._say(Failure("plain-http", "HTTP in the clear"))
             connection = H1ServerConnection(self._ctx, self.peer, b"http", None)

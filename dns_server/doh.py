@@ -10,22 +10,30 @@ from urllib.parse import parse_qsl
 
 from dns_server.handler import Handler
 from dns_server.rules.reply import least_ttl
-from stack.errors import BadRequest, ClientError, ContentTooLarge, NotFound
+from stack.errors import BadRequest, ClientError, ContentTooLarge, MethodRefused, NotFound
 from stack.http.message import Request, Response
 from stack.telemetry.exchange import Exchange
 
 PATH: Final = b"/dns-query"
 MESSAGE: Final = b"application/dns-message"
 MAX_MESSAGE: Final = 65535
+MAX_FIELDS: Final = 16
 
 
-class UnsupportedMediaType(ClientError):
+class NotAMessage(ClientError):
+    """The content is something else than a DNS message, or is coded."""
+
     status, title = 415, "The content is no DNS message"
+    fields = ((b"accept", MESSAGE), (b"accept-encoding", b"identity"))  # RFC 9110 §15.5.16
+
+
+class NoMethod(MethodRefused):
+    fields = ((b"allow", b"GET, HEAD, POST"),)
 
 
 class Doh:
     """Hands messages to the handler of the server. What the answer is, DNS says; the status is 200 for a SERVFAIL too
-    (§4.2.1)."""
+    (§4.2.1). Nothing is said to scripts of other origins (CORS): pages of the web have no business in this DNS."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -37,12 +45,14 @@ class Doh:
             return self._answer(_from_query(request), exchange)
         if request.method == b"POST":
             return self._post(request, exchange)
-        return Response(405, [(b"allow", b"GET, HEAD, POST"), (b"content-type", b"text/plain")], b"GET or POST\n")
+        raise NoMethod("DNS over HTTPS is asked by GET or POST")
 
     async def _post(self, request: Request, exchange: Exchange) -> Response:
         media_type = (request.get(b"content-type") or b"").partition(b";")[0].strip().lower()
         if media_type != MESSAGE:
-            raise UnsupportedMediaType(f"The content is to be {MESSAGE.decode()}")
+            raise NotAMessage(f"The content is to be {MESSAGE.decode()}")
+        if (request.get(b"content-encoding") or b"identity").strip().lower() != b"identity":
+            raise NotAMessage("The content is to have no coding")
         response = self._answer(await _content(request), exchange)
         return response if isinstance(response, Response) else await response
 
@@ -61,7 +71,7 @@ async def _later(found: Awaitable[bytes | None]) -> Response:
 
 
 def _response(message: bytes) -> Response:
-    # §5.1: fresh no longer than the shortest TTL; an error or an answer without TTL is not to be kept at all
+    # RFC 8484 §5.1: fresh no longer than the shortest TTL; an error or an answer without TTL is not to be kept at all
     ttl = least_ttl(message)
     freshness = b"max-age=%d" % ttl if ttl else b"no-store"
     return Response(200, [(b"content-type", MESSAGE), (b"cache-control", freshness)], message)
@@ -69,9 +79,11 @@ def _response(message: bytes) -> Response:
 
 def _from_query(request: Request) -> bytes:
     """§4.1: base64url without padding, once."""
-    values = [
-        value for name, value in parse_qsl((request.query or b"").decode("latin-1"), max_num_fields=16) if name == "dns"
-    ]
+    try:
+        fields = parse_qsl((request.query or b"").decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise BadRequest(f"The query has more than {MAX_FIELDS} fields") from None
+    values = [value for name, value in fields if name == "dns"]
     if len(values) != 1:
         raise BadRequest("The query wants one message, as ?dns= in base64url")
     text = values[0].encode("latin-1")

@@ -37,6 +37,8 @@ class HopError(Exception):
     status: int = 500
     proxy_status: str = "proxy_internal_error"
     title: str = "The hop met an error"
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    """What the status calls for: Allow with 405, Accept with 415."""
     injected: str = ""
     """The name of the fault that was ordered, if this error is none of its own accord."""
 
@@ -68,6 +70,7 @@ class TargetTooLong(ClientError):
 
 class MethodRefused(ClientError):
     status, proxy_status, title = 405, "http_request_denied", "The method is not served here"
+    fields = ((b"allow", b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"),)
 
 
 class ContentTooLarge(ClientError):

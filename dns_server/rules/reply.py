@@ -96,4 +96,8 @@ def least_ttl(message: bytes) -> int:
         return 0
     if reply.rcode not in (types.NOERROR, types.NXDOMAIN):
         return 0
-    return min((rrset.ttl for rrset in reply.answer or reply.authority), default=0)
+    ttls = [rrset.ttl for rrset in reply.answer or reply.authority]
+    for rrset in reply.authority:
+        if rrset.type == types.SOA:  # the end of the chain has no such name or type: RFC 2308 §5
+            ttls += [rrset.ttl, *(int.from_bytes(rdata[-4:], "big") for rdata in rrset.rdatas)]
+    return min(ttls, default=0)

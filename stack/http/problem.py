@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from stack.errors import HopError, MethodRefused
+from stack.errors import HopError
 from stack.http.forwarding import FinalRecipient
 from stack.http.message import Field, Response
 from stack.http.negotiation import prefers_html
@@ -75,10 +75,11 @@ def response(
 ) -> Response:
     """What the client is told. Never `error.private`, an address or a trace.
 
-    `hop` is this process's name. `fields` are what the status calls for: Allow with 405, Retry-After with 503.
+    `hop` is this process's name. `fields` are what the status calls for, as Retry-After with 503.
     """
-    if isinstance(error, FinalRecipient | MethodRefused):
-        fields = [*fields, (b"allow", _FORWARDED_METHODS)]
+    fields = [*fields, *error.fields]
+    if isinstance(error, FinalRecipient):
+        fields.append((b"allow", _FORWARDED_METHODS))
         if error.status == 204:
             return Response(204, [(b"cache-control", b"no-store"), *fields])
     name = _phrase(error.status)

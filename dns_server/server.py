@@ -157,7 +157,7 @@ class DnsServer(HttpHop):
             {
                 "zone": to_text(zone.origin),
                 "serial": zone.serial,
-                "names": len(zone.nodes),
+                "names": len(zone),
                 "rrsets": _count(zone.rrsets()),
             }
             for zone in self.role.book.zones.by_key.values()

@@ -6,8 +6,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dns_server.rules.faults import Fault
 from dns_server.rules.names import to_text
-from dns_server.rules.zone import Fault, Record, Zone, compile_zone
+from dns_server.rules.zone import Record, Zone, compile_zone
 from stack.errors import ConfigError
 
 if TYPE_CHECKING:

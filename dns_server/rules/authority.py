@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dns_server.rules import types
-from dns_server.rules.names import MAX_NAME, ancestors, is_at_or_below, parent
+from dns_server.rules.names import MAX_NAME, is_at_or_below, parent
 from dns_server.rules.rrset import Answer, RRset
 from dns_server.rules.zone import Node, Zone, Zones
 
@@ -57,29 +57,24 @@ class _Lookup:
     def _step(self, name: bytes, key: bytes) -> bytes | None:
         """Answer for one name; gives the next when it is an alias."""
         zone = self.zone
-        node = zone.nodes.get(key)
+        node = zone.node(key)
         if node is None:
-            closest = self._closest_encloser(key)
-            veil = closest.veil or (closest if types.DNAME in closest.rrsets else None)
+            closest = zone.closest(parent(key))
+            veil = closest.veil or (closest if closest.has_dname else None)
             if veil is not None:
                 return self._veiled(veil, name, key)
             node = closest.wildcard  # step 3c; RFC 4592 §3.3.1: only the closest encloser's own
             if node is None:
                 self._negative("nxdomain", types.NXDOMAIN)
                 return None
-            if node.veil is not None:
-                return self._veiled(node.veil, name, key)
+            if (veil := node.veil) is not None:
+                return self._veiled(veil, name, key)
         # RFC 4035 §3.1.4.1: at the cut itself, DS is the parent's to answer
-        elif node.veil is not None and not (node.veil is node and self.type == types.DS):
-            return self._veiled(node.veil, name, key)
+        elif (veil := node.veil) is not None and not (
+            node.is_cut and node.veiled_by == node.key and self.type == types.DS
+        ):
+            return self._veiled(veil, name, key)
         return self._data(node, name)
-
-    def _closest_encloser(self, key: bytes) -> Node:
-        nodes = self.zone.nodes
-        for above in ancestors(parent(key)):
-            if (node := nodes.get(above)) is not None:
-                return node
-        raise AssertionError("the apex encloses every name of the zone")
 
     def _data(self, node: Node, name: bytes) -> bytes | None:
         rrsets, type = node.rrsets, self.type
@@ -103,7 +98,7 @@ class _Lookup:
         found.authority.append(self.zone.negative)  # RFC 2308 §2
 
     def _veiled(self, veil: Node, name: bytes, key: bytes) -> bytes | None:
-        if not self.zone.is_cut(veil):
+        if not veil.is_cut:
             return self._redirect(veil.rrsets[types.DNAME], name, key)
         # Step 3b: not authoritative below a cut. After an alias, AA speaks for the first owner (RFC 1035 §4.1.1).
         found = self.found
@@ -137,10 +132,12 @@ class _Lookup:
                 self._address(owner if target == b"\0" and rrset.type >= types.SVCB else target, found.additional)
 
     def _address(self, name: bytes, section: list[tuple[bytes, RRset]]) -> None:
-        node = self.zone.nodes.get(name.lower())
+        node = self.zone.node(name.lower())
         if node is None:
             return
         for type in (types.A, types.AAAA):
-            rrset = node.rrsets.get(type)
-            if rrset is not None and not any(rrset is other for _, other in (*section, *self.found.answer)):
+            rrset = node.rrset(type)
+            if rrset is not None and not any(
+                other.type == type and other.owner == rrset.owner for _, other in (*section, *self.found.answer)
+            ):
                 section.append((name, rrset))

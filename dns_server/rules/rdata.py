@@ -42,6 +42,11 @@ _EXPANDED: Final[Mapping[int, Layout]] = {
 _TARGET: Final[Mapping[int, int]] = {types.NS: 0, types.MX: 2, types.SRV: 6, types.SVCB: 2, types.HTTPS: 2}
 """Types whose target's addresses help the asker (RFC 1035 §3.3, RFC 2782, RFC 9460 §4.1), and where the name stands."""
 
+_POINTER: Final[Mapping[int, int]] = {**_TARGET, types.CNAME: 0, types.DNAME: 0, types.PTR: 0}
+_SIZES: Final[Mapping[int, int]] = {types.A: 4, types.AAAA: 16}
+_TAILS: Final[Mapping[int, int]] = {types.SOA: 20}
+"""Octets behind the names; in other types of RFC 1035 nothing follows them."""
+
 Parts = tuple[bytes, ...]
 """Opaque octets and names in turn, octets first and last: (octets, name, octets, name, octets)."""
 
@@ -74,6 +79,27 @@ def target(type: int, rdata: bytes) -> bytes | None:
     """The name whose addresses belong into the additional section; None for types without."""
     at = _TARGET.get(type)
     return None if at is None else rdata[at : _end_of_name(rdata, at)]
+
+
+def pointer(type: int, rdata: bytes) -> bytes | None:
+    """The name that a record points to; None for types that point nowhere."""
+    at = _POINTER.get(type)
+    return None if at is None else rdata[at : _end_of_name(rdata, at)]
+
+
+def check(type: int, rdata: bytes) -> None:
+    """Raises RdataFault for rdata that does not fit its type, as far as answering depends on it: names are written
+    out and end where they should, addresses have their size."""
+    if len(rdata) > 65535:
+        raise RdataFault("rdata of more than 65535 octets")
+    size = _SIZES.get(type)
+    if size is not None and len(rdata) != size:
+        raise RdataFault(f"{types.type_name(type)} rdata has {size} octets, not {len(rdata)}")
+    split = parts(type, rdata)
+    if split is not None and len(split[-1]) != _TAILS.get(type, 0):
+        raise RdataFault(f"{types.type_name(type)} rdata of the wrong length")
+    if type in (types.SRV, types.SVCB, types.HTTPS, types.DNAME):
+        pointer(type, rdata)
 
 
 def _end_of_name(rdata: bytes, at: int) -> int:

@@ -18,6 +18,7 @@ DNAME: Final = 39
 OPT: Final = 41
 DS: Final = 43
 RRSIG: Final = 46
+NSEC: Final = 47
 SVCB: Final = 64
 HTTPS: Final = 65
 IXFR: Final = 251

@@ -12,7 +12,7 @@ from dns_server.rules.zone import Zone
 from dns_server.zonefile import load, load_text
 from stack.errors import ConfigError
 
-HEAD = "$TTL 1h\n@ IN SOA ns h 1 2 3 4 5\n@ IN NS ns\nns IN A 192.0.2.1\n"
+HEAD = "$TTL 1h\n@ IN SOA ns h 1 7200 3600 1209600 300\n@ IN NS ns\nns IN A 192.0.2.1\n"
 ORIGIN = from_text("z.test")
 
 
@@ -32,18 +32,18 @@ def read(text: str) -> tuple[Zone, list[str]]:
         ("a.z.test. A 192.0.2.2\n", "a.z.test", "A", 3600, 1),
         ("w HTTPS 1 . alpn=h2 port=8443 ipv4hint=192.0.2.1\n", "w.z.test", "HTTPS", 3600, 1),
         ("u TYPE65280 \\# 2 abcd\n", "u.z.test", "TYPE65280", 3600, 1),
-        ("d A 192.0.2.2\nd A 192.0.2.2\n", "d.z.test", "A", 3600, 1),
         ("a\\.b A 192.0.2.2\n", "a\\.b.z.test", "A", 3600, 1),
     ],
     ids=[
         "ttl", "rfc1035-5.1-class-ttl", "same-owner", "parentheses", "origin", "absolute", "rfc9460", "rfc3597-5",
-        "rfc2181-5-once", "escape",
+        "escape",
     ],
 )  # fmt: skip
 def test_a_record(text: str, name: str, type: str, ttl: int, count: int) -> None:
     zone, warnings = read(text)
     number = NUMBERS.get(type) or int(type.removeprefix("TYPE"))
-    rrset = zone.nodes[from_text(name)].rrsets[number]
+    rrset = zone.rrset(from_text(name), number)
+    assert rrset is not None
     assert (rrset.ttl, len(rrset.rdatas), warnings) == (ttl, count, [])
 
 
@@ -96,12 +96,46 @@ def test_an_apex_needs_soa_and_ns(missing: str) -> None:
         ("sub NS ns.sub\n", "z.zone:5: the name server ns.sub.z.test. has no glue here"),
         ("sub NS there\n", "z.zone:5: the name server there.z.test. has no address here"),
         ("a 5 A 192.0.2.2\na 6 A 192.0.2.3\n", "z.zone:6: the TTL 6 differs from the 5 of the same set; the first is taken"),
-        ("sub NS al\nal CNAME ns\n", "z.zone:5: the name server al.z.test. has no address here"),
+        ("sub NS al\nal CNAME ns\n", "z.zone:5: the name server al.z.test. is an alias"),
+        ("a MX 1 al\nal CNAME ns\n", "z.zone:5: the mail server al.z.test. is an alias"),
+        ("a MX 1 b\n", "z.zone:5: the mail server b.z.test. has no address here"),
+        ("a CNAME al\nal CNAME ns\n", "z.zone:5: the target al.z.test. is an alias"),
+        ("a SRV 1 1 1 al\nal CNAME ns\n", "z.zone:5: the server al.z.test. is an alias"),
+        ("a A 192.0.2.2\na A 192.0.2.2\n", "z.zone:6: the same A record of a.z.test. a second time"),
+        ("a 2147483648 A 192.0.2.2\n", "z.zone:5: the TTL 2147483648 is above 2147483647; 0 is taken"),
+        ("c NS ns.c\nns.c A 192.0.2.2\nc TXT x\n", "z.zone:7: the TXT record of c.z.test. is hidden by the delegation at c.z.test."),
+        ("c NS ns.c\nns.c A 192.0.2.2\nb.c MX 1 x\n", "z.zone:7: the MX record of b.c.z.test. is hidden by the delegation at c.z.test."),
+        ("d DNAME e\na.d A 192.0.2.2\n", "z.zone:6: the A record of a.d.z.test. is hidden by the DNAME at d.z.test."),
+        ("a.z.test A 192.0.2.2\n", "z.zone:5: a.z.test.z.test. names the zone twice; is a trailing dot missing?"),
+        ("a PTR ns.z.test\n", "z.zone:5: ns.z.test.z.test. names the zone twice; is a trailing dot missing?"),
+        ("*.w NS ns\n", "z.zone:5: the wildcard *.w.z.test. has a NS record, which expands to nothing"),
+        ("a DS 1 13 2 " + "00" * 32 + "\n", "z.zone:5: a.z.test. has a DS record and no NS record"),
+        ("t TXT" + (' "' + "x" * 250 + '"') * 5 + "\n", "z.zone:5: the TXT set of t.z.test. has 1267 octets: never an answer over UDP"),
     ],
-    ids=["rfc1034-4.2.1-glue", "address", "rfc2181-5.2-ttl", "rfc2181-10.3-alias"],
+    ids=[
+        "rfc1034-4.2.1-glue", "address", "rfc2181-5.2-ttl", "rfc2181-10.3-alias", "rfc2181-10.3-mx-alias", "mx-address",
+        "rfc1034-3.6.2-alias", "rfc2782-alias", "rfc2181-5-once", "rfc2181-8-ttl", "rfc2181-6.1-at-cut",
+        "rfc2181-6.1-below-cut", "rfc6672-2.4-below", "dot-of-owner", "dot-of-target", "rfc4592-4.2", "rfc4035-2.4-ds",
+        "long",
+    ],
 )  # fmt: skip
 def test_what_is_legal_and_unwise_is_a_warning(text: str, warning: str) -> None:
     assert read(text)[1] == [warning]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "warning"),
+    [
+        ("0 7200 3600 1209600 300", "serial is 0"),
+        ("1 30 20 1209600 300", "below a minute"),
+        ("1 3600 7200 1209600 300", "retry 7200 is longer than refresh 3600"),
+        ("1 3600 1800 5000 300", "expire 5000 is shorter"),
+        ("1 3600 1800 1209600 86401", "minimum 86401"),
+    ],
+)
+def test_a_soa_out_of_a_sane_range_is_a_warning(numbers: str, warning: str) -> None:
+    text = HEAD.replace("1 7200 3600 1209600 300", numbers)
+    assert [warning in str(one) for one in load_text(ORIGIN, text, "z.zone")[1]] == [True]
 
 
 @pytest.mark.parametrize(

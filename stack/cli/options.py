@@ -37,8 +37,8 @@ _OPTIONS: Final = (
         "--port-base",
         type=click.IntRange(1, 60000),
         metavar="N",
-        help="http on N+80, https on N+443, DNS on N+53, DNS over HTTPS on N+54, the rest above N+100. "
-        "Default: 8080, 8443, 5053, 8053.",
+        help="http on N+80, https on N+443, DNS on N+53, DNS over HTTPS on N+54, over TLS on N+55, the rest "
+        "above N+100. Default: 8080, 8443, 5053, 8053, 8853.",
     ),
     click.option(
         "--database-url",

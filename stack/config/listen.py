@@ -30,7 +30,7 @@ class Listen:
     port: int = 0
     fd: int | None = None
     query: str = ""
-    """Options of this listener alone, as `client_ca=FILE&client_cert=optional`. Only https has any."""
+    """Options of this listener alone, as `client_ca=FILE&client_cert=optional`. Only https and tls have any."""
 
     def __str__(self) -> str:
         more = f"?{self.query}" if self.query else ""
@@ -67,8 +67,8 @@ def parse(text: str, *, usual: str = "http", option: str = "--listen", schemes: 
         hint = f"did you mean {near[0]}://?" if near else f"one of {', '.join(schemes)}"
         raise ConfigError(f"{option} {text!r}: no scheme is called {scheme!r}: {hint}")
     rest, mark, query = rest.partition("?")
-    if mark and scheme != "https":
-        raise ConfigError(f"{option} {text!r}: only https has options of its own behind `?`")
+    if mark and scheme not in ("https", "tls"):
+        raise ConfigError(f"{option} {text!r}: only https and tls have options of their own behind `?`")
     if passed:
         if not (rest.isascii() and rest.isdigit()) or int(rest) > 1 << 20:
             raise ConfigError(f"{option} {text!r}: wanted a descriptor's number, as {scheme}+fd://7")

@@ -60,8 +60,8 @@ class Site(Options, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=60_000,
-            description="http on N+80, https on N+443, DNS on N+53, DNS over HTTPS on N+54, the rest above N+100. "
-            "Default: 8080, 8443, 5053, 8053, the rest above 8100.",
+            description="http on N+80, https on N+443, DNS on N+53, DNS over HTTPS on N+54, over TLS on N+55, the rest "
+            "above N+100. Default: 8080, 8443, 5053, 8053, 8853, the rest above 8100.",
         ),
     ] = None
     health: Annotated[

@@ -34,13 +34,14 @@ class Ports:
     https: int = 8443
     dns: int = 5053
     doh: int = 8053
+    dot: int = 8853
     rest: int = 8100
 
     @classmethod
     def above(cls, base: int | None) -> Ports:
         if base is None:
             return cls()
-        return cls(http=base + 80, https=base + 443, dns=base + 53, doh=base + 54, rest=base + 100)
+        return cls(http=base + 80, https=base + 443, dns=base + 53, doh=base + 54, dot=base + 55, rest=base + 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ class Places:
 
     def resolver(self, index: int) -> tuple[Listen, ...]:
         host = LOCAL if index == 0 or not self.many else f"127.0.54.{index}"
-        shift = 0 if self.many else index * 2
-        return Listen("dns", host, self.ports.dns + shift), Listen("https", host, self.ports.doh + shift)
+        shift = 0 if self.many else index * 3
+        ports = {"dns": self.ports.dns, "https": self.ports.doh, "tls": self.ports.dot}
+        return tuple(Listen(scheme, host, port + shift) for scheme, port in ports.items())
 
     def edge(self, index: int) -> tuple[Listen, ...]:
         host = f"127.0.1.{index + 1}" if self.many else LOCAL

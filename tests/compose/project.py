@@ -21,6 +21,7 @@ IMAGE = "hopstack:test"
 PORTS = {
     "DNS_PORT": 5053,
     "DOH_PORT": 8053,
+    "DOT_PORT": 8853,
     "FRA_HTTPS_PORT": 8443,
     "FRA_HTTP_PORT": 8080,
     "NRT_HTTPS_PORT": 8444,

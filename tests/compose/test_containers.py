@@ -113,6 +113,7 @@ def test_only_the_edges_and_the_resolver_publish_ports(project: Project) -> None
             "53/udp": {("127.0.0.1", ports["DNS_PORT"])},
             "53/tcp": {("127.0.0.1", ports["DNS_PORT"])},
             "8053/tcp": {("127.0.0.1", ports["DOH_PORT"])},
+            "853/tcp": {("127.0.0.1", ports["DOT_PORT"])},
         },
         "edge-fra": {
             "8443/tcp": {("127.0.0.1", ports["FRA_HTTPS_PORT"])},

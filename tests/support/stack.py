@@ -27,7 +27,7 @@ def free_base() -> int:
     """A port base whose ports nobody has now."""
     for _ in range(50):
         base = random.choice(BASES)
-        wanted = [base + offset for offset in (53, 54, 80, 443, *range(100, 170))]
+        wanted = [base + offset for offset in (53, 54, 55, 80, 443, *range(100, 170))]
         with contextlib.ExitStack() as held:
             try:
                 for port in wanted:

@@ -82,7 +82,7 @@ def test_each_hop_believes_the_hops_before_it_and_nobody_else(plan: StackPlan) -
 
 
 def test_a_base_moves_every_port_above_it() -> None:
-    assert Ports.above(31_000) == Ports(http=31_080, https=31_443, dns=31_053, doh=31_054, rest=31_100)
+    assert Ports.above(31_000) == Ports(http=31_080, https=31_443, dns=31_053, doh=31_054, dot=31_055, rest=31_100)
     for hop in default_plan(registry, HOME, port_base=31_000).hops:
         for item in (*hop.listen, hop.admin):
             assert 31_000 < item.port < 31_500

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dns_server.rules.names import ancestors
 from dns_server.rules.rrset import RRset
 from dns_server.rules.zone import Fault, Zone, Zones
 
@@ -36,10 +37,17 @@ class Book:
         self.zones = zones if zones is not None else Zones()
         self.watchers: list[Callable[[Change], object]] = []
         """Called with each change after it is in force: to notify secondaries, to write the journal."""
+        self.absent: Mapping[bytes, str] = {}
+        """Zones that are ours and cannot be answered from, and why: they are SERVFAIL, with all below them."""
+        self.fetched: frozenset[bytes] = frozenset()
+        """Zones that come from primaries: `replace` leaves them as they are."""
 
     def replace(self, zones: Zones) -> None:
         """All zones at once, as after a reload."""
-        before, self.zones = self.zones, zones
+        before = self.zones
+        if kept := [zone for key, zone in before.by_key.items() if key in self.fetched]:
+            zones = Zones([*zones.by_key.values(), *kept])
+        self.zones = zones
         for key in {**before.by_key, **zones.by_key}:
             old, new = before.by_key.get(key), zones.by_key.get(key)
             if old is not new:
@@ -58,8 +66,28 @@ class Book:
     def put(self, zone: Zone) -> None:
         """A zone as a whole, new or in place of its last version."""
         before = self.zones.by_key.get(zone.key)
+        if zone.key in self.absent:
+            self.absent = {key: why for key, why in self.absent.items() if key != zone.key}
         self.zones = Zones({**self.zones.by_key, zone.key: zone}.values())
         self._tell(before, zone)
+
+    def withdraw(self, key: bytes, why: str) -> None:
+        """Answer from that zone no more, until it is `put` again."""
+        before = self.zones.by_key.get(key)
+        self.absent = {**self.absent, key: why}
+        # finished responses hold for one snapshot: so this is another one, even if the zone was not there
+        self.zones = Zones(zone for zone in self.zones.by_key.values() if zone.key != key)
+        if before is not None:
+            self._tell(before, None)
+
+    def why_absent(self, name: bytes) -> str | None:
+        """Why nothing can be said of that name (a key): the nearest zone at or above it is absent."""
+        for above in ancestors(name):
+            if above in self.zones.by_key:
+                return None
+            if above in self.absent:
+                return self.absent[above]
+        return None
 
     def _tell(self, before: Zone | None, after: Zone | None) -> None:
         if not self.watchers:

@@ -12,10 +12,13 @@ from dns_server.book import Book
 from dns_server.cache import Cache
 from dns_server.config import Config
 from dns_server.handler import Authority
+from dns_server.replication import secondary_zones
 from dns_server.resolver import Resolver
 from dns_server.rules.names import NameFault, from_text, to_text
 from dns_server.rules.zone import Zones
 from dns_server.server import DnsServer
+from dns_server.tsig import Keyring
+from dns_server.tsig_keys import read_keys
 from dns_server.upstreams import Upstreams
 from dns_server.zones import default_zones
 from stack.clock import Clock
@@ -32,9 +35,10 @@ log = logging.getLogger("hopstack.dns")
 
 def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> DnsServer:
     """Raises ConfigError for options that do not go together; zone files are read when the server starts."""
-    if config.resolver == bool(config.zone):
+    if config.resolver == bool(config.zone or config.secondary):
         raise ConfigError(
-            "a DNS server is authoritative or a resolver: give --zone NAME=FILE, or --resolver with --root ADDRESS"
+            "a DNS server is authoritative or a resolver: give --zone NAME=FILE or --secondary NAME=ADDRESS, or "
+            "--resolver with --root ADDRESS"
         )
     role: Authority | Resolver
     if config.resolver:
@@ -42,8 +46,12 @@ def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Me
     else:
         role = Authority(Book())
     files = zone_files(config)
+    for origin in secondary_zones(config):
+        if origin.lower() in {known.lower() for known in files}:
+            raise ConfigError(f"{to_text(origin)} is given with --zone and with --secondary: it comes from one of them")
     return DnsServer(
         config.name or "dns_server", config, role, lambda: load_zones(files),
+        keyring=Keyring(read_keys(config.tsig_key), clock.time),
         clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
     )  # fmt: skip
 

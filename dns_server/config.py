@@ -66,12 +66,68 @@ class CacheOptions(Options, frozen=True, kw_only=True):
     ] = 2
 
 
+class TransferOptions(Options, frozen=True, kw_only=True):
+    """Zones to secondaries and from primaries (RFC 5936, RFC 1995)."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Who may have whole zones, as NETWORK, #KEY (a TSIG key) or NETWORK#KEY; others are refused. "
+            "Repeats."
+        ),
+    ] = ("127.0.0.0/8", "::1/128")
+    concurrent: Annotated[
+        Count, Meta(description="Transfers to secondaries at one time; further ones are answered SERVFAIL.")
+    ] = 10
+    history: Annotated[
+        Count, Meta(description="Records of past changes kept for IXFR, over all zones; the oldest are forgotten.")
+    ] = 100_000
+    history_bytes: Annotated[Bytes, Meta(description="Memory for them.")] = 16 * MIB
+    notify_from: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Who may send NOTIFY for a secondary zone beside its primaries, as NETWORK, #KEY or "
+            "NETWORK#KEY. Repeats."
+        ),
+    ] = ()
+    bytes: Annotated[Bytes, Meta(description="The largest zone taken from a primary, as it comes over the wire.")] = (
+        512 * MIB
+    )
+    attempt: Annotated[Seconds, Meta(description="Waiting for a primary's answer, or for its connection.")] = 3.0
+    idle: Annotated[
+        Seconds, Meta(description="A transfer from a primary of which nothing comes; then it is ended.")
+    ] = 30.0
+    total: Annotated[Seconds, Meta(description="A whole transfer from a primary; then it is ended.")] = 3600.0
+    min_refresh: Annotated[
+        Seconds, Meta(description="The least time between two looks at a primary, whatever the zone's SOA says.")
+    ] = 2.0
+    max_refresh: Annotated[Seconds, Meta(description="The most time between two looks at a primary.")] = 86_400.0
+
+
 class Config(HttpOptions, frozen=True, kw_only=True):
     """A DNS server. With `zone` it is authoritative, with `resolver` it walks for its clients."""
 
     zone: Annotated[
         tuple[str, ...],
         Meta(description="A zone and its master file, as NAME=FILE; `.` is the root. Repeats."),
+    ] = ()
+    secondary: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="A zone that is fetched from its primaries and kept up, as NAME=ADDRESS[:PORT][#KEY][,...]; "
+            "#KEY signs with that TSIG key. Repeats."
+        ),
+    ] = ()
+    notify: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="A secondary that is told of changes, as ADDRESS[:PORT][#KEY] or NAME=ADDRESS... for one "
+            "zone alone. Repeats."
+        ),
+    ] = ()
+    tsig_key: Annotated[
+        tuple[str, ...],
+        Meta(description="A file with keys for TSIG (RFC 8945), as `tsig-keygen` writes it. Repeats."),
     ] = ()
     resolver: Annotated[bool, Meta(description="Resolve for clients instead of answering from zones.")] = False
     root: Annotated[
@@ -98,5 +154,6 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     ] = 1232
     answers: Annotated[Count, Meta(description="Finished responses kept for repeated queries. 0: none.")] = 20_000
     tcp: TcpOptions = TcpOptions()
+    transfer: TransferOptions = TransferOptions()
     walk: WalkOptions = WalkOptions()
     cache: CacheOptions = CacheOptions()

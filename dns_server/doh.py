@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -60,7 +60,10 @@ class Doh:
         found = self._handler.answer(message, exchange.client, "https", exchange)
         if found is None:
             raise BadRequest("The message is no DNS query")
-        return _response(found) if isinstance(found, bytes) else _later(found)
+        if isinstance(found, bytes):
+            return _response(found)
+        assert not isinstance(found, AsyncIterator)  # transfers are for streams of messages
+        return _later(found)
 
 
 async def _later(found: Awaitable[bytes | None]) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from dns_server.book import Book
@@ -15,10 +15,15 @@ from dns_server.rules.rrset import Answer
 from stack.telemetry.exchange import Exchange
 
 STREAMS = frozenset({"tcp", "tls", "https"})
+_TRANSFERS = frozenset({types.AXFR, types.IXFR})
 
 
 Operation = Callable[[bytes, str, str], bytes | Awaitable[bytes | None] | None]
 """Answers a message of another opcode than QUERY: (message, client, protocol). Never raises."""
+
+
+Transfer = Callable[[Query, bytes, str, str], bytes | AsyncIterator[bytes]]
+"""Answers AXFR and IXFR: (query, message, client, protocol). Never raises."""
 
 
 class Role(Protocol):
@@ -48,6 +53,8 @@ class Authority:
     def answer(self, query: Query) -> Answer:
         if query.cls not in (types.IN, types.CLASS_ANY):
             return Answer("refused", types.REFUSED)
+        if self.book.absent and self.book.why_absent(query.key) is not None:
+            return Answer("servfail", types.SERVFAIL)
         answer = authority.answer(self.book.zones, query.name, query.key, query.type)
         if query.cls == types.CLASS_ANY:
             answer.authoritative = False  # RFC 1035 §6.2: it does not cover all classes
@@ -80,11 +87,13 @@ class Handler:
         self._streams = Responses(responses)
         self.operations: dict[int, Operation] = {}
         """By opcode; all others are NOTIMP."""
+        self.transfer: Transfer | None = None
 
     def answer(
         self, message: bytes, client: str, protocol: str, exchange: Exchange | None = None
-    ) -> bytes | Awaitable[bytes | None] | None:
-        """The response, or an awaitable of it when the resolver has to walk; None when there is none. Never raises.
+    ) -> bytes | Awaitable[bytes | None] | AsyncIterator[bytes] | None:
+        """The response, or an awaitable of it when the resolver has to walk; the messages of a transfer, over streams
+        alone; None when there is none. Never raises.
 
         `exchange` is marked where there is one: that of DNS over HTTPS.
         """
@@ -107,6 +116,8 @@ class Handler:
             return None
         if query.rcode == types.NOTIMP and (operation := self.operations.get(message[2] >> 3 & 0xF)) is not None:
             return operation(message, client, protocol)
+        if query.type in _TRANSFERS and self.transfer is not None and not query.rcode:
+            return self.transfer(query, message, client, protocol)
         found: Answer | Awaitable[Answer]
         if query.rcode:
             found = Answer(types.rcode_name(query.rcode).lower(), query.rcode)

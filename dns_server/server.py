@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -15,12 +15,15 @@ from dns_server.config import Config
 from dns_server.doh import Doh
 from dns_server.handler import Authority, Handler
 from dns_server.query_log import QueryLog
+from dns_server.replication import Replication
 from dns_server.resolver import Resolver
 from dns_server.rules.names import NameFault, from_text, to_text
+from dns_server.rules.notify import OPCODE
 from dns_server.rules.zone import Zones
+from dns_server.tsig import Keyring
 from stack.clock import Clock
 from stack.config.listen import address
-from stack.errors import BadRequest, ConfigError
+from stack.errors import BadRequest, ConfigError, NotFound
 from stack.hop.hop import AdminHandler, Bound
 from stack.hop.http_hop import HttpHop
 from stack.http.message import Peer, Request, Response
@@ -49,6 +52,7 @@ class DnsServer(HttpHop):
         role: Authority | Resolver,
         load_zones: LoadZones,
         *,
+        keyring: Keyring,
         clock: Clock,
         random: Random,
         net: Net,
@@ -66,6 +70,16 @@ class DnsServer(HttpHop):
             name, "dns_server", config, Doh(self.handler),
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
         )  # fmt: skip
+        self.replication: Replication | None = None
+        if isinstance(role, Authority):
+            # ids must not be guessed from earlier ones (RFC 5452 §9.2): not from the process's ordinary source
+            self.replication = Replication(
+                config, role.book, keyring,
+                query_log=self.query_log, clock=clock, random=SystemRandom(), tasks=net.tasks, metrics=metrics,
+                directory=state_dir / "secondary" / name,
+            )  # fmt: skip
+            self.handler.transfer = self.replication.answer
+            self.handler.operations[OPCODE] = self.replication.hear
         self.listener = DnsListener(
             self.handler, clock=clock, tasks=net.tasks, idle=config.tcp.idle, connections=config.tcp.connections
         )
@@ -88,6 +102,8 @@ class DnsServer(HttpHop):
             place = f"{bound.scheme}://{address(*bound.address)}"
             if place not in self.listening:
                 self.listening.append(place)
+        if self.replication is not None:
+            await self.replication.start()
         await super().start(web)
 
     def _speak_dns(self, _: Context, transport: asyncio.Transport, __: Peer) -> None:
@@ -99,6 +115,8 @@ class DnsServer(HttpHop):
         await asyncio.gather(super().drain(), self.listener.drain(self.config.timeouts.drain))
 
     async def on_stop(self) -> None:
+        if self.replication is not None:
+            await self.replication.close()
         await self.listener.close()
         self.query_log.lines.close()
 
@@ -135,6 +153,8 @@ class DnsServer(HttpHop):
         if isinstance(self.role, Resolver):
             stats |= {"cache": self.role.cache.statistics(), "walk": self.role.statistics()}
         else:
+            assert self.replication is not None
+            stats |= self.replication.statistics()
             stats |= {"zones": len(self.role.book.zones.by_key), "zones_fault": self._fault}
         return stats
 
@@ -147,22 +167,43 @@ class DnsServer(HttpHop):
             routes[b"GET", b"/-/cache"] = self._show_cache
         else:
             routes[b"POST", b"/-/reload"] = self._reload
+            routes[b"POST", b"/-/refresh"] = self._refresh
+            routes[b"POST", b"/-/notify"] = self._notify
         return routes
 
     def _show_zones(self, request: Request) -> Response:
         """The zones that are served, or to which the resolver knows the way."""
         if isinstance(self.role, Resolver):
             return _json({"zones": list(self.role.cache.zones())})
+        assert self.replication is not None
         zones = [
             {
                 "zone": to_text(zone.origin),
                 "serial": zone.serial,
                 "names": len(zone),
                 "rrsets": _count(zone.rrsets()),
+                **self.replication.row(zone.key),
             }
             for zone in self.role.book.zones.by_key.values()
         ]
+        zones += self.replication.absent()
         return _json({"zones": zones, "fault": self._fault})
+
+    def _refresh(self, request: Request) -> Response:
+        """Look at the primaries now; with ?zone=NAME for that zone alone."""
+        assert self.replication is not None
+        try:
+            return _json({"refreshing": self.replication.refresh(_zone_key(request))})
+        except KeyError as key:
+            raise NotFound(f"{to_text(key.args[0])} is no secondary zone here") from None
+
+    def _notify(self, request: Request) -> Response:
+        """Tell the secondaries now; with ?zone=NAME of that zone alone."""
+        assert self.replication is not None
+        try:
+            return _json({"notified": self.replication.notify(_zone_key(request))})
+        except KeyError as key:
+            raise NotFound(f"{to_text(key.args[0])} is not served here") from None
 
     def _show_cache(self, request: Request) -> Response:
         assert isinstance(self.role, Resolver)
@@ -185,6 +226,14 @@ class DnsServer(HttpHop):
         except ConfigError as error:
             return _json({"reloaded": False, "fault": str(error)}, status=409)
         return self._show_zones(request)
+
+
+def _zone_key(request: Request) -> bytes | None:
+    names = parse_qs((request.query or b"").decode("latin-1")).get("zone", [])
+    try:
+        return from_text(names[0]).lower() if names else None
+    except NameFault as fault:
+        raise BadRequest(str(fault)) from None
 
 
 def _count(items: Any) -> int:

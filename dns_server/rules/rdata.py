@@ -137,6 +137,25 @@ def expand(type: int, message: bytes, start: int, end: int) -> bytes:
     return b"".join(out)
 
 
+def fold(type: int, rdata: bytes) -> bytes:
+    """By which records are compared: names in lower case (RFC 4034 §6.2). Names are uncompressed."""
+    layout = _EXPANDED.get(type)
+    if layout is None:
+        return rdata
+    at = 0
+    out = b""
+    for item in layout:
+        if item == NAME:
+            end = _end_of_name(rdata, at)
+            out += rdata[at:end].lower()
+            at = end
+        else:
+            size = item if isinstance(item, int) else rdata[at] + 1 if at < len(rdata) else 1
+            out += rdata[at : at + size]
+            at += size
+    return out + rdata[at:]
+
+
 def read_name(message: bytes, at: int) -> tuple[bytes, int]:
     """The name at `at`, written out, and the offset behind it.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import ssl
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from stack.clock import Clock
@@ -59,3 +60,29 @@ async def ask_tcp(address: Address, message: bytes, *, accept: Accept, clock: Cl
                     return response
         finally:
             writer.transport.abort()
+
+
+async def stream_tcp(
+    address: Address,
+    message: bytes,
+    *,
+    clock: Clock,
+    connect: float,
+    idle: float,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[bytes]:
+    """The messages that answer one query, until the caller has enough (RFC 5936 §4.1). Seconds for the connection, and
+    for each message. Raises TimeoutError, OSError, and EOFError when the other side ends it.
+
+    To be closed by `aclosing`: the connection ends with it.
+    """
+    async with clock.timeout(connect):
+        reader, writer = await asyncio.open_connection(*address, ssl=tls)
+    try:
+        writer.write(len(message).to_bytes(2, "big") + message)
+        while True:
+            async with clock.timeout(idle):
+                response = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+            yield response
+    finally:
+        writer.transport.abort()

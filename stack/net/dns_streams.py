@@ -207,7 +207,8 @@ class Stream(asyncio.Protocol):
                     wakeup = asyncio.get_running_loop().create_future()
                     self._wakeups.append(wakeup)
                     await wakeup
-                    await asyncio.sleep(0)  # what the client asked meanwhile has its turn
+                # what this client and others asked meanwhile has its turn, however fast this one reads
+                await asyncio.sleep(0)
         finally:
             self.waiting -= 1
             if (close := getattr(messages, "aclose", None)) is not None:

@@ -1,0 +1,64 @@
+"""Other servers as options name them: `ADDRESS[:PORT][#KEY]`."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from dns_server.rules.names import NameFault, from_text, to_text
+from stack.errors import ConfigError
+from stack.net.dns_client import Address
+
+DNS_PORT = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server, and the key that messages with it are signed with. `key` is a name in wire form and lower case."""
+
+    address: Address
+    key: bytes | None = None
+
+    def __str__(self) -> str:
+        host, port = self.address
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return where if self.key is None else f"{where}#{to_text(self.key).rstrip('.')}"
+
+
+def place(text: str, option: str, port: int = DNS_PORT) -> Place:
+    """`192.0.2.1`, `192.0.2.1:5053#key`, `2001:db8::1` or `[2001:db8::1]:5053`. Raises ConfigError."""
+    where, mark, name = text.strip().partition("#")
+    host, given = where, ""
+    if where.startswith("["):
+        host, _, given = where[1:].partition("]")
+        if given and not given.startswith(":"):
+            raise _fault(text, option)
+        given = given.removeprefix(":")
+    elif where.count(":") == 1:
+        host, _, given = where.partition(":")
+    try:
+        number = int(given) if given else port
+        if not 0 < number < 65536 or (mark and not name):
+            raise ValueError
+        key = from_text(name).lower() if mark else None
+        return Place((str(ipaddress.ip_address(host)), number), key)
+    except NameFault as fault:
+        raise ConfigError(f"{option} {text}: {fault}") from None
+    except ValueError:
+        raise _fault(text, option) from None
+
+
+def _fault(text: str, option: str) -> ConfigError:
+    return ConfigError(f"{option} {text}: wanted ADDRESS[:PORT][#KEY], as 127.0.53.3:5053#transfer-key")
+
+
+def zone_places(text: str, option: str) -> tuple[bytes | None, tuple[Place, ...]]:
+    """`NAME=PLACE[,PLACE...]`: the zone and the servers. Without `NAME=` the zone is None. Raises ConfigError."""
+    name, mark, rest = text.rpartition("=")
+    try:
+        origin = from_text(name.strip()) if mark else None
+    except NameFault as fault:
+        raise ConfigError(f"{option} {text}: {fault}") from None
+    if mark and not name.strip():
+        raise ConfigError(f"{option} {text}: wanted NAME=ADDRESS[:PORT][#KEY]")
+    return origin, tuple(place(part, option) for part in rest.split(","))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from dns_server.rules.names import NameFault, from_text, labels, to_text
 from stack.errors import ConfigError
@@ -17,15 +18,16 @@ def default_zones(
     name: str = "shop.test",
     *,
     edges: Mapping[str, str],
-    servers: Mapping[str, str],
+    servers: Mapping[str, str | Sequence[str]],
     https_port: int = 8443,
     alpn: Sequence[str] = ("h2", "http/1.1"),
 ) -> dict[str, str]:
     """Master files by zone, each with its `$ORIGIN`: `.`, the TLD, and `name`.
 
     `edges`: address by the edge's name (`edge-fra`); apex and `www` have all of them, in this order. `servers`:
-    addresses of the name servers `root`, `tld` and `shop`. `https_port` stands in the HTTPS records (RFC 9460), which
-    is how a client finds a port other than 443. Raises ConfigError for a name that is no domain of two labels or more.
+    addresses of the name servers `root`, `tld` and `shop`, one or several of each. `https_port` stands in the HTTPS
+    records (RFC 9460), which is how a client finds a port other than 443. Raises ConfigError for a name that is no
+    domain of two labels or more.
     """
     try:
         parts = [label.decode() for label in labels(from_text(name))]
@@ -34,46 +36,71 @@ def default_zones(
     if len(parts) < 2:
         raise ConfigError(f"{name}: the site needs a name below a top-level domain, such as shop.test")
     zone, tld = to_text(from_text(name)), parts[-1] + "."
+    roots, tops, sites = (_named(servers[role], names) for role, names in _NAMES.items())
     return {
-        ".": _root(tld, servers),
-        tld: _tld(tld, zone, servers),
-        zone: _site(zone, servers, edges, https_port, alpn),
+        ".": _root(roots, tld, tops),
+        tld: _tld(tops, tld, zone, sites),
+        zone: _site(zone, sites, edges, https_port, alpn),
     }
 
 
-def _soa(server: str, minimum: int) -> str:
+_NAMES: Final = {
+    "root": lambda index: f"{_letter(index)}.root-servers",
+    "tld": lambda index: f"ns{index + 1 if index else ''}.nic",
+    "shop": lambda index: f"ns{index + 1}",
+}
+"""What the name servers of each zone are called, below that zone, by their position."""
+
+
+def _letter(index: int) -> str:
+    return chr(ord("a") + index) if index < 26 else f"a{index + 1}"
+
+
+def _named(addresses: str | Sequence[str], names: Callable[[int], str]) -> dict[str, str]:
+    """Address by the name of each name server, the first one being the primary."""
+    given = [addresses] if isinstance(addresses, str) else addresses
+    return {names(index): address for index, address in enumerate(given)}
+
+
+def _name_servers(named: Mapping[str, str], zone: str = "", ttl: str = "") -> list[str]:
+    """The NS records of a zone and the addresses; `zone` in its parent, which delegates it."""
+    below = f".{zone}" if zone else ""
+    owner = zone or "@"
+    return [
+        *(f"{owner} {ttl}IN NS {name}{below}" for name in named),
+        *(f"{name}{below} {ttl}IN A {address}" for name, address in named.items()),
+    ]
+
+
+def _soa(servers: Mapping[str, str], minimum: int) -> str:
     # serial, refresh, retry, expire, minimum: the last is how long "there is no such name" holds (RFC 2308)
-    return f"@ {TTL} IN SOA {server} hostmaster {SERIAL} 3600 600 86400 {minimum}"
+    return f"@ {TTL} IN SOA {next(iter(servers))} hostmaster {SERIAL} 14400 3600 1209600 {minimum}"
 
 
-def _root(tld: str, servers: Mapping[str, str]) -> str:
+def _root(servers: Mapping[str, str], tld: str, below: Mapping[str, str]) -> str:
     return "\n".join(
         (
             "$ORIGIN .",
             f"$TTL {DELEGATION_TTL}",
-            _soa("a.root-servers", TTL),
-            "@ IN NS a.root-servers",
-            f"a.root-servers IN A {servers['root']}",
+            _soa(servers, TTL),
+            *_name_servers(servers),
             "",
             f"; the way down to {tld}, and the address without which nobody would get there",
-            f"{tld} IN NS ns.nic.{tld}",
-            f"ns.nic.{tld} IN A {servers['tld']}",
+            *_name_servers(below, tld),
             "",
         )
     )
 
 
-def _tld(tld: str, zone: str, servers: Mapping[str, str]) -> str:
+def _tld(servers: Mapping[str, str], tld: str, zone: str, below: Mapping[str, str]) -> str:
     return "\n".join(
         (
             f"$ORIGIN {tld}",
             f"$TTL {DELEGATION_TTL}",
-            _soa("ns.nic", TTL),
-            "@ IN NS ns.nic",
-            f"ns.nic IN A {servers['tld']}",
+            _soa(servers, TTL),
+            *_name_servers(servers),
             "",
-            f"{zone} IN NS ns1.{zone}",
-            f"ns1.{zone} IN A {servers['shop']}",
+            *_name_servers(below, zone),
             "",
         )
     )
@@ -83,9 +110,8 @@ def _site(zone: str, servers: Mapping[str, str], edges: Mapping[str, str], port:
     lines = [
         f"$ORIGIN {zone}",
         f"$TTL {TTL}",
-        _soa("ns1", 30),
-        f"@ {DELEGATION_TTL} IN NS ns1",
-        f"ns1 {DELEGATION_TTL} IN A {servers['shop']}",
+        _soa(servers, 30),
+        *_name_servers(servers, ttl=f"{DELEGATION_TTL} "),
         "",
         "; the site: every edge, for clients to choose from",
     ]

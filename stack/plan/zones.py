@@ -33,7 +33,7 @@ class Zone:
     source: Source
     said: Mapping[str, Said]
     servers: tuple[Draft, ...] = ()
-    """The first is named by the delegation."""
+    """All are named by the delegation, the first as the primary."""
 
     @property
     def name(self) -> str:
@@ -136,7 +136,7 @@ def _servers(stack: Stack, zone: Zone, authorities: Sequence[Draft]) -> tuple[Dr
 
 def _addressable(stack: Stack, zones: Sequence[Zone]) -> None:
     """Who is to be named in a generated zone has an address."""
-    named = [zone.servers[0] for zone in zones if zone.servers] if any(not zone.file for zone in zones) else []
+    named = [server for zone in zones for server in zone.servers] if any(not zone.file for zone in zones) else []
     for draft in {draft.name: draft for draft in (*named, *(stack.of("edges") if named else ()))}.values():
         if not is_ip(draft.host):
             what = 'DNS answers with an address, not a name; give one, as host = "172.30.0.11"'
@@ -232,13 +232,13 @@ def file_faults(plan: StackPlan, kinds: Kinds) -> list[Problem]:
 def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
     """The text of every zone but those of files, by its key."""
     make = kinds.part("dns_server", "zones").default_zones
-    hosts = {zone.key: zone.servers[0].host for zone in zones}
+    hosts = {zone.key: list(dict.fromkeys(server.host for server in zone.servers)) for zone in zones}
     edges = {edge.name: edge.host for edge in stack.of("edges")}
     https = next((item.port for edge in stack.of("edges") for item in edge.listens if item.scheme == "https"), 443)
     found: dict[str, str] = {}
     for name in stack.names:
         top = name.rpartition(".")[2]
-        servers = {"root": hosts["."], "tld": hosts[top], "shop": hosts.get(name, LOCAL)}
+        servers = {"root": hosts["."], "tld": hosts[top], "shop": hosts.get(name, [LOCAL])}
         texts = make(name, edges=edges, servers=servers, https_port=https)
         root, parent, own = (texts[zone] for zone in (".", f"{top}.", f"{name}."))
         found["."] = _joined(found.get("."), root)

@@ -358,6 +358,25 @@ def test_a_zone_takes_further_records_and_a_server() -> None:
     assert made.hop("resolver").config.root == ("127.0.53.2:5053",)
 
 
+def test_every_server_of_a_zone_is_named() -> None:
+    made = plan(
+        """
+        [dns.root]
+        [dns.tld]
+        [dns.ns1]
+        zones = ["shop.test"]
+        [dns.ns2]
+        zones = ["SHOP.test."]
+        [dns.resolver]
+        """
+    )
+    zone = made.hop("dns-ns1").files["zones/shop.zone"]
+    assert "@ 3600 IN NS ns1\n@ 3600 IN NS ns2\nns1 3600 IN A 127.0.53.3\nns2 3600 IN A 127.0.53.4\n" in zone
+    assert made.hop("dns-ns2").files["zones/shop.zone"] == zone
+    delegation = "shop.test. IN NS ns1.shop.test.\nshop.test. IN NS ns2.shop.test.\nns1.shop.test. IN A 127.0.53.3\n"
+    assert delegation + "ns2.shop.test. IN A 127.0.53.4\n" in made.hop("dns-tld").files["zones/tld.zone"]
+
+
 def test_a_zone_below_another_is_delegated_by_it() -> None:
     made = plan('[zones."shop.test"]\n[zones."eu.shop.test"]\n')
     assert "eu.shop.test. IN NS ns1.eu.shop.test." in made.hop("dns-shop").files["zones/shop.zone"]

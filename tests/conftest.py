@@ -30,6 +30,13 @@ PACKAGES = {
     "nsd": "nsd",
     "knotd": "knot",
     "named": "bind9",
+    "delv": "bind9-dnsutils",
+    "nslookup": "bind9-dnsutils",
+    "host": "bind9-host",
+    "drill": "ldnsutils",
+    "kdig": "knot-dnsutils",
+    "zonemaster-cli": "zonemaster-cli",
+    "ip": "iproute2",
 }
 """Debian's package of each outside program."""
 

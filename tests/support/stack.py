@@ -43,7 +43,17 @@ def free_base() -> int:
 class Stack:
     """A stack that was started with `hopstack up --detach`."""
 
-    def __init__(self, home: Path, base: int, *, cwd: Path | None = None, name: str = "shop.test") -> None:
+    def __init__(
+        self,
+        home: Path,
+        base: int,
+        *,
+        cwd: Path | None = None,
+        name: str = "shop.test",
+        inside: tuple[str, ...] = (),
+    ) -> None:
+        """`inside`: what stands before every command, to run it in another network."""
+        self.inside = inside
         self.home = home
         self.base = base
         self.cwd = cwd
@@ -54,7 +64,7 @@ class Stack:
 
     def hopstack(self, *argv: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "stack", *argv],
+            [*self.inside, sys.executable, "-m", "stack", *argv],
             env=self.env,
             cwd=self.cwd,
             capture_output=True,

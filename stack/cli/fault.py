@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 5.0
 """Seconds that a hop has to answer."""
-KINDS: Final = ("cdn_edge", "loadbalancer", "proxy")
+KINDS: Final = ("dns_server", "cdn_edge", "loadbalancer", "proxy")
 """Kinds that inject; apps are behind a proxy, which does it for them."""
 
 Table = dict[str, Any]
@@ -207,6 +207,9 @@ def _standing(table: Table) -> Standing:
 def _no_place(wanted: Fault, standings: list[Standing]) -> str:
     from stack.faults.spec import nearest
 
+    for standing in standings:
+        if reason := standing.refusal(wanted):
+            return reason
     known = list(dict.fromkeys(place for standing in standings for place in standing.known()))
     links = [place for place in known if (">" in place) == (">" in wanted.on)]
     hint = nearest(wanted.on, links)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
 from typing import Any
 
 from stack.faults.spec import Fault, as_table, show
 from stack.http.message import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A DNS query, as far as a fault looks at it."""
+
+    name: str
+    """In lower case, without the final dot but for the root."""
+    type: str
+    """As `A` or `TYPE65280`."""
+    client: str = ""
+    proto: str = ""
 
 
 class Active:
@@ -25,6 +39,8 @@ class Active:
         self._random = Random(seed)  # noqa: S311 - repeatable, that is the point
         self._path = fault.path
         self._methods = frozenset(method.encode() for method in fault.method)
+        self._families = {"AAAA" if ":" in address else "A" for address in fault.wrong_address}
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in fault.source]
 
     def hit(self, request: Request | None, now: float, *, check: bool = False) -> bool:
         """Whether this request meets it; None is a check that only connects. One draw for each that it fits."""
@@ -36,6 +52,42 @@ class Active:
                 return False
             if self._path and not fnmatchcase(request.path.decode("latin-1"), self._path):
                 return False
+        return self._drawn()
+
+    def asked(self, question: Question, now: float) -> bool:
+        """Whether this query meets it. One draw for each that it fits."""
+        fault = self.fault
+        if (
+            now >= self.ends
+            or (fault.qname and not fnmatchcase(question.name, fault.qname))
+            or (fault.qtype and question.type not in fault.qtype)
+            or (fault.proto and question.proto not in fault.proto)
+            or not self._can_act(question)
+            or (self._networks and not self._is_from(question.client))
+        ):
+            return False
+        return self._drawn()
+
+    def _can_act(self, question: Question) -> bool:
+        """Only datagrams are truncated, only streams are slow, and there are addresses to put in place of others."""
+        fault, proto = self.fault, question.proto
+        if fault.truncate is not None and proto not in ("", "udp"):
+            return False
+        if proto in ("udp", "https") and not set(fault.kinds) - {"bandwidth", "down"}:
+            return False
+        return not self._families or question.type == "ANY" or question.type in self._families
+
+    def _is_from(self, client: str) -> bool:
+        try:
+            address = ipaddress.ip_address(client.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+    def _drawn(self) -> bool:
+        fault = self.fault
         self.seen += 1
         if fault.first is not None and self.seen > fault.first:
             return False

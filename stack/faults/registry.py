@@ -6,13 +6,13 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stack.clock import Clock
 from stack.errors import ConfigError, HopError
-from stack.faults.active import Active
+from stack.faults.active import Active, Question
 from stack.faults.link import Link
-from stack.faults.places import PASSIVE, Standing
+from stack.faults.places import DNS, PASSIVE, Standing
 from stack.faults.serving import Hindrance
 from stack.faults.spec import Fault, parse, show
 from stack.http.message import Request
@@ -28,6 +28,21 @@ log = logging.getLogger("hopstack.faults")
 E = TypeVar("E", bound=HopError)
 
 
+class Asked(Protocol):
+    """What answers queries."""
+
+    def use(self, actives: Sequence[Active]) -> None: ...
+
+
+class Asking(Protocol):
+    """What asks other DNS servers. `targets` are those with a name."""
+
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+
+    def use(self, actives: Sequence[Active]) -> None: ...
+
+
 class Faults:
     """Off until something is added: then pools and the server's service get a hindrance, and lose it at the end.
 
@@ -41,6 +56,8 @@ class Faults:
         self._active: dict[str, Active] = {}
         self._links: list[Link] = []
         self._serving: Hindrance | None = None
+        self._asked: Asked | None = None
+        self._asking: Asking | None = None
         self._injected: Counter | None = None
         self._waits: dict[int, float] = {}
         self._swallowed: dict[str, set[asyncio.Future[None]]] = {}
@@ -54,7 +71,7 @@ class Faults:
     ) -> None:
         """The hop itself, once its context is there. `configured` is the option `fault`; ConfigError names it."""
         self.name, self.kind = name, kind
-        self._serving = None if kind in PASSIVE else Hindrance(self, context)
+        self._serving = None if kind in PASSIVE or kind == DNS else Hindrance(self, context)
         self._injected = metrics.counter(
             "hopstack_faults_injected_total", "Requests that met an injected fault, by what it did.", ("fault", "kind")
         )
@@ -77,10 +94,15 @@ class Faults:
         self._links.append(Link(self, pool, checks=checks))
         self._apply()
 
+    def join_dns(self, asked: Asked, asking: Asking | None) -> None:
+        """What a DNS server answers with, and what it asks others with if it does."""
+        self._asked, self._asking = asked, asking
+
     @property
     def links(self) -> tuple[str, ...]:
         """Names of the next hops."""
-        return tuple(dict.fromkeys(link.target for link in self._links))
+        asking = () if self._asking is None else self._asking.targets
+        return tuple(dict.fromkeys((*(link.target for link in self._links), *asking)))
 
     # What is asked of it.
 
@@ -147,6 +169,13 @@ class Faults:
         if any(now >= active.ends for active in actives):
             self._forget_the_past()
         return [active for active in actives if active.hit(request, now, check=check)]
+
+    def met(self, actives: Sequence[Active], question: Question) -> list[Active]:
+        """Those that this query meets."""
+        now = self.clock.now()
+        if any(now >= active.ends for active in actives):
+            self._forget_the_past()
+        return [active for active in actives if active.asked(question, now)]
 
     async def wait(self, seconds: float) -> None:
         number = next(self._numbers)
@@ -223,6 +252,15 @@ class Faults:
                 [active for active in actives if standing.serving(active.fault)],
                 [active for active in actives if standing.from_client(active.fault)],
             )
+
+        if self._asked is not None:
+            served = (active for active in actives if not active.fault.unfit(dns=True, link=False))
+            self._asked.use(
+                [one for one in served if standing.serving(one.fault) or standing.from_client(one.fault)]
+            )
+        if self._asking is not None:
+            asks = [active for active in actives if standing.asks(active.fault)]
+            self._asking.use([active for active in asks if not active.fault.unfit(dns=True, link=True)])
 
     def on_link_named(self, target: str) -> list[Active]:
         standing = self.standing

@@ -34,6 +34,8 @@ async def _add(faults: Faults, request: Request) -> Response:
     except ConfigError as error:
         raise BadRequest(f"{error}") from None
     here = faults.places(fault)
+    if not here and (reason := faults.standing.refusal(fault)):
+        raise BadRequest(f"{reason}.", status=422)
     if not here:
         links = ", ".join(f"{faults.name}>{target}" for target in faults.links) or "to nobody"
         raise BadRequest(f"{fault.on} is not in this process: it is {faults.name}, its links are {links}.", status=422)

@@ -26,17 +26,36 @@ def inject(stack: Stack, reader: Reader) -> None:
         fault, sound = _read(reader, at, entry)
         if fault is None:
             continue
-        ends = [end for end in (fault.source, fault.target) if end]
+        ends = [end for end in (fault.begin, fault.target) if end]
         missing = [end for end in ends if not any(fnmatchcase(known, end) for known in names)]
+        if fault.target in missing and spec.is_address(fault.target) and _is_resolvers(stack, fault):
+            missing.remove(fault.target)  # referrals lead a resolver to servers that are none of the stack
         for end in missing:
             hint = near(end, names) or f"; there is {', '.join(names)}"
             reader.fault((*at, "on"), f"no hop is called {end!r}{hint}", value=entry.get("on"))
-        if sound and not missing:
+        if sound and not missing and (what := _misplaced(stack, fault)):
+            reader.fault((*at, "on"), what, value=entry.get("on"))
+        elif sound and not missing:
             faults.append(fault)
-    for draft in stack.of("edges", "balancers", "proxies", "apps"):
+    for draft in stack.of("dns", "edges", "balancers", "proxies", "apps"):
         # a reload starts none again that a changed fault does not concern
         if texts := tuple(spec.show(fault) for fault in faults if concerns(fault, draft.name, draft.kind)):
             _add(draft, Said(texts, reader.source(("faults",))))
+
+
+def _is_resolvers(stack: Stack, fault: spec.Fault) -> bool:
+    return any(draft.is_resolver and fnmatchcase(draft.name, fault.begin) for draft in stack.of("dns"))
+
+
+def _misplaced(stack: Stack, fault: spec.Fault) -> str:
+    """Why it can act on none of the hops that it is for: HTTP's faults on a DNS server, and the other way round."""
+    link = fault.begin not in ("", spec.CLIENT)
+    reasons = [
+        fault.unfit(dns=draft.kind == "dns_server", link=link)
+        for draft in stack
+        if fnmatchcase(draft.name, fault.target)
+    ]
+    return reasons[0] if reasons and all(reasons) else ""
 
 
 def _read(reader: Reader, at: tuple[str, str], entry: Mapping[str, Any]) -> tuple[spec.Fault | None, bool]:
@@ -71,7 +90,7 @@ def _add(draft: Draft, said: Said) -> None:
 def _names(stack: Stack) -> list[str]:
     """Of hops, and of next hops that are none of this stack."""
     return list(
-        dict.fromkeys((spec.CLIENT, *(draft.name for draft in stack if draft.kind != "dns_server"), *_others(stack)))
+        dict.fromkeys((spec.CLIENT, *(draft.name for draft in stack), *_others(stack)))
     )
 
 

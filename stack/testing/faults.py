@@ -84,11 +84,14 @@ def order(members: Members, on: str, kinds: Mapping[str, Any]) -> Ordered:
     """ConfigError for one that acts nowhere: nothing would be tested."""
     table = dict(kinds)
     fault = from_table(str(table.pop("name", "")), {"on": on, **table})
-    if fault.source != CLIENT:
-        _check(members, fault.source, "begins")
+    if fault.begin != CLIENT:
+        _check(members, fault.begin, "begins")
     _check(members, fault.target, "ends")
     found = [member for member in members if member.net is not None and member.net.faults.places(fault)]
     if not found:
+        for member in members:
+            if member.net is not None and (reason := member.net.faults.standing.refusal(fault)):
+                raise ConfigError(reason)
         raise ConfigError(f"{on}: no hop that runs has such a link, so the fault would act nowhere")
     for member in found:
         assert member.net is not None

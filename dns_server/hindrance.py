@@ -1,0 +1,189 @@
+"""Faults on what a DNS server answers: they stand in the handler's way while there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from dns_server.rules import alter, types
+from dns_server.rules.names import to_text
+from dns_server.rules.query import Query, parse
+from dns_server.rules.rrset import Answer
+from stack.errors import CutOff
+from stack.faults.active import Active, Question
+from stack.net.dns_streams import ConnectionCut, Trickle
+
+if TYPE_CHECKING:
+    from dns_server.handler import Handler
+    from stack.faults.registry import Faults
+    from stack.telemetry.exchange import Exchange
+
+Response = bytes | Trickle | None
+
+
+class Unhindered:
+    """No fault is met: the query goes its usual way."""
+
+
+UNHINDERED: Final = Unhindered()
+
+
+def question(query: Query, client: str = "", proto: str = "") -> Question:
+    """What a fault looks at."""
+    return Question(asked_name(query.key), types.type_name(query.type), client, proto)
+
+
+def asked_name(key: bytes) -> str:
+    text = to_text(key)
+    return text if text == "." else text[:-1]
+
+
+class Hindrance:
+    """An `Asked` of the registry."""
+
+    def __init__(self, faults: Faults, handler: Handler) -> None:
+        self._faults = faults
+        self._handler = handler
+        self._actives: Sequence[Active] = ()
+
+    def use(self, actives: Sequence[Active]) -> None:
+        self._actives = actives
+        self._handler.hindered = self.answer if actives else None
+
+    def answer(
+        self, message: bytes, client: str, protocol: str, exchange: Exchange | None
+    ) -> Response | Awaitable[Response] | Unhindered:
+        """As `Handler.answer`. What is not understood, refused anyway or no query is not touched."""
+        query, allows = parse(message), self._handler.role.allows
+        if query is None or query.rcode or (allows is not None and not allows(client)):
+            return UNHINDERED
+        hits = self._faults.met(self._actives, question(query, client, protocol))
+        if not hits:
+            return UNHINDERED
+        met = _Met(self, query, hits, client, protocol, self._faults.clock.now(), exchange)
+        silent = met.silent()
+        if silent is not None and protocol == "udp" and silent.fault.latency is None:
+            met.tell_of_silence(silent)
+            return None
+        if silent is None and not any(active.fault.latency for active in hits) and met.rate() is None:
+            found = met.found()
+            return met.written(found) if isinstance(found, Answer) else met.later(found)
+        return met.slowly()
+
+    @property
+    def faults(self) -> Faults:
+        return self._faults
+
+    @property
+    def handler(self) -> Handler:
+        return self._handler
+
+
+class _Met:
+    """One query and the faults that it met."""
+
+    __slots__ = ("_began", "_client", "_exchange", "_faults", "_handler", "_hits", "_marks", "_protocol", "_query")
+
+    def __init__(
+        self,
+        hindrance: Hindrance,
+        query: Query,
+        hits: Sequence[Active],
+        client: str,
+        protocol: str,
+        began: float,
+        exchange: Exchange | None,
+    ) -> None:
+        self._faults, self._handler = hindrance.faults, hindrance.handler
+        self._query, self._hits = query, hits
+        self._client, self._protocol, self._began, self._exchange = client, protocol, began, exchange
+        self._marks: list[tuple[str, str]] = []
+        """(name of the fault, what it did)"""
+
+    def note(self, active: Active, kind: str) -> None:
+        self._faults.note(active, None, kind)  # log and Server-Timing have it from the answer
+        self._marks.append((active.fault.name, kind))
+
+    def silent(self) -> Active | None:
+        return next((active for active in self._hits if active.fault.drop or active.fault.refused), None)
+
+    def rate(self) -> tuple[Active, int] | None:
+        """The narrowest, of a stream."""
+        if self._protocol not in ("tcp", "tls"):
+            return None
+        rates = [(active, active.fault.down or active.fault.bandwidth) for active in self._hits]
+        return min(((active, rate) for active, rate in rates if rate), key=lambda found: found[1], default=None)
+
+    def tell_of_silence(self, active: Active) -> None:
+        self.note(active, "drop" if active.fault.drop or self._protocol == "udp" else "refused")
+        self._tell(Answer("dropped", types.NO_RCODE), 0)
+
+    def found(self) -> Answer | Awaitable[Answer]:
+        """What is to be written: of the fault's making, or what the server would have said."""
+        for active in self._hits:
+            fault = active.fault
+            if fault.rcode:
+                self.note(active, "rcode")
+                return alter.with_rcode(types.RCODE_NUMBERS[fault.rcode], authoritative=not self._handler.role.recursion)
+            if fault.lame:
+                self.note(active, "lame")
+                return alter.lame()
+            if fault.truncate is not None:
+                self.note(active, "truncate")
+                return alter.truncated(authoritative=not self._handler.role.recursion)
+        return self._handler.role.answer(self._query)
+
+    async def later(self, found: Awaitable[Answer]) -> bytes:
+        return self.written(await found)
+
+    def written(self, answer: Answer) -> bytes:
+        for active in self._hits:
+            if active.fault.wrong_address:
+                changed = alter.with_addresses(answer, active.fault.wrong_address)
+                if changed is not None:
+                    answer = changed
+                    self.note(active, "wrong-address")
+        answer = self._marked(answer)
+        response = self._handler.write(self._query, answer, self._protocol)
+        self._tell(answer, len(response))
+        return response
+
+    async def slowly(self) -> Response:
+        for active in self._hits:
+            if active.fault.latency is not None:
+                await self._faults.wait(active.delay())
+                self.note(active, "latency")
+        if (active := self.silent()) is not None:
+            return await self._nothing(active)
+        narrow = self.rate()
+        if narrow is not None:
+            self.note(narrow[0], "bandwidth")
+        found = self.found()
+        response = self.written(found if isinstance(found, Answer) else await found)
+        return response if narrow is None else Trickle(response, narrow[1])
+
+    async def _nothing(self, active: Active) -> None:
+        """A datagram is lost, a connection says nothing or is reset; a request of HTTP waits as for a black hole."""
+        self.tell_of_silence(active)
+        if self._protocol == "udp":
+            return
+        if self._protocol == "https":
+            if active.fault.drop:
+                await self._faults.swallow(active, None)
+            raise self._faults.error(CutOff, active, self._faults.name, "never answered")
+        if active.fault.refused:
+            raise ConnectionCut
+
+    def _marked(self, answer: Answer) -> Answer:
+        """Its own, for what a role gives may be anybody's."""
+        if not self._marks:
+            return answer
+        answer = alter.copied(answer)
+        answer.marks = (*(("fault", kind) for _, kind in self._marks), *answer.marks)
+        answer.faults = tuple(dict.fromkeys((*(name for name, _ in self._marks), *answer.faults)))
+        return answer
+
+    def _tell(self, answer: Answer, size: int) -> None:
+        if not answer.faults:
+            answer = self._marked(answer)
+        self._handler.tell(self._query, answer, self._client, self._protocol, self._began, size, self._exchange)

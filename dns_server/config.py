@@ -139,6 +139,13 @@ class Config(HttpOptions, frozen=True, kw_only=True):
             ge=1, le=65535, description="Port of all servers that the resolver is referred to: a referral names none."
         ),
     ] = 53
+    server: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Name of a server that the resolver may be referred to, as NAME=ADDRESS[:PORT]: faults are put"
+            " on it by this name. Repeats."
+        ),
+    ] = ()
     allow: Annotated[
         tuple[str, ...],
         Meta(description="Addresses and networks that the resolver answers; others are refused. Repeats."),

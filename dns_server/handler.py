@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from dns_server.book import Book
 from dns_server.query_log import QueryLog
@@ -24,6 +24,12 @@ Operation = Callable[[bytes, str, str], bytes | Awaitable[bytes | None] | None]
 
 Transfer = Callable[[Query, bytes, str, str], bytes | AsyncIterator[bytes]]
 """Answers AXFR and IXFR: (query, message, client, protocol). Never raises."""
+class Unhindered:
+    """No fault is met: the query goes its usual way."""
+
+
+UNHINDERED: Final = Unhindered()
+Hindered = Callable[[bytes, str, str, "Exchange | None"], "bytes | Awaitable[bytes | None] | Unhindered | None"]
 
 
 class Role(Protocol):
@@ -85,6 +91,8 @@ class Handler:
         self._finished = log.finished
         self._datagrams = Responses(responses)
         self._streams = Responses(responses)
+        self.hindered: Hindered | None = None
+        """Set while there are faults: it answers in place of this, or gives UNHINDERED."""
         self.operations: dict[int, Operation] = {}
         """By opcode; all others are NOTIMP."""
         self.transfer: Transfer | None = None
@@ -97,6 +105,10 @@ class Handler:
 
         `exchange` is marked where there is one: that of DNS over HTTPS.
         """
+        if self.hindered is not None:
+            hindered = self.hindered(message, client, protocol, exchange)
+            if not isinstance(hindered, Unhindered):
+                return hindered
         began = self._now()
         responses = self._streams if protocol in STREAMS else self._datagrams
         epoch = self.role.epoch()
@@ -129,7 +141,7 @@ class Handler:
             if exchange is not None:
                 exchange.mark("cache", "miss")  # here and now: what follows is the walk's time
             return self._later(query, found, client, protocol, began, exchange)
-        response = self._write(query, found, protocol)
+        response = self.write(query, found, protocol)
         self._finished(query, found, client, protocol, began, len(response), exchange)
         if allowed and not query.options:  # a cookie or the like is new every time: not worth a place
             responses.keep(key, (response[2:], query, found))
@@ -145,13 +157,20 @@ class Handler:
         exchange: Exchange | None,
     ) -> bytes | None:
         answer = await found
-        response = self._write(query, answer, protocol)
+        response = self.write(query, answer, protocol)
         self._finished(query, answer, client, protocol, began, len(response), exchange)
         return response
 
-    def _write(self, query: Query, answer: Answer, protocol: str) -> bytes:
+    def write(self, query: Query, answer: Answer, protocol: str) -> bytes:
         size = limit(query, stream=protocol in STREAMS, payload=self._payload)
         return write(query, answer, size=size, recursion=self._recursion, payload=self._payload)
+
+    def tell(
+        self, query: Query, answer: Answer, client: str, protocol: str, began: float, size: int,
+        exchange: Exchange | None,
+    ) -> None:  # fmt: skip
+        """Of an answer that somebody else gave."""
+        self._finished(query, answer, client, protocol, began, size, exchange)
 
     def flush(self) -> None:
         self._datagrams.flush(None)

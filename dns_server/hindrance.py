@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from dns_server.handler import UNHINDERED, Handler, Unhindered
 from dns_server.rules import alter, types
 from dns_server.rules.names import to_text
 from dns_server.rules.query import Query, parse
@@ -14,18 +15,10 @@ from stack.faults.active import Active, Question
 from stack.net.dns_streams import ConnectionCut, Trickle
 
 if TYPE_CHECKING:
-    from dns_server.handler import Handler
     from stack.faults.registry import Faults
     from stack.telemetry.exchange import Exchange
 
-Response = bytes | Trickle | None
-
-
-class Unhindered:
-    """No fault is met: the query goes its usual way."""
-
-
-UNHINDERED: Final = Unhindered()
+Response = bytes | None
 
 
 def question(query: Query, client: str = "", proto: str = "") -> Question:
@@ -124,7 +117,9 @@ class _Met:
             fault = active.fault
             if fault.rcode:
                 self.note(active, "rcode")
-                return alter.with_rcode(types.RCODE_NUMBERS[fault.rcode], authoritative=not self._handler.role.recursion)
+                return alter.with_rcode(
+                    types.RCODE_NUMBERS[fault.rcode], authoritative=not self._handler.role.recursion
+                )
             if fault.lame:
                 self.note(active, "lame")
                 return alter.lame()
@@ -153,14 +148,19 @@ class _Met:
             if active.fault.latency is not None:
                 await self._faults.wait(active.delay())
                 self.note(active, "latency")
-        if (active := self.silent()) is not None:
-            return await self._nothing(active)
+        if (silent := self.silent()) is not None:
+            await self._nothing(silent)
+            return None
         narrow = self.rate()
         if narrow is not None:
             self.note(narrow[0], "bandwidth")
         found = self.found()
         response = self.written(found if isinstance(found, Answer) else await found)
-        return response if narrow is None else Trickle(response, narrow[1])
+        if narrow is None:
+            return response
+        slow = Trickle(response)
+        slow.rate, slow.wait = narrow[1], self._faults.wait
+        return slow
 
     async def _nothing(self, active: Active) -> None:
         """A datagram is lost, a connection says nothing or is reset; a request of HTTP waits as for a black hole."""

@@ -66,6 +66,7 @@ class QueryLog:
             for step, word in (*answer.marks, ("answer", answer.word)):
                 if step not in marked:
                     exchange.mark(step, word)
+            exchange.faults += tuple(name for name in answer.faults if name not in exchange.faults)
         if self.lines.enabled:
             self.lines.add(self._line(query, answer, client, protocol, took, size))
 
@@ -101,6 +102,8 @@ def _said(query: Query, answer: Answer) -> str:
         "flags": _flags(query, answer),
         "marks": [*answer.marks, ("answer", answer.word)],
     }
+    if answer.faults:
+        record["fault"] = answer.faults
     if answer.walk:
         record["walk"] = answer.walk
     answer.said = msgspec.json.encode(record).decode()[1:-1]

@@ -38,6 +38,8 @@ class Budget:
     queries: int
     trail: list[str] = field(default_factory=list)
     """Who was asked, and what each said."""
+    injected: list[tuple[str, str]] = field(default_factory=list)
+    """Faults that were met on the way, as (name, what it did)."""
 
     def spend(self) -> None:
         if self.queries <= 0:
@@ -81,7 +83,7 @@ class Resolver:
         self.allows: Callable[[str], bool] | None = allow
         self._options = options
         self.cache = cache
-        self._ask = ask
+        self.ask = ask
         self._clock = clock
         self._random = random
         self._flights = Flights(options.concurrent, clock=clock, tasks=tasks)
@@ -154,6 +156,7 @@ class Resolver:
         # the first owner takes the letter case of this question (RFC 4343 §4.1)
         answer.answer = [(name if owner.lower() == key else owner, rrset) for owner, rrset in found.answer]
         answer.authority, answer.marks, answer.walk = found.authority, found.marks, found.walk
+        answer.faults = found.faults
         return answer
 
     async def _fly(self, key: bytes, type: int) -> Answer:
@@ -168,7 +171,8 @@ class Resolver:
             self.cache.keep_failure(key, type)
             budget.trail.append(str(error) or "out of time")
             answer, word = _servfail(), "failed"
-        answer.marks = (("cache", "miss"), ("walk", word))
+        answer.marks = (("cache", "miss"), *(("fault", kind) for _, kind in budget.injected), ("walk", word))
+        answer.faults = tuple(dict.fromkeys(name for name, _ in budget.injected))
         answer.walk = tuple(budget.trail)
         return answer
 
@@ -241,15 +245,20 @@ class Resolver:
     async def _ask_server(self, address: Address, zone: Delegation, key: bytes, type: int, budget: Budget) -> Step:
         budget.spend()
         step: Step
+        injected: tuple[tuple[str, str], ...]
         try:
-            reply = await self._ask(address, key, type, timeout=self._options.attempt)
+            reply = await self.ask(address, key, type, timeout=self._options.attempt)
             step = read_step(reply, zone=zone.zone, key=key, type=type)
+            injected = reply.injected
         except NoReply as error:
             step = Useless(str(error))
+            injected = error.injected
             self._avoid(address)
         else:
             self._slow.pop(address, None)
-        budget.trail.append(f"{address[0]}:{address[1]} {to_text(zone.zone)} {_word(step)}")
+        told = f" (injected: {', '.join(dict.fromkeys(name for name, _ in injected))})" if injected else ""
+        budget.injected += injected
+        budget.trail.append(f"{address[0]}:{address[1]} {to_text(zone.zone)} {_word(step)}{told}")
         return step
 
     def _avoid(self, address: Address) -> None:

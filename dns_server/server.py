@@ -14,6 +14,8 @@ from urllib.parse import parse_qs
 from dns_server.config import Config
 from dns_server.doh import Doh
 from dns_server.handler import Authority, Handler
+from dns_server.hindered_asking import HinderedAsking, server_names
+from dns_server.hindrance import Hindrance
 from dns_server.query_log import QueryLog
 from dns_server.replication import Replication
 from dns_server.resolver import Resolver
@@ -23,7 +25,10 @@ from dns_server.rules.zone import Zones
 from dns_server.tsig import Keyring
 from stack.clock import Clock
 from stack.config.listen import address
+from dns_server.upstreams import Upstreams
 from stack.errors import BadRequest, ConfigError, NotFound
+from stack.faults.net import FaultyNet
+from stack.faults.registry import Faults
 from stack.hop.hop import AdminHandler, Bound
 from stack.hop.http_hop import HttpHop
 from stack.http.message import Peer, Request, Response
@@ -66,6 +71,8 @@ class DnsServer(HttpHop):
         self.handler = Handler(
             role, payload=config.payload, responses=config.answers, now=clock.now, log=self.query_log
         )
+        if isinstance(net, FaultyNet):
+            self._hinder(net.faults, role, config)
         super().__init__(
             name, "dns_server", config, Doh(self.handler),
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
@@ -83,6 +90,13 @@ class DnsServer(HttpHop):
         self.listener = DnsListener(
             self.handler, clock=clock, tasks=net.tasks, idle=config.tcp.idle, connections=config.tcp.connections
         )
+
+    def _hinder(self, faults: Faults, role: Authority | Resolver, config: Config) -> None:
+        """Faults stand around what it answers, and around what a resolver asks."""
+        asking = None
+        if isinstance(role, Resolver) and isinstance(role.ask, Upstreams):
+            asking = HinderedAsking(faults, role, role.ask, server_names(config.server))
+        faults.join_dns(Hindrance(faults, self.handler), asking)
 
     # What the process calls.
 

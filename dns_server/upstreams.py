@@ -16,6 +16,9 @@ from stack.net.dns_client import Address, ask_tcp, ask_udp
 class NoReply(Exception):
     """Nothing of use came back; the message is the word for the log."""
 
+    injected: tuple[tuple[str, str], ...] = ()
+    """Faults that were injected, as (name, what it did)."""
+
 
 class Ask(Protocol):
     """Sends a question to a server. Raises NoReply."""
@@ -32,11 +35,14 @@ class Upstreams:
         self._payload = payload
         self.sent = {"udp": 0, "tcp": 0}
 
-    async def __call__(self, address: Address, name: bytes, type: int, *, timeout: float) -> Reply:
+    async def __call__(
+        self, address: Address, name: bytes, type: int, *, timeout: float, stream: bool = False
+    ) -> Reply:
+        """`stream`: as though the response over UDP had been truncated."""
         try:
-            reply = await self._ask(address, name, type, timeout=timeout, edns=True)
+            reply = await self._ask(address, name, type, timeout=timeout, edns=True, stream=stream)
             if reply.rcode in (types.FORMERR, types.NOTIMP):  # RFC 6891 §7: perhaps it was the OPT
-                reply = await self._ask(address, name, type, timeout=timeout, edns=False)
+                reply = await self._ask(address, name, type, timeout=timeout, edns=False, stream=stream)
         except TimeoutError:
             raise NoReply("timeout") from None
         except (OSError, EOFError):
@@ -45,7 +51,9 @@ class Upstreams:
             raise NoReply("malformed") from None
         return reply
 
-    async def _ask(self, address: Address, name: bytes, type: int, *, timeout: float, edns: bool) -> Reply:
+    async def _ask(
+        self, address: Address, name: bytes, type: int, *, timeout: float, edns: bool, stream: bool
+    ) -> Reply:
         id = self._random.getrandbits(16)
         question = name + type.to_bytes(2, "big") + b"\0\x01"
         # RD is clear: the server is asked for what it knows (RFC 1034 §5.3.3)
@@ -63,7 +71,7 @@ class Upstreams:
             reply = Reply(id, response[3] & 0xF, name, type)
         else:
             reply = parse(response)
-        if reply.truncated:  # RFC 2181 §9: what did come is not to be used
+        if reply.truncated or stream:  # RFC 2181 §9: what did come is not to be used
             self.sent["tcp"] += 1
             reply = parse(await ask_tcp(address, message, accept=accept, clock=clock, timeout=timeout))
         return reply

@@ -10,6 +10,9 @@ HOPS = ("dns_server", "cdn_edge", "loadbalancer", "proxy", "appserver")
 FAULTS = ("latency", "bandwidth", "refused", "reset", "blackhole", "slow-close", "truncate", "corrupt", "status")
 """Words of the step `fault`: what may be injected on a link or a hop (`stack.faults`)."""
 
+DNS_FAULTS = ("latency", "bandwidth", "refused", "truncate", "drop", "rcode", "wrong-address", "lame")
+"""The same on a DNS server and what it asks."""
+
 STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "dns_server": {
         "answer": (
@@ -24,8 +27,10 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "servfail",
             "yxdomain",
             "notauth",
+            "dropped",
         ),
         "cache": ("hit", "miss"),
+        "fault": DNS_FAULTS,
         "walk": ("walked", "failed"),
     },
     "cdn_edge": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dns_server.rules import types
@@ -36,16 +36,25 @@ def truncated(*, authoritative: bool) -> Answer:
 
 
 def with_addresses(answer: Answer, addresses: Iterable[str]) -> Answer | None:
-    """Each A or AAAA RRset of the answer section with these in place of its own, TTL kept; None if there is none."""
+    """With these in place of the addresses in its answer section; None if there are none."""
+    changed = readdressed([rrset for _, rrset in answer.answer], addresses)
+    if changed is None:
+        return None
+    found = copied(answer)
+    found.answer = [(owner, rrset) for (owner, _), rrset in zip(answer.answer, changed, strict=True)]
+    return found
+
+
+def readdressed(rrsets: Sequence[RRset], addresses: Iterable[str]) -> list[RRset] | None:
+    """Each A and AAAA RRset with those of its kind in place of its own, TTL kept; None if nothing is changed."""
     packed = [ipaddress.ip_address(text).packed for text in addresses]
     by_type = {types.A: [one for one in packed if len(one) == 4], types.AAAA: [one for one in packed if len(one) == 16]}
-    found = copied(answer)
-    found.answer = [
-        (owner, RRset(rrset.owner, rrset.type, rrset.ttl, by_type[rrset.type]) if by_type.get(rrset.type) else rrset)
-        for owner, rrset in answer.answer
+    if not any(by_type.get(rrset.type) for rrset in rrsets):
+        return None
+    return [
+        RRset(rrset.owner, rrset.type, rrset.ttl, own) if (own := by_type.get(rrset.type)) else rrset
+        for rrset in rrsets
     ]
-    changed = any(new is not old for (_, new), (_, old) in zip(found.answer, answer.answer, strict=True))
-    return found if changed else None
 
 
 def copied(answer: Answer) -> Answer:

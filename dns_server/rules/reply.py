@@ -20,7 +20,9 @@ MAX_TTL: Final = 0x7FFF_FFFF
 class Reply:
     """A response. The sections hold RRsets of class IN; OPT is not among them."""
 
-    __slots__ = ("additional", "answer", "authoritative", "authority", "id", "name", "rcode", "truncated", "type")
+    __slots__ = (
+        "additional", "answer", "authoritative", "authority", "id", "injected", "name", "rcode", "truncated", "type",
+    )  # fmt: skip
 
     def __init__(self, id: int, flags: int, name: bytes, type: int) -> None:
         self.id = id
@@ -30,6 +32,8 @@ class Reply:
         self.authoritative = bool(flags & AA)
         self.truncated = bool(flags & TC)
         self.rcode = flags & 0xF
+        self.injected: tuple[tuple[str, str], ...] = ()
+        """Faults that were injected into it, as (name, what it did)."""
         self.answer: list[RRset] = []
         self.authority: list[RRset] = []
         self.additional: list[RRset] = []

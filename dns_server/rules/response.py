@@ -44,7 +44,7 @@ def write(query: Query, answer: Answer, *, size: int, recursion: bool = False, p
     flags = QR | query.flags & (OPCODE | RD) | answer.rcode & 0xF
     if answer.authoritative:
         flags |= AA
-    if not fits:
+    if not fits or answer.truncated:
         flags |= TC
     if recursion:
         flags |= RA | query.flags & CD

@@ -87,7 +87,10 @@ Placed = tuple[bytes, RRset]
 class Answer:
     """What a question came to: the sections of the response, and the word for log and metrics."""
 
-    __slots__ = ("additional", "answer", "authoritative", "authority", "glue", "marks", "rcode", "said", "walk", "word")
+    __slots__ = (
+        "additional", "answer", "authoritative", "authority", "faults", "glue", "marks", "rcode", "said", "truncated",
+        "walk", "word",
+    )  # fmt: skip
 
     def __init__(self, word: str, rcode: int = types.NOERROR, *, authoritative: bool = False) -> None:
         self.word = word
@@ -105,6 +108,10 @@ class Answer:
         """(step, word) of what came before the answer, for the log: of the resolver's cache and walk."""
         self.walk: tuple[str, ...] = ()
         """Who was asked on the walk, and what each said."""
+        self.truncated = False
+        """TC is set though everything fits."""
+        self.faults: tuple[str, ...] = ()
+        """Names of the faults that were injected into it."""
         self.said = ""
         """What the query log writes of it, once it has."""
 

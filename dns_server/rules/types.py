@@ -53,10 +53,15 @@ RCODES: Final[Mapping[int, str]] = {
 }  # fmt: skip
 
 
+RCODE_NUMBERS: Final[Mapping[str, int]] = {name: number for number, name in RCODES.items()}
+NO_RCODE: Final = -1
+"""Of a query that gets no answer."""
+
+
 def type_name(number: int) -> str:
     """`A`, or `TYPE65280` for one without a name (RFC 3597 §5)."""
     return TYPES.get(number) or f"TYPE{number}"
 
 
 def rcode_name(number: int) -> str:
-    return RCODES.get(number) or f"RCODE{number}"
+    return RCODES.get(number) or (f"RCODE{number}" if number >= 0 else "")

@@ -255,9 +255,7 @@ class Faults:
 
         if self._asked is not None:
             served = (active for active in actives if not active.fault.unfit(dns=True, link=False))
-            self._asked.use(
-                [one for one in served if standing.serving(one.fault) or standing.from_client(one.fault)]
-            )
+            self._asked.use([one for one in served if standing.serving(one.fault) or standing.from_client(one.fault)])
         if self._asking is not None:
             asks = [active for active in actives if standing.asks(active.fault)]
             self._asking.use([active for active in asks if not active.fault.unfit(dns=True, link=True)])

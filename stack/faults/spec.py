@@ -34,10 +34,11 @@ _ANSWERS: Final = ("refused", "blackhole", "status", "drop", "rcode", "wrong_add
 """Kinds after which no other can have its turn."""
 RCODES: Final = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "NOTAUTH")
 PROTOS: Final = ("udp", "tcp", "tls", "https")
-QTYPES: Final = tuple(
-    "A NS CNAME SOA PTR HINFO MX TXT RP AFSDB AAAA LOC SRV NAPTR CERT DNAME DS SSHFP RRSIG NSEC DNSKEY NSEC3"
-    " NSEC3PARAM TLSA SMIMEA CDS CDNSKEY OPENPGPKEY SVCB HTTPS SPF EUI48 EUI64 TKEY IXFR AXFR ANY URI CAA".split()
-)
+QTYPES: Final = (
+    "A", "NS", "CNAME", "SOA", "PTR", "HINFO", "MX", "TXT", "RP", "AFSDB", "AAAA", "LOC", "SRV", "NAPTR", "CERT",
+    "DNAME", "DS", "SSHFP", "RRSIG", "NSEC", "DNSKEY", "NSEC3", "NSEC3PARAM", "TLSA", "SMIMEA", "CDS", "CDNSKEY",
+    "OPENPGPKEY", "SVCB", "HTTPS", "SPF", "EUI48", "EUI64", "TKEY", "IXFR", "AXFR", "ANY", "URI", "CAA",
+)  # fmt: skip
 """Types of records by name; others are written TYPE65280 (RFC 3597 §5)."""
 LISTS: Final = ("method", "wrong_address", "qtype", "source", "proto")
 """Keys of several words, with commas between them."""
@@ -92,7 +93,8 @@ class Fault(Options, frozen=True, kw_only=True):
     drop: Annotated[bool, Meta(description="DNS: the query is never answered.")] = False
     rcode: Annotated[str, Meta(description="DNS: answered with this rcode and nothing else, as SERVFAIL.")] = ""
     wrong_address: Annotated[
-        tuple[str, ...], Meta(description="DNS: in place of the addresses of an answer, those of IPv4 and IPv6 by kind.")
+        tuple[str, ...],
+        Meta(description="DNS: in place of the addresses of an answer, those of IPv4 and IPv6 by kind."),
     ] = ()
     lame: Annotated[
         bool, Meta(description="DNS: answered as by a server that has not got the zone: a referral up to the root.")
@@ -207,7 +209,9 @@ def _parse(text: str, name: str) -> Fault:
         elif not mark and key == "truncate":
             value = "0"
         elif not mark:
-            raise ConfigError(f"{word!r}: {_unknown(key)}" if _key(key) not in _FIELDS else f"{word!r}: wanted {key}=VALUE")
+            raise ConfigError(
+                f"{word!r}: {_unknown(key)}" if _key(key) not in _FIELDS else f"{word!r}: wanted {key}=VALUE"
+            )
         if key in given:
             raise ConfigError(f"{key} is given twice")
         given[key] = value
@@ -341,7 +345,9 @@ def _addresses(value: Any) -> tuple[str, ...]:
     try:
         found = [ipaddress.ip_address(word) for word in _words("wrong_address", value)]
     except ValueError:
-        raise ConfigError(f"wrong_address={value}: wanted addresses, as 192.0.2.66 or 192.0.2.66,2001:db8::66") from None
+        raise ConfigError(
+            f"wrong_address={value}: wanted addresses, as 192.0.2.66 or 192.0.2.66,2001:db8::66"
+        ) from None
     return tuple(map(str, found))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final, Protocol, cast
 
 from stack.clock import Clock
@@ -15,6 +15,21 @@ MAX_PIPELINED: Final = 100
 """Queries of one connection that wait for their answers; then no more is taken and read from it."""
 MAX_UNSENT: Final = 65536
 """Octets of responses that are made before they are written, and the client is found to read them or not."""
+
+SLICES: Final = 20
+"""Pieces that a second of a `Trickle` comes in."""
+
+
+class ConnectionCut(Exception):
+    """In place of a response: the connection is reset."""
+
+
+class Trickle(bytes):
+    """A response that is written at so many octets a second, and all that follows it meanwhile."""
+
+    rate: int
+    wait: Callable[[float], Awaitable[None]]
+
 
 Reply = bytes | Awaitable[bytes | None] | AsyncIterator[bytes] | None
 """A response, at once or later; or several messages, for a zone transfer; None for no response."""
@@ -96,6 +111,7 @@ class Stream(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_ending",
+        "_held",
         "_owner",
         "_protocol",
         "_reading",
@@ -113,6 +129,8 @@ class Stream(asyncio.Protocol):
         self._protocol = protocol
         self._buffer = bytearray()
         self._ending = False
+        self._held: bytearray | None = None
+        """What is still to be written while answers trickle."""
         self._reading = True
         self._writable = True
         self._unsent = 0
@@ -151,7 +169,7 @@ class Stream(asyncio.Protocol):
                 out.append(len(response).to_bytes(2, "big") + response)
                 unsent += len(response)
                 if unsent >= MAX_UNSENT:
-                    self._transport.write(b"".join(out))
+                    self._write(b"".join(out))
                     out, unsent = [], 0
             elif response is None:
                 # nothing sensible comes over this connection (RFC 7766 §6.2.4 lets a server close it)
@@ -163,8 +181,14 @@ class Stream(asyncio.Protocol):
                 self._owner.tasks.spawn(later, name="dns-tcp")
         del buffer[:at]
         if out:
-            self._transport.write(b"".join(out))
+            self._write(b"".join(out))
         self._go_on()
+
+    def _write(self, data: bytes) -> None:
+        if self._held is None:
+            self._transport.write(data)
+        else:
+            self._held += data
 
     def _go_on(self) -> None:
         """Close when nothing is left to do; else read while there is room."""
@@ -186,14 +210,34 @@ class Stream(asyncio.Protocol):
     async def _later(self, response: Awaitable[bytes | None]) -> None:
         try:
             message = await response
+            if isinstance(message, Trickle):
+                await self._trickle(message)
+                message = None
+        except ConnectionCut:
+            self.abort()
         finally:
             self.waiting -= 1
         if self._transport.is_closing():
             return
         if message is not None:
-            self._transport.write(len(message).to_bytes(2, "big") + message)
+            self._write(len(message).to_bytes(2, "big") + message)
         self._touch()
         self._take()
+
+    async def _trickle(self, slow: Trickle) -> None:
+        data = len(slow).to_bytes(2, "big") + slow
+        if self._held is not None:
+            self._held += data
+            return
+        held = self._held = bytearray(data)
+        size = max(1, slow.rate // SLICES)
+        while held and not self._transport.is_closing():
+            piece = bytes(held[:size])
+            del held[:size]
+            await slow.wait(len(piece) / slow.rate)
+            self._transport.write(piece)
+            self._touch()
+        self._held = None
 
     async def _several(self, messages: AsyncIterator[bytes]) -> None:
         """Write them as they come, the next one when there is room for it. Other answers go between them."""
@@ -201,7 +245,7 @@ class Stream(asyncio.Protocol):
             async for message in messages:
                 if self._transport.is_closing():
                     return
-                self._transport.write(len(message).to_bytes(2, "big") + message)
+                self._write(len(message).to_bytes(2, "big") + message)
                 self._touch()
                 if not self._writable:
                     wakeup = asyncio.get_running_loop().create_future()

@@ -89,9 +89,7 @@ def _add(draft: Draft, said: Said) -> None:
 
 def _names(stack: Stack) -> list[str]:
     """Of hops, and of next hops that are none of this stack."""
-    return list(
-        dict.fromkeys((spec.CLIENT, *(draft.name for draft in stack), *_others(stack)))
-    )
+    return list(dict.fromkeys((spec.CLIENT, *(draft.name for draft in stack), *_others(stack))))
 
 
 def _others(stack: Stack) -> Iterable[str]:

@@ -259,6 +259,10 @@ def _joined(known: str | None, text: str) -> str:
 
 
 def _root(stack: Stack, resolver: Draft, authorities: Sequence[Draft]) -> None:
+    named = [(draft, draft.listen) for draft in authorities if draft.listen is not None and is_ip(draft.host)]
+    if named:
+        known = tuple(f"{draft.name}={address(draft.host, at.port)}" for draft, at in named)
+        resolver.derive("server", known, "the DNS servers by name")
     if ("root",) in resolver.said:
         return
     places = [

@@ -207,7 +207,7 @@ def test_faults_end_by_themselves(stack: Stack) -> None:
         (("add", "edge-far", "refused"), "edge-far: the running stack has no such hop; did you mean edge-fra?"),
         (("add", "lb-a>proxy-1", "latncy=1"), "latncy: a fault has no such key; did you mean latency?"),
         (("add", "lb-a>proxy-1"), "it does nothing; give a kind"),
-        (("add", "app-1>db", "latency=1s"), "the database and DNS are not covered"),
+        (("add", "app-1>db", "latency=1s"), "the database is not covered"),
         (("clear", "nothing"), "no fault is called nothing: there is none"),
     ],
 )

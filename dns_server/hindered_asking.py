@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dns_server.hindrance import asked_name
 from dns_server.rules import alter, types
 from dns_server.rules.reply import Reply
-from dns_server.upstreams import NoReply, Upstreams
+from dns_server.upstreams import Ask, NoReply
 from stack.config.listen import address as shown
 from stack.errors import ConfigError
 from stack.faults.active import Active, Question
@@ -50,7 +50,7 @@ class HinderedAsking:
     `names`: of servers by `HOST` or `HOST:PORT`.
     """
 
-    def __init__(self, faults: Faults, resolver: Resolver, asks: Upstreams, names: Mapping[str, str]) -> None:
+    def __init__(self, faults: Faults, resolver: Resolver, asks: Ask, names: Mapping[str, str]) -> None:
         self._faults, self._resolver, self._asks, self._names = faults, resolver, asks, names
         self._actives: Sequence[Active] = ()
 
@@ -60,15 +60,18 @@ class HinderedAsking:
 
     def use(self, actives: Sequence[Active]) -> None:
         self._actives = actives
-        self._resolver.ask = self if actives else self._asks
+        ask: Ask = self if actives else self._asks
+        self._resolver.ask = ask
 
-    async def __call__(self, address: Address, name: bytes, type: int, *, timeout: float) -> Reply:
+    async def __call__(
+        self, address: Address, name: bytes, type: int, *, timeout: float, stream: bool = False
+    ) -> Reply:
         place = shown(*address)
         called = {place, address[0], self._names.get(place) or self._names.get(address[0]) or place}
         there = [one for one in self._actives if any(one.fault.is_link(self._faults.name, end) for end in called)]
         hits = self._faults.met(there, Question(asked_name(name.lower()), types.type_name(type)))
         if not hits:
-            return await self._asks(address, name, type, timeout=timeout)
+            return await self._asks(address, name, type, timeout=timeout, stream=stream)
         return await self._hindered(hits, address, name, type, timeout)
 
     async def _hindered(

@@ -25,7 +25,6 @@ from dns_server.rules.zone import Zones
 from dns_server.tsig import Keyring
 from stack.clock import Clock
 from stack.config.listen import address
-from dns_server.upstreams import Upstreams
 from stack.errors import BadRequest, ConfigError, NotFound
 from stack.faults.net import FaultyNet
 from stack.faults.registry import Faults
@@ -94,7 +93,7 @@ class DnsServer(HttpHop):
     def _hinder(self, faults: Faults, role: Authority | Resolver, config: Config) -> None:
         """Faults stand around what it answers, and around what a resolver asks."""
         asking = None
-        if isinstance(role, Resolver) and isinstance(role.ask, Upstreams):
+        if isinstance(role, Resolver):
             asking = HinderedAsking(faults, role, role.ask, server_names(config.server))
         faults.join_dns(Hindrance(faults, self.handler), asking)
 

@@ -21,9 +21,11 @@ class NoReply(Exception):
 
 
 class Ask(Protocol):
-    """Sends a question to a server. Raises NoReply."""
+    """Sends a question to a server. Raises NoReply. `stream`: as though the response over UDP had been truncated."""
 
-    async def __call__(self, address: Address, name: bytes, type: int, *, timeout: float) -> Reply: ...
+    async def __call__(
+        self, address: Address, name: bytes, type: int, *, timeout: float, stream: bool = False
+    ) -> Reply: ...
 
 
 class Upstreams:
@@ -38,7 +40,6 @@ class Upstreams:
     async def __call__(
         self, address: Address, name: bytes, type: int, *, timeout: float, stream: bool = False
     ) -> Reply:
-        """`stream`: as though the response over UDP had been truncated."""
         try:
             reply = await self._ask(address, name, type, timeout=timeout, edns=True, stream=stream)
             if reply.rcode in (types.FORMERR, types.NOTIMP):  # RFC 6891 §7: perhaps it was the OPT

@@ -42,6 +42,7 @@ def add(on: str, words: tuple[str, ...], name: str, lasts: str, as_json: bool) -
       hopstack fault add 'lb-a>proxy-2' latency=200ms jitter=50ms share=0.2
       hopstack fault add 'edge-*>lb-a' refused first=3
       hopstack fault add app-1 status=503 path='/api/*' --for 30s
+      hopstack fault add dns-shop rcode=SERVFAIL qname='www.*'
 
     ON is a link as lb-a>proxy-2 (in quotes), client>edge-fra for the clients
     of an edge, or a hop as proxy-1; * and ? stand for any name.
@@ -52,6 +53,12 @@ def add(on: str, words: tuple[str, ...], name: str, lasts: str, as_json: bool) -
             corrupt=OFFSET  slow_close=5s
     Which:  share=0.2  first=3  count=10  path=/api/*  method=GET,HEAD
             checks=yes|no  seed=1
+
+    \b
+    DNS:    delay=2s [jitter=1s]  drop  refused  rcode=SERVFAIL  truncate
+            wrong_address=192.0.2.66  lame  down=100 (TCP, octets a second)
+    Which:  share= first= count= seed=  qname=www.*  qtype=A,AAAA
+            source=192.0.2.0/24  proto=udp,tcp
 
     Exit status: 0 it is on, 1 a hop did not answer, 2 no such fault or place,
     3 nothing runs here.

@@ -66,7 +66,9 @@ class Network:
         """Responses, behind their ids, that a server gives to everything."""
         self.delay = 0.0
 
-    async def __call__(self, address: Address, name: bytes, type: int, *, timeout: float) -> Reply:
+    async def __call__(
+        self, address: Address, name: bytes, type: int, *, timeout: float, stream: bool = False
+    ) -> Reply:
         host = address[0]
         self.asked.append((host, to_text(name), type_name(type)))
         if host in self.silent or (host not in self.servers and host not in self.replies):

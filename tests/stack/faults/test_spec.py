@@ -81,7 +81,10 @@ def test_the_name_says_link_and_kinds_unless_given(on: str, name: str) -> None:
         ("a>b>c refused", "'a>b>c': wanted a link as lb-a>proxy-2"),
         (">b refused", "'>b': wanted a link"),
         ("a>client refused", "'a>client': a link goes from the asker to the asked"),
-        ("app-1>db latency=1", "'app-1>db': faults are on links and hops that speak HTTP or DNS; the database is not covered"),
+        (
+            "app-1>db latency=1",
+            "'app-1>db': faults are on links and hops that speak HTTP or DNS; the database is not covered",
+        ),
         ("a>b refused path=/" + 2000 * "x", "a fault is at most 1024 characters"),
         ("a>b refused path=/" + 200 * "x", "path: wanted up to 200 characters of ASCII"),
         ("a>b refused path=/\u00e4", "path: wanted up to 200 characters of ASCII, others as %C3%A4"),

@@ -197,7 +197,7 @@ CASES = [
         """
         stack.toml:2: faults.slow.on = "lb-a>proxy-9": no hop is called 'proxy-9'; did you mean proxy-3?
         stack.toml:6: faults.odd.latensy: a fault has no such key; did you mean latency?
-        stack.toml:7: faults.idle: it does nothing; give a kind: latency, bandwidth, down, up, refused, reset, blackhole, slow_close, truncate, corrupt, status, as lb-a>proxy-2 latency=200ms share=0.2
+        stack.toml:7: faults.idle: it does nothing; give a kind: latency, bandwidth, down, up, refused, reset, blackhole, slow_close, truncate, corrupt, status, drop, rcode, wrong_address, lame, as lb-a>proxy-2 latency=200ms share=0.2
         stack.toml:10: faults.db.on = "app-1>db": faults are on links and hops that speak HTTP or DNS; the database is not covered, so put it on the hop that asks it, as proxy-1>app-1
         stack.toml:12: routes.api: static is needed, as static = "public"
         stack.toml:14: routes.api.pool: there is no such option; a route has prefix and static, the choice of a pool by host or path is not there yet

@@ -24,12 +24,16 @@ Operation = Callable[[bytes, str, str], bytes | Awaitable[bytes | None] | None]
 
 Transfer = Callable[[Query, bytes, str, str], bytes | AsyncIterator[bytes]]
 """Answers AXFR and IXFR: (query, message, client, protocol). Never raises."""
+
+
 class Unhindered:
     """No fault is met: the query goes its usual way."""
 
 
 UNHINDERED: Final = Unhindered()
-Hindered = Callable[[bytes, str, str, "Exchange | None"], "bytes | Awaitable[bytes | None] | Unhindered | None"]
+Response = bytes | Awaitable[bytes | None] | AsyncIterator[bytes] | None
+Hindered = Callable[[bytes, str, str, "Exchange | None"], "Response | Unhindered"]
+"""Gives what `answer` gives, or UNHINDERED."""
 
 
 class Role(Protocol):
@@ -97,9 +101,7 @@ class Handler:
         """By opcode; all others are NOTIMP."""
         self.transfer: Transfer | None = None
 
-    def answer(
-        self, message: bytes, client: str, protocol: str, exchange: Exchange | None = None
-    ) -> bytes | Awaitable[bytes | None] | AsyncIterator[bytes] | None:
+    def answer(self, message: bytes, client: str, protocol: str, exchange: Exchange | None = None) -> Response:
         """The response, or an awaitable of it when the resolver has to walk; the messages of a transfer, over streams
         alone; None when there is none. Never raises.
 

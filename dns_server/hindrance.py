@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from dns_server.handler import UNHINDERED, Handler, Unhindered
@@ -45,7 +45,7 @@ class Hindrance:
 
     def answer(
         self, message: bytes, client: str, protocol: str, exchange: Exchange | None
-    ) -> Response | Awaitable[Response] | Unhindered:
+    ) -> Response | Awaitable[Response] | AsyncIterator[bytes] | Unhindered:
         """As `Handler.answer`. What is not understood, refused anyway or no query is not touched."""
         query, allows = parse(message), self._handler.role.allows
         if query is None or query.rcode or (allows is not None and not allows(client)):
@@ -53,11 +53,14 @@ class Hindrance:
         hits = self._faults.met(self._actives, question(query, client, protocol))
         if not hits:
             return UNHINDERED
+        transfer = self._handler.transfer if query.type in (types.AXFR, types.IXFR) else None
         met = _Met(self, query, hits, client, protocol, self._faults.clock.now(), exchange)
         silent = met.silent()
         if silent is not None and protocol == "udp" and silent.fault.latency is None:
             met.tell_of_silence(silent)
             return None
+        if transfer is not None and silent is None and not met.replaces:
+            return met.transferred(transfer(query, message, client, protocol))
         if silent is None and not any(active.fault.latency for active in hits) and met.rate() is None:
             found = met.found()
             return met.written(found) if isinstance(found, Answer) else met.later(found)
@@ -128,6 +131,27 @@ class _Met:
                 return alter.truncated(authoritative=not self._handler.role.recursion)
         return self._handler.role.answer(self._query)
 
+    @property
+    def replaces(self) -> bool:
+        """Whether the answer is of a fault's making."""
+        faults = [active.fault for active in self._hits]
+        return any(fault.rcode or fault.lame or fault.truncate is not None for fault in faults)
+
+    async def transferred(self, messages: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """A zone transfer, that only a delay can be put on."""
+        await self._wait()
+        if isinstance(messages, bytes):
+            yield messages
+            return
+        async for message in messages:
+            yield message
+
+    async def _wait(self) -> None:
+        for active in self._hits:
+            if active.fault.latency is not None:
+                await self._faults.wait(active.delay())
+                self.note(active, "latency")
+
     async def later(self, found: Awaitable[Answer]) -> bytes:
         return self.written(await found)
 
@@ -144,10 +168,7 @@ class _Met:
         return response
 
     async def slowly(self) -> Response:
-        for active in self._hits:
-            if active.fault.latency is not None:
-                await self._faults.wait(active.delay())
-                self.note(active, "latency")
+        await self._wait()
         if (silent := self.silent()) is not None:
             await self._nothing(silent)
             return None

@@ -218,3 +218,29 @@ def test_the_names_of_types_are_those_of_the_server() -> None:
     assert set(spec.QTYPES) == set(types.NUMBERS) - {"OPT", "TSIG"}
     assert set(spec.RCODES) <= set(types.RCODE_NUMBERS)
     assert STEPS["dns_server"]["fault"] == DNS_FAULTS
+
+
+async def test_a_transfer_is_late_whole_or_not_at_all(server: Server) -> None:
+    messages = [b"first", b"second"]
+
+    async def several() -> AsyncIterator[bytes]:
+        for message in messages:
+            yield message
+
+    server.hop.handler.transfer = lambda *_: several()
+    server.add("dns-shop delay=1s qtype=AXFR")
+    asked = b"\0\1\0\0\0\1\0\0\0\0\0\0\4shop\4test\0\0\xfc\0\1"
+    found = server.hop.handler.answer(asked, "127.0.0.1", "tcp")
+    assert isinstance(found, AsyncIterator)
+
+    async def whole() -> list[bytes]:
+        return [message async for message in found]
+
+    began = server.clock.now()
+    assert await server.passing(whole()) == messages
+    assert server.clock.now() - began >= 1
+    server.net.faults.clear()
+    server.add("dns-shop rcode=REFUSED")
+    refused = server.hop.handler.answer(asked, "127.0.0.1", "tcp")
+    assert isinstance(refused, bytes)
+    assert refused[3] & 0xF == 5

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from dns_server.book import Book
 from dns_server.query_log import QueryLog
-from dns_server.responses import Responses
+from dns_server.responses import Finished, Responses
 from dns_server.rules import authority, types
 from dns_server.rules.query import Query, parse
 from dns_server.rules.response import limit, write
@@ -121,8 +121,8 @@ class Handler:
         allowed = self._allows is None or self._allows(client)
         known = responses.get(key) if allowed else None
         if known is not None:
-            tail, asked, answer = known
-            self._finished(asked, answer, client, protocol, began, len(tail) + 2, exchange)
+            tail = known.tail
+            self._finished(known.query, known.answer, client, protocol, began, len(tail) + 2, exchange, known.cell)
             return message[:2] + tail
         query = parse(message)
         if query is None:
@@ -144,9 +144,10 @@ class Handler:
                 exchange.mark("cache", "miss")  # here and now: what follows is the walk's time
             return self._later(query, found, client, protocol, began, exchange)
         response = self.write(query, found, protocol)
-        self._finished(query, found, client, protocol, began, len(response), exchange)
+        cell = self._log.cell(query, found, protocol)
+        self._finished(query, found, client, protocol, began, len(response), exchange, cell)
         if allowed and not query.options:  # a cookie or the like is new every time: not worth a place
-            responses.keep(key, (response[2:], query, found))
+            responses.keep(key, Finished(response[2:], query, found, cell))
         return response
 
     async def _later(
@@ -173,6 +174,21 @@ class Handler:
     ) -> None:  # fmt: skip
         """Of an answer that somebody else gave."""
         self._finished(query, answer, client, protocol, began, size, exchange)
+
+    # Bursts of datagrams (stack.net.dns_datagrams).
+
+    def look(self) -> Callable[[bytes], Finished | None] | None:
+        """Where finished responses stand that a burst of datagrams may give without a call for each; None while each
+        query has to be answered for itself: because of a fault, to write its line, or for who asks."""
+        if self.hindered is not None or self._allows is not None or self._log.lines.enabled:
+            return None
+        responses, epoch = self._datagrams, self.role.epoch()
+        if epoch is not responses.epoch:
+            responses.flush(epoch)
+        return responses.look
+
+    def told(self, count: int, seconds: float) -> None:
+        self._log.told(count, seconds)
 
     def flush(self) -> None:
         self._datagrams.flush(None)

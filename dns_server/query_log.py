@@ -15,7 +15,17 @@ from dns_server.rules.rrset import Answer
 from stack.clock import Clock
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.line_log import LineLog
-from stack.telemetry.metrics import Metrics
+from stack.telemetry.metrics import Labels, Metrics
+
+
+class Cell:
+    """Queries that count alike: `count` may be bumped directly."""
+
+    __slots__ = ("count", "labels")
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self.count = 0
 
 
 class QueryLog:
@@ -31,9 +41,11 @@ class QueryLog:
         self._prefix = ""
         self._clock = clock
         self._now: Callable[[], float] = clock.now
+        self._cells: dict[Labels, Cell] = {}
         self._queries = metrics.counter(
             "hopstack_dns_queries_total", "Queries answered.", ("type", "rcode", "protocol", "word")
         ).values
+        metrics.refreshes.append(self._refresh)
         self._seconds = metrics.counter(
             "hopstack_dns_seconds_total", "Seconds spent on queries, waiting included.", ("protocol",)
         ).values
@@ -44,6 +56,19 @@ class QueryLog:
             lambda: [((), self.ignored)],
         )
 
+    def cell(self, query: Query, answer: Answer, protocol: str) -> Cell:
+        """Where such queries are counted."""
+        # unknown types share a label: a client must not be able to make series
+        labels = (types.TYPES.get(query.type, "other"), types.rcode_name(answer.rcode), protocol, answer.word)
+        cell = self._cells.get(labels)
+        if cell is None:
+            cell = self._cells[labels] = Cell(labels)
+        return cell
+
+    def told(self, count: int, seconds: float) -> None:
+        """Of datagrams that were counted in their cells and answered together."""
+        self._seconds["udp",] = self._seconds.get(("udp",), 0.0) + seconds
+
     def finished(
         self,
         query: Query,
@@ -53,12 +78,13 @@ class QueryLog:
         began: float,
         size: int,
         exchange: Exchange | None = None,
+        cell: Cell | None = None,
     ) -> None:
+        """`cell`: that of such queries, where it is known."""
+        if cell is None:
+            cell = self.cell(query, answer, protocol)
+        cell.count += 1
         took = self._now() - began
-        # unknown types share a label: a client must not be able to make series
-        labels = (types.TYPES.get(query.type, "other"), types.rcode_name(answer.rcode), protocol, answer.word)
-        queries = self._queries
-        queries[labels] = queries.get(labels, 0) + 1
         seconds = self._seconds
         seconds[protocol,] = seconds.get((protocol,), 0.0) + took
         if exchange is not None:
@@ -87,10 +113,14 @@ class QueryLog:
         time = datetime.datetime.fromtimestamp(wall, datetime.UTC)
         self._prefix = f'{{"time":"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z","hop":{self._hop},'
 
+    def _refresh(self) -> None:
+        for cell in self._cells.values():
+            self._queries[cell.labels] = cell.count
+
     def statistics(self) -> dict[str, Any]:
         by_word: dict[str, int] = {}
-        for labels, count in self._queries.items():
-            by_word[labels[3]] = by_word.get(labels[3], 0) + int(count)
+        for cell in self._cells.values():
+            by_word[cell.labels[3]] = by_word.get(cell.labels[3], 0) + cell.count
         return {"queries": sum(by_word.values()), "words": by_word, "ignored": self.ignored}
 
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from dns_server.query_log import Cell
 from dns_server.rules.query import Query
 from dns_server.rules.rrset import Answer
 
-Finished = tuple[bytes, Query, Answer]
-"""The response behind its id, and what log and metrics say of it."""
+
+class Finished:
+    """A response that is given again."""
+
+    __slots__ = ("answer", "cell", "query", "tail")
+
+    def __init__(self, tail: bytes, query: Query, answer: Answer, cell: Cell) -> None:
+        self.tail = tail
+        """All of it behind the id."""
+        self.query = query
+        self.answer = answer
+        self.cell = cell
+        """Where it is counted."""
+
 
 LONGEST_KEY = 300
 """A question and a bare OPT: longer queries carry what will not come again."""
@@ -29,6 +44,11 @@ class Responses:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
+    @property
+    def look(self) -> Callable[[bytes], Finished | None]:
+        """`get` of the young alone, as one call of the dict's; good until something is kept or flushed."""
+        return self._young.get
+
     def get(self, key: bytes) -> Finished | None:
         found = self._young.get(key)
         if found is None and (found := self._old.get(key)) is not None:
@@ -36,7 +56,7 @@ class Responses:
         return found
 
     def keep(self, key: bytes, finished: Finished) -> None:
-        if len(key) > LONGEST_KEY or len(finished[0]) > LONGEST_RESPONSE or not self._half:
+        if len(key) > LONGEST_KEY or len(finished.tail) > LONGEST_RESPONSE or not self._half:
             return
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}

@@ -87,7 +87,12 @@ class DnsServer(HttpHop):
             self.handler.transfer = self.replication.answer
             self.handler.operations[OPCODE] = self.replication.hear
         self.listener = DnsListener(
-            self.handler, clock=clock, tasks=net.tasks, idle=config.tcp.idle, connections=config.tcp.connections
+            self.handler,
+            clock=clock,
+            tasks=net.tasks,
+            idle=config.tcp.idle,
+            connections=config.tcp.connections,
+            bursts=self.handler,
         )
 
     def _hinder(self, faults: Faults, role: Authority | Resolver, config: Config) -> None:

@@ -1,10 +1,15 @@
-"""Datagrams of a DNS server (RFC 1035 §4.2.1): one UDP socket."""
+"""Datagrams of a DNS server (RFC 1035 §4.2.1): UDP sockets, read and answered many at a time where that is possible."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from typing import TYPE_CHECKING, Any, Final, cast
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from stack.net import dns_batch
+from stack.net.dns_batch import ROOM, STRIDE, Batch, peer
 
 if TYPE_CHECKING:
     from stack.net.dns_listener import DnsListener
@@ -12,48 +17,213 @@ if TYPE_CHECKING:
 MAX_WAITING: Final = 2000
 """Datagrams that wait for their answers at one time; further ones that would have to wait are dropped, as a full
 socket buffer would."""
+BUFFER: Final = 4 << 20
+"""Octets that a socket may hold in each direction while nobody looks; the kernel caps it at net.core.rmem_max."""
+CLIENTS: Final = 4096
+"""Addresses of clients whose text is remembered."""
+LAST_ROUNDS: Final = 64
+"""How often a socket is read when it is given up, for what has come in before."""
 
 
-class Datagrams(asyncio.DatagramProtocol):
-    __slots__ = ("_answer", "_listener", "_transport")
+class Cell(Protocol):
+    count: int
+    """Queries answered so."""
+
+
+class Finished(Protocol):
+    """A response that can be given again."""
+
+    @property
+    def tail(self) -> bytes:
+        """All of it behind the id."""
+
+    @property
+    def cell(self) -> Cell: ...
+
+
+Look = Callable[[bytes], Finished | None]
+"""A finished response by everything in the query behind its id."""
+
+
+class Bursts(Protocol):
+    """What an Answerer offers besides: it lets finished responses be given without a call for each."""
+
+    def look(self) -> Look | None:
+        """Where to look, for one burst or until an operation (an opcode but QUERY) was answered; None while every
+        query has to be answered for itself."""
+
+    def told(self, count: int, seconds: float) -> None:
+        """`count` queries were answered so, which took them that long together."""
+
+
+class Datagrams(Protocol):
+    """One UDP socket that is served."""
+
+    def stop(self) -> None:
+        """Take no more; what waits is still answered."""
+
+    def close(self) -> None: ...
+
+
+async def serve(listener: DnsListener, sock: socket.socket) -> Datagrams:
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        with contextlib.suppress(OSError):
+            if sock.getsockopt(socket.SOL_SOCKET, option) < BUFFER:
+                sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+    if dns_batch.available():
+        return Batched(listener, sock)
+    _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(lambda: Single(listener), sock=sock)
+    return protocol
+
+
+class _Waiting:
+    """Counts the datagrams that wait for their answers, and answers them."""
+
+    __slots__ = ("_answer", "_listener")
 
     def __init__(self, listener: DnsListener) -> None:
         self._listener = listener
         self._answer = listener.answerer.answer
+
+    def _wait(self, response: Awaitable[bytes | None] | AsyncIterator[bytes], send: Callable[[bytes], object]) -> None:
+        listener = self._listener
+        if isinstance(response, AsyncIterator):
+            listener.dropped += 1  # several messages are for a stream
+        elif listener.waiting >= MAX_WAITING or listener.draining:
+            listener.dropped += 1
+            if asyncio.iscoroutine(response):
+                response.close()
+        else:
+            listener.waiting += 1
+            listener.tasks.spawn(self._later(response, send), name="dns-udp")
+
+    async def _later(self, response: Awaitable[bytes | None], send: Callable[[bytes], object]) -> None:
+        try:
+            message = await response
+        finally:
+            self._listener.waiting -= 1
+        if message is not None:
+            try:
+                send(message)
+            except (OSError, ValueError):
+                # a source nothing can be sent to, such as port 0: forged
+                self._listener.dropped += 1
+
+
+class Batched(_Waiting):
+    """A burst is read with one call, answered in place, and sent with one call. One burst at a time: in between, the
+    loop sees to its other sockets."""
+
+    __slots__ = ("_batch", "_bursts", "_clients", "_loop", "_now", "_reading", "_socket")
+
+    def __init__(self, listener: DnsListener, sock: socket.socket) -> None:
+        super().__init__(listener)
+        self._socket = sock
+        self._batch = Batch(sock)
+        self._bursts = listener.bursts
+        self._now = listener.clock.now
+        self._clients: dict[bytes, str] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock.fileno(), self._burst)
+        self._reading = True
+
+    def _burst(self) -> int:
+        batch = self._batch
+        taken = batch.take()
+        if not taken:
+            return 0
+        bursts = self._bursts
+        began = self._now() if bursts is not None else 0.0
+        look = bursts.look() if bursts is not None else None
+        memory, view = batch.memory, batch.view
+        sizes: list[int] = []
+        at = hits = 0
+        for size in taken:
+            if look is not None and (known := look(view[at + 2 : at + size].tobytes())) is not None:
+                known.cell.count += 1
+                hits += 1
+                tail = known.tail
+                size = len(tail) + 2
+                memory[at + 2 : at + size] = tail
+                sizes.append(size)
+            else:
+                sizes.append(self._one(len(sizes), view[at : at + size].tobytes()))
+                if look is not None and bursts is not None and memory[at + 2] & 0x78:
+                    look = bursts.look()
+            at += STRIDE
+        if lost := batch.send(sizes):
+            self._listener.dropped += lost
+        if hits and bursts is not None:
+            bursts.told(hits, (self._now() - began) * hits)
+        return len(taken)
+
+    def _one(self, slot: int, message: bytes) -> int:
+        """Octets of the response that stands in the slot now; 0 for none."""
+        batch = self._batch
+        name = batch.name(slot)
+        address = name[4:8] if len(name) == 16 else name[8:24]
+        client = self._clients.get(address) or self._text(name, address)
+        response = self._answer(message, client, "udp")
+        if type(response) is bytes:
+            size = len(response)
+            if size <= ROOM:
+                at = slot * STRIDE
+                batch.memory[at : at + size] = response
+                return size
+            self._listener.dropped += 1
+        elif response is not None:
+            sock, way = self._socket, batch.way_back(slot)
+            self._wait(response, lambda message: sock.sendmsg([message], way, 0, peer(name)))  # type: ignore[arg-type]
+        return 0
+
+    def _text(self, name: bytes, address: bytes) -> str:
+        if len(self._clients) >= CLIENTS:
+            self._clients.clear()
+        text: str = peer(name)[0]
+        self._clients[address] = text
+        return text
+
+    def stop(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket.fileno())
+            for _ in range(LAST_ROUNDS):  # what has come in
+                if self._burst() < dns_batch.SLOTS:
+                    break
+        if not self._listener.waiting:
+            self._socket.close()
+
+    def close(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+
+class Single(_Waiting, asyncio.DatagramProtocol):
+    """One call of the loop for each, where the system has no other way."""
+
+    __slots__ = ("_transport",)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         response = self._answer(data, addr[0], "udp")
-        if response is None:
-            return
         if isinstance(response, bytes):
-            self._send(response, addr)
-        elif isinstance(response, AsyncIterator):
-            self._listener.dropped += 1  # several messages are for a stream
-        elif self._listener.waiting >= MAX_WAITING or self._listener.draining:
-            self._listener.dropped += 1
-            if asyncio.iscoroutine(response):
-                response.close()
-        else:
-            self._listener.waiting += 1
-            self._listener.tasks.spawn(self._later(response, addr), name="dns-udp")
-
-    async def _later(self, response: Awaitable[bytes | None], addr: tuple[Any, ...]) -> None:
-        try:
-            message = await response
-        finally:
-            self._listener.waiting -= 1
-        if message is not None:
-            self._send(message, addr)
-
-    def _send(self, message: bytes, addr: tuple[Any, ...]) -> None:
-        try:
-            self._transport.sendto(message, addr)
-        except (OSError, ValueError):
-            # a source nothing can be sent to, such as port 0: forged
-            self._listener.dropped += 1
+            try:
+                self._transport.sendto(response, addr)
+            except (OSError, ValueError):
+                self._listener.dropped += 1  # as in `_later`
+        elif response is not None:
+            self._wait(response, lambda message: self._transport.sendto(message, addr))
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error for something we sent: the client has gone."""
+
+    def stop(self) -> None:
+        if not self._listener.waiting:
+            self._transport.close()
+
+    def close(self) -> None:
+        self._transport.close()

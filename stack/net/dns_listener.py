@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 from stack.clock import Clock
-from stack.net.dns_datagrams import Datagrams
+from stack.net.dns_datagrams import Bursts, Datagrams, serve
 from stack.net.dns_streams import Answerer, Stream, Streams
 from stack.net.tasks import Tasks
 
@@ -15,17 +15,26 @@ class DnsListener:
     """Serves one address: any number of UDP and TCP sockets of it."""
 
     def __init__(
-        self, answerer: Answerer, *, clock: Clock, tasks: Tasks, idle: float, connections: int, per_client: int = 0
+        self,
+        answerer: Answerer,
+        *,
+        clock: Clock,
+        tasks: Tasks,
+        idle: float,
+        connections: int,
+        per_client: int = 0,
+        bursts: Bursts | None = None,
     ) -> None:
         """The bounds are those of `Streams`."""
         self.answerer = answerer
+        self.bursts = bursts
         self.clock = clock
         self.tasks = tasks
         self.streams = Streams(
             answerer, clock=clock, tasks=tasks, idle=idle, connections=connections, per_client=per_client
         )
         self.draining = False
-        self._datagrams: list[asyncio.DatagramTransport] = []
+        self._datagrams: list[Datagrams] = []
         self._servers: list[asyncio.Server] = []
         self.waiting = 0
         self.dropped = 0
@@ -35,8 +44,7 @@ class DnsListener:
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         if sock.type == socket.SOCK_DGRAM:
-            transport, _ = await loop.create_datagram_endpoint(lambda: Datagrams(self), sock=sock)
-            self._datagrams.append(transport)
+            self._datagrams.append(await serve(self, sock))
             return
         server = await loop.create_server(lambda: Stream(self.streams, "tcp"), sock=sock, backlog=512)
         self._servers.append(server)
@@ -54,9 +62,8 @@ class DnsListener:
         self.draining = True
         for server in self._servers:
             server.close()
-        for transport in self._datagrams:
-            if not self.waiting:
-                transport.close()
+        for datagrams in self._datagrams:
+            datagrams.stop()
         self.streams.close_when_done()
         deadline = self.clock.now() + within
         while (self.waiting or self.streams) and self.clock.now() < deadline:
@@ -67,8 +74,8 @@ class DnsListener:
         self.streams.stop()
         for server in self._servers:
             server.close()
-        for transport in self._datagrams:
-            transport.close()
+        for datagrams in self._datagrams:
+            datagrams.close()
         self._servers.clear()
         self._datagrams.clear()
         await asyncio.sleep(0)  # transports let go of their sockets in the loop's next round

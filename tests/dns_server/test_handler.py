@@ -10,8 +10,8 @@ import pytest
 
 from dns_server.book import Book
 from dns_server.handler import Authority, Handler
-from dns_server.query_log import QueryLog
-from dns_server.responses import Responses
+from dns_server.query_log import Cell, QueryLog
+from dns_server.responses import Finished, Responses
 from dns_server.rules.query import Query
 from dns_server.rules.rrset import Answer
 from stack.clock import VirtualClock
@@ -80,9 +80,13 @@ def test_options_are_not_kept(handler: Handler) -> None:
     assert len(handler._datagrams) == 0
 
 
+def made(tail: bytes) -> Finished:
+    return Finished(tail, Query(0, 0), Answer("answered"), Cell(()))
+
+
 def test_responses_are_bounded_and_keep_what_is_asked_again() -> None:
     responses = Responses(10)
-    finished = (b"", Query(0, 0), Answer("answered"))
+    finished = made(b"")
     for number in range(1000):
         responses.keep(b"%d" % number, finished)
         assert responses.get(b"0") is finished
@@ -90,7 +94,7 @@ def test_responses_are_bounded_and_keep_what_is_asked_again() -> None:
     assert responses.get(b"1") is None
     responses.keep(b"x" * 400, finished)
     assert responses.get(b"x" * 400) is None
-    responses.keep(b"long", (bytes(5000), Query(0, 0), Answer("answered")))
+    responses.keep(b"long", made(bytes(5000)))
     assert responses.get(b"long") is None
     responses.flush(1)
     assert len(responses) == 0
@@ -98,7 +102,7 @@ def test_responses_are_bounded_and_keep_what_is_asked_again() -> None:
 
 def test_no_responses_are_kept_when_told_so() -> None:
     responses = Responses(0)
-    responses.keep(b"a", (b"", Query(0, 0), Answer("answered")))
+    responses.keep(b"a", made(b""))
     assert responses.get(b"a") is None
 
 
@@ -115,3 +119,32 @@ def test_names_in_the_log_cannot_break_its_lines(tmp_path: Path) -> None:
     first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
     assert (first["hop"], first["name"], first["rcode"]) == ('d"ns', '\\"\\010\\\\,\\000\\255.z.test.', "NXDOMAIN")
     assert (second["name"], second["type"], second["rcode"]) == ("", "", "NOTIMP")
+
+
+def test_a_burst_finds_what_is_finished_and_only_while_it_holds(handler: Handler) -> None:
+    sent = question("www.z.test", id=7)
+    look = handler.look()
+    assert look is not None
+    assert look(sent[2:]) is None
+    handler.answer(sent, "a", "udp")
+    look = handler.look()
+    assert look is not None
+    found = look(sent[2:])
+    assert found is not None
+    assert sent[:2] + found.tail == handler.answer(sent, "a", "udp")
+    found.cell.count += 1
+    handler.told(1, 0.001)
+    assert handler._log.statistics()["words"] == {"answered": 3}
+    role = handler.role
+    assert isinstance(role, Authority)
+    role.book.replace(zones({"z.test": TEXT.replace("192.0.2.2", "192.0.2.3")}))
+    look = handler.look()
+    assert look is not None
+    assert look(sent[2:]) is None
+
+
+def test_a_burst_looks_nowhere_while_every_query_has_its_line(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    log = QueryLog(str(tmp_path / "log"), hop="dns", clock=clock, metrics=Metrics())
+    handler = Handler(Authority(Book(ZONES)), payload=1232, responses=100, now=clock.now, log=log)
+    assert handler.look() is None

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dns_server.rules.names import ancestors
 from dns_server.rules.rrset import RRset
 from dns_server.rules.zone import Fault, Zone, Zones
+
+log = logging.getLogger("hopstack.dns")
+
+Place = tuple[bytes, int]
+"""Where an RRset stands: owner in lower case, and type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,10 @@ class Book:
     def __init__(self, zones: Zones | None = None) -> None:
         self.zones = zones if zones is not None else Zones()
         self.watchers: list[Callable[[Change], object]] = []
-        """Called with each change after it is in force: to notify secondaries, to write the journal."""
+        """Called with each change after it is in force, in the order of the changes: to notify secondaries, to keep
+        history. One that raises is logged, and the others still hear of it."""
+        self.followers: list[Callable[[], Awaitable[object]]] = []
+        """Each is waited for before a change is answered: until whoever answers beside us has it too."""
         self.absent: Mapping[bytes, str] = {}
         """Zones that are ours and cannot be answered from, and why: they are SERVFAIL, with all below them."""
         self.fetched: frozenset[bytes] = frozenset()
@@ -63,13 +73,13 @@ class Book:
         self.put(after)
         return after
 
-    def put(self, zone: Zone) -> None:
-        """A zone as a whole, new or in place of its last version."""
+    def put(self, zone: Zone, touched: Collection[Place] | None = None) -> None:
+        """A zone as a whole, new or in place of its last version. `touched`: where alone the two may differ."""
         before = self.zones.by_key.get(zone.key)
         if zone.key in self.absent:
             self.absent = {key: why for key, why in self.absent.items() if key != zone.key}
         self.zones = Zones({**self.zones.by_key, zone.key: zone}.values())
-        self._tell(before, zone)
+        self._tell(before, zone, touched)
 
     def withdraw(self, key: bytes, why: str) -> None:
         """Answer from that zone no more, until it is `put` again."""
@@ -89,19 +99,29 @@ class Book:
                 return self.absent[above]
         return None
 
-    def _tell(self, before: Zone | None, after: Zone | None) -> None:
+    async def settled(self) -> None:
+        """Returns when what was changed is in force everywhere."""
+        if self.followers:
+            await asyncio.gather(*(follower() for follower in self.followers))
+
+    def _tell(self, before: Zone | None, after: Zone | None, touched: Collection[Place] | None = None) -> None:
         if not self.watchers:
             return
-        removed, added = difference(before, after)
+        removed, added = difference(before, after, touched)
         change = Change(before, after, removed, added)
         for watcher in self.watchers:
-            watcher(change)
+            try:
+                watcher(change)
+            except Exception:  # the zone is in force: whoever fails to hear of it must not undo that, or hide it
+                log.exception("a change was not heard of")
 
 
-def difference(before: Zone | None, after: Zone | None) -> tuple[list[RRset], list[RRset]]:
-    """What has to be removed from one version, and added, to make it the other."""
-    old = {(rrset.owner.lower(), rrset.type): rrset for rrset in before.rrsets()} if before is not None else {}
-    new = {(rrset.owner.lower(), rrset.type): rrset for rrset in after.rrsets()} if after is not None else {}
+def difference(
+    before: Zone | None, after: Zone | None, touched: Collection[Place] | None = None
+) -> tuple[list[RRset], list[RRset]]:
+    """What has to be removed from one version, and added, to make it the other. `touched`: where alone they may
+    differ; without it all of both is compared."""
+    old, new = (_sets(zone, touched) for zone in (before, after))
     removed: list[RRset] = []
     added: list[RRset] = []
     for place in {**old, **new}:
@@ -115,3 +135,11 @@ def difference(before: Zone | None, after: Zone | None) -> tuple[list[RRset], li
             if rrset is not None and (rdatas := [rdata for rdata in rrset.rdatas if rdata not in kept]):
                 into.append(RRset(rrset.owner, rrset.type, rrset.ttl, rdatas))
     return removed, added
+
+
+def _sets(zone: Zone | None, touched: Collection[Place] | None) -> dict[Place, RRset]:
+    if zone is None:
+        return {}
+    if touched is None:
+        return {(rrset.owner.lower(), rrset.type): rrset for rrset in zone.rrsets()}
+    return {place: rrset for place in touched if (rrset := zone.rrset(*place)) is not None}

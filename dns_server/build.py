@@ -11,6 +11,7 @@ from random import Random, SystemRandom
 from dns_server.book import Book
 from dns_server.cache import Cache
 from dns_server.config import Config
+from dns_server.grants import read_grants
 from dns_server.handler import Authority
 from dns_server.replication import secondary_zones
 from dns_server.resolver import Resolver
@@ -49,9 +50,10 @@ def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Me
     for origin in secondary_zones(config):
         if origin.lower() in {known.lower() for known in files}:
             raise ConfigError(f"{to_text(origin)} is given with --zone and with --secondary: it comes from one of them")
+    keyring = Keyring(read_keys(config.tsig_key), clock.time)
     return DnsServer(
         config.name or "dns_server", config, role, lambda: load_zones(files),
-        keyring=Keyring(read_keys(config.tsig_key), clock.time),
+        keyring=keyring, grants=read_grants(config.update, keyring.keys),
         clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
     )  # fmt: skip
 

@@ -129,6 +129,13 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="A file with keys for TSIG (RFC 8945), as `tsig-keygen` writes it. Repeats."),
     ] = ()
+    update: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Who may change records by UPDATE (RFC 2136), as KEY [zone=ZONE] [name=PATTERN,...] "
+            "[type=TYPE,...] [from=NETWORK,...]. Nobody else may. Repeats."
+        ),
+    ] = ()
     resolver: Annotated[bool, Meta(description="Resolve for clients instead of answering from zones.")] = False
     root: Annotated[
         tuple[str, ...], Meta(description="Address of a root server for the resolver, as ADDRESS[:PORT]. Repeats.")

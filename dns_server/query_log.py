@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,8 @@ class Cell:
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
         self.count = 0
+
+_OPCODES: Final = {4: "notify", 5: "update"}
 
 
 class QueryLog:
@@ -142,6 +144,8 @@ def _said(query: Query, answer: Answer) -> str:
 
 def _flags(query: Query, answer: Answer) -> list[str]:
     flags = ["aa"] if answer.authoritative else []
+    if (opcode := query.flags >> 11 & 0xF) in _OPCODES:
+        flags.append(_OPCODES[opcode])
     if query.recursion_desired:
         flags.append("rd")
     if query.edns:

@@ -11,18 +11,22 @@ from random import Random, SystemRandom
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from dns_server.changes import Changes
 from dns_server.config import Config
 from dns_server.doh import Doh
+from dns_server.grants import Grants
 from dns_server.handler import Authority, Handler
 from dns_server.hindered_asking import HinderedAsking, server_names
 from dns_server.hindrance import Hindrance
+from dns_server.journal import JournalFault
 from dns_server.query_log import QueryLog
 from dns_server.replication import Replication
 from dns_server.resolver import Resolver
+from dns_server.rules import notify, update
 from dns_server.rules.names import NameFault, from_text, to_text
-from dns_server.rules.notify import OPCODE
 from dns_server.rules.zone import Zones
 from dns_server.tsig import Keyring
+from dns_server.update import Updates
 from stack.clock import Clock
 from stack.config.listen import address
 from stack.errors import BadRequest, ConfigError, NotFound
@@ -57,6 +61,7 @@ class DnsServer(HttpHop):
         load_zones: LoadZones,
         *,
         keyring: Keyring,
+        grants: Grants,
         clock: Clock,
         random: Random,
         net: Net,
@@ -85,7 +90,13 @@ class DnsServer(HttpHop):
                 directory=state_dir / "secondary" / name,
             )  # fmt: skip
             self.handler.transfer = self.replication.answer
-            self.handler.operations[OPCODE] = self.replication.hear
+            self.handler.operations[notify.OPCODE] = self.replication.hear
+        self.changes: Changes | None = None
+        if isinstance(role, Authority):
+            self.changes = Changes(role.book, state_dir / "changes" / name, clock=clock)
+            self.handler.operations[update.OPCODE] = Updates(
+                self.changes, keyring, grants, payload=config.payload, query_log=self.query_log, now=clock.now
+            ).operation
         self.listener = DnsListener(
             self.handler,
             clock=clock,
@@ -106,6 +117,8 @@ class DnsServer(HttpHop):
 
     async def start(self, sockets: Sequence[Bound]) -> None:
         await self._read_zones()
+        if self.changes is not None:
+            self.net.tasks.spawn(self.changes.follow(), name=f"{self.name}.changes")
         own = [bound for bound in sockets if bound.scheme in _DNS]
         web = [bound for bound in sockets if bound.scheme not in _DNS]
         if any(bound.scheme == "tcp" for bound in web):
@@ -154,9 +167,13 @@ class DnsServer(HttpHop):
         self.certificates.reload()
 
     async def _read_zones(self) -> None:
-        if isinstance(self.role, Authority):
+        if self.changes is not None:
             # in a thread: a large zone takes seconds, and questions are answered meanwhile
-            self.role.book.replace(await asyncio.to_thread(self._load_zones))
+            texts = await asyncio.to_thread(self._load_zones)
+            try:
+                await self.changes.load(texts)
+            except JournalFault as fault:
+                raise ConfigError(str(fault)) from None
 
     # The admin endpoint.
 

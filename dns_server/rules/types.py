@@ -35,7 +35,10 @@ NXDOMAIN: Final = 3
 NOTIMP: Final = 4
 REFUSED: Final = 5
 YXDOMAIN: Final = 6
+YXRRSET: Final = 7
+NXRRSET: Final = 8
 NOTAUTH: Final = 9
+NOTZONE: Final = 10
 BADVERS: Final = 16
 
 TYPES: Final[Mapping[int, str]] = {

@@ -1,0 +1,160 @@
+"""UPDATE (RFC 2136) over the network: by keys that a grant names, answered when it is on disk and in force."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from dns_server import rdata_text
+from dns_server.book import ChangeRefused
+from dns_server.changes import Changes, NotPrimary
+from dns_server.grants import Grant, Grants, allowed
+from dns_server.journal import JournalFault
+from dns_server.query_log import QueryLog
+from dns_server.rules import types, update
+from dns_server.rules.names import to_text
+from dns_server.rules.query import OPCODE, QR, Query
+from dns_server.rules.rrset import Answer
+from dns_server.rules.update import Draft, Update, UpdateFault
+from dns_server.tsig import Keyring, Signed
+
+log = logging.getLogger("hopstack.dns")
+
+MAX_WAITING: Final = 100
+"""Updates that wait for those before them; further ones are answered SERVFAIL."""
+_PROHIBITED: Final = 18
+"""Extended error (RFC 8914 §4.19)."""
+
+
+class Updates:
+    """Answers UPDATE. `operation` is the handler's."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        keyring: Keyring,
+        grants: Grants,
+        *,
+        payload: int,
+        query_log: QueryLog,
+        now: Callable[[], float],
+    ) -> None:
+        self._changes = changes
+        self._keyring = keyring
+        self._grants = grants
+        self._payload = payload
+        self._log = query_log
+        self._now = now
+        self._waiting = 0
+
+    def operation(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None]:
+        """The response; an awaitable of it when there is something to do. Never raises."""
+        began = self._now()
+        signed = self._keyring.judge(message)
+        asked: Update | None = None
+        try:
+            asked = update.read(signed.message if signed is not None else message)
+            grants = self._entitled(asked, signed, client)
+            if self._waiting >= MAX_WAITING:
+                raise UpdateFault(types.SERVFAIL, f"{MAX_WAITING} updates are waiting")
+        except UpdateFault as fault:
+            return self._answer(message, asked, signed, client, protocol, began, fault)
+        self._waiting += 1
+        return self._later(message, asked, signed, grants, client, protocol, began)
+
+    def _entitled(self, asked: Update, signed: Signed | None, client: str) -> list[Grant]:
+        if signed is not None and signed.rcode:
+            raise UpdateFault(signed.rcode, f"TSIG: {signed.word}")
+        if asked.zone not in self._changes.texts:
+            if asked.zone in self._changes.book.zones.by_key:
+                # §6: a secondary would pass it on; its primary is to be asked instead
+                raise UpdateFault(types.NOTIMP, "a secondary does not forward updates; send them to the primary")
+            raise UpdateFault(types.NOTAUTH, f"{to_text(asked.zone)} is no zone of this server")
+        if signed is None or signed.key is None:
+            raise UpdateFault(types.REFUSED, "an update has to be signed (TSIG)")
+        grants = list(self._grants.of(signed.key.name, asked.zone, client))
+        if not grants:
+            raise UpdateFault(
+                types.REFUSED, f"the key {to_text(signed.key.name)} has no grant for {to_text(asked.zone)}"
+            )
+        return grants
+
+    async def _later(
+        self,
+        message: bytes,
+        asked: Update,
+        signed: Signed | None,
+        grants: list[Grant],
+        client: str,
+        protocol: str,
+        began: float,
+    ) -> bytes:
+        assert signed is not None
+        assert signed.key is not None
+        fault: UpdateFault | None = None
+        key = to_text(signed.key.name)
+
+        def work(draft: Draft) -> None:
+            # the order of RFC 2136 §3.2 to §3.4
+            update.hold(asked, draft.zone, rdata_text.check)
+            if (place := allowed(grants, update.touched(asked, draft.zone))) is not None:
+                what = f"{to_text(place[0])} {types.type_name(place[1])}"
+                raise UpdateFault(types.REFUSED, f"the key {key} may not change {what}")
+            update.scan(asked, draft.zone, rdata_text.check)
+            update.apply(asked, draft)
+
+        try:
+            before = self._changes.book.zones.by_key.get(asked.zone)
+            after = await self._changes.change(asked.zone, work, by=f"key {key} from {client}")
+            if after is not before:
+                log.info("%s updated by key %s from %s: serial %d", to_text(asked.zone), key, client, after.serial)
+        except UpdateFault as error:
+            fault = error
+        except ChangeRefused as error:
+            fault = UpdateFault(types.REFUSED, str(error))
+        except NotPrimary as error:
+            fault = UpdateFault(types.NOTAUTH, str(error))
+        except JournalFault as error:
+            log.error("update of %s by key %s: %s", to_text(asked.zone), key, error)
+            fault = UpdateFault(types.SERVFAIL, str(error))
+        except Exception:
+            log.exception("update of %s by key %s failed", to_text(asked.zone), key)
+            fault = UpdateFault(types.SERVFAIL, "it failed")
+        finally:
+            self._waiting -= 1
+        return self._answer(message, asked, signed, client, protocol, began, fault)
+
+    def _answer(
+        self,
+        message: bytes,
+        asked: Update | None,
+        signed: Signed | None,
+        client: str,
+        protocol: str,
+        began: float,
+        fault: UpdateFault | None,
+    ) -> bytes:
+        rcode = fault.rcode if fault is not None else types.NOERROR
+        flags = int.from_bytes(message[2:4], "big")
+        head = QR | flags & OPCODE | rcode
+        opt = b""
+        if asked is not None and asked.payload:
+            options = b""
+            if fault is not None and rcode in (types.REFUSED, types.SERVFAIL, types.NOTAUTH, types.NOTIMP):
+                said = str(fault).encode()[:120]
+                code = _PROHIBITED if rcode == types.REFUSED else 0
+                options = b"\0\x0f" + (len(said) + 2).to_bytes(2, "big") + code.to_bytes(2, "big") + said
+            sizes = self._payload.to_bytes(2, "big"), len(options).to_bytes(2, "big")
+            opt = b"\0\0\x29%b\0\0\0\0%b%b" % (*sizes, options)
+        counts = b"\0%b\0\0\0\0\0%b" % (b"\1" if asked is not None else b"\0", b"\1" if opt else b"\0")
+        response = message[:2] + head.to_bytes(2, "big") + counts + (asked.question if asked is not None else b"") + opt
+        if signed is not None:
+            response = signed.sign(response)
+        query = Query(int.from_bytes(message[:2], "big"), flags, rcode)
+        if asked is not None:
+            query.name = query.key = asked.zone
+            query.question, query.type, query.cls, query.edns = asked.question, types.SOA, types.IN, bool(opt)
+        word = types.rcode_name(rcode).lower() if rcode else "updated"
+        self._log.finished(query, Answer(word, rcode), client, protocol, began, len(response))
+        return response

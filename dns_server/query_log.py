@@ -27,6 +27,7 @@ class Cell:
         self.labels = labels
         self.count = 0
 
+
 _OPCODES: Final = {4: "notify", 5: "update"}
 
 

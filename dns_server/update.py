@@ -67,7 +67,7 @@ class Updates:
         if signed is not None and signed.rcode:
             raise UpdateFault(signed.rcode, f"TSIG: {signed.word}")
         if asked.zone not in self._changes.texts:
-            if asked.zone in self._changes.book.zones.by_key:
+            if asked.zone in self._changes.book.fetched:
                 # §6: a secondary would pass it on; its primary is to be asked instead
                 raise UpdateFault(types.NOTIMP, "a secondary does not forward updates; send them to the primary")
             raise UpdateFault(types.NOTAUTH, f"{to_text(asked.zone)} is no zone of this server")

@@ -11,6 +11,7 @@ from dns_server.rules import types
 from dns_server.rules.query import AA, OPCODE, QR, RD, Query
 from dns_server.rules.rdata import parts
 from dns_server.rules.rrset import RRset
+from dns_server.rules.serial import newer as newer
 from dns_server.rules.zone import Zone
 
 _HEADER: Final = Struct(">HHHHHH")
@@ -158,8 +159,3 @@ class _Message:
                 names[rest] = at + index
             index += name[index] + 1
         return name
-
-
-def newer(serial: int, than: int) -> bool:
-    """RFC 1982 §3.2; a difference of 2^31 is neither newer nor older."""
-    return 0 < (serial - than) % 2**32 < 2**31

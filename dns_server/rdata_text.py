@@ -1,4 +1,4 @@
-"""Rdata as text, as master files write it, by dnspython: for records that are set, shown and updated while running."""
+"""Rdata as text, as master files write it, for records that are set, shown and updated while running."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Final
 
+from dns_server import zonefile
 from dns_server.rules import types
 from dns_server.rules.names import to_text as name_text
 
@@ -50,18 +51,9 @@ def type_number(text: str) -> int:
 
 def from_text(type: int, text: str, origin: bytes) -> bytes:
     """The rdata in wire form; names without a final dot are below `origin`. Raises TextFault."""
-    import dns.exception
-    import dns.name
-    import dns.rdata
-    import dns.rdataclass
-    import dns.rdatatype
-
-    apex = dns.name.from_wire(origin, 0)[0]
-    number = dns.rdatatype.RdataType.make(type)
     try:
-        rdata = dns.rdata.from_text(dns.rdataclass.IN, number, _quoted(type, text), apex, relativize=False)
-        return bytes(rdata.to_wire(origin=apex) or b"")
-    except (dns.exception.DNSException, ValueError) as error:
+        return zonefile.rdata_from_text(type, _quoted(type, text), origin)
+    except ValueError as error:
         said = str(error)
     name = types.type_name(type)
     wanted = f"wanted as {EXAMPLES[name]}" if name in EXAMPLES else r"wanted as in a zone file, or as \# LENGTH HEX"
@@ -86,30 +78,18 @@ def _escaped(octets: bytes) -> str:
 
 def to_text(type: int, rdata: bytes) -> str:
     """As a master file writes it. What does not fit its type is written by RFC 3597 §5."""
-    import dns.exception
-    import dns.rdata
-    import dns.rdataclass
-    import dns.rdatatype
-
-    number = dns.rdatatype.RdataType.make(type)
     try:
-        return str(dns.rdata.from_wire(dns.rdataclass.IN, number, rdata, 0, len(rdata)).to_text())
-    except (dns.exception.DNSException, ValueError):
+        return zonefile.rdata_to_text(type, rdata)
+    except ValueError:
         return f"\\# {len(rdata)} {rdata.hex()}".rstrip()
 
 
 def check(type: int, rdata: bytes) -> None:
     """Raises TextFault for rdata in wire form that is none of its type."""
-    import dns.exception
-    import dns.rdata
-    import dns.rdataclass
-    import dns.rdatatype
-
-    number = dns.rdatatype.RdataType.make(type)
     try:
-        dns.rdata.from_wire(dns.rdataclass.IN, number, rdata, 0, len(rdata))
-    except (dns.exception.DNSException, ValueError) as error:
-        raise TextFault(f"no data of {types.type_name(type)}: {error or error.__class__.__name__}") from None
+        zonefile.rdata_to_text(type, rdata)
+    except ValueError as error:
+        raise TextFault(f"no data of {types.type_name(type)}: {error}") from None
 
 
 def record_text(owner: bytes, ttl: int, type: int, rdata: bytes) -> str:

@@ -105,3 +105,37 @@ class _Collector:
         file, line = self._where[-1] if self._where else ("", 0)
         wire = bytes(rdata.to_wire(origin=self._origin) or b"")
         self.records.append(Record(owner, int(rdata.rdtype), int(ttl), wire, f"{file}:{line}"))
+
+
+# One record's data, for records that are set, shown and updated while the server runs.
+
+
+def rdata_from_text(type: int, text: str, origin: bytes) -> bytes:
+    """Wire form; names without a final dot are below `origin`. Raises ValueError with what is wrong."""
+    import dns.exception
+    import dns.name
+    import dns.rdata
+    import dns.rdataclass
+    import dns.rdatatype
+
+    apex = dns.name.from_wire(origin, 0)[0]
+    number = dns.rdatatype.RdataType.make(type)
+    try:
+        rdata = dns.rdata.from_text(dns.rdataclass.IN, number, text, apex, relativize=False)
+        return bytes(rdata.to_wire(origin=apex) or b"")
+    except (dns.exception.DNSException, ValueError) as error:
+        raise ValueError(str(error)) from None
+
+
+def rdata_to_text(type: int, rdata: bytes) -> str:
+    """As a master file writes it. Raises ValueError for rdata that does not fit its type."""
+    import dns.exception
+    import dns.rdata
+    import dns.rdataclass
+    import dns.rdatatype
+
+    number = dns.rdatatype.RdataType.make(type)
+    try:
+        return str(dns.rdata.from_wire(dns.rdataclass.IN, number, rdata, 0, len(rdata)).to_text())
+    except (dns.exception.DNSException, ValueError) as error:
+        raise ValueError(str(error) or error.__class__.__name__) from None

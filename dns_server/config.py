@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -20,6 +20,14 @@ class TcpOptions(Options, frozen=True, kw_only=True):
     connections: Annotated[
         Count, Meta(description="Open connections; above it the one that has been idle longest gives way.")
     ] = 400  # with the sockets of walks, below the 1024 descriptors that a process commonly has
+
+    connections_per_address: Annotated[
+        Count,
+        Meta(
+            description="Open connections of one address; above it its own that has been idle longest gives way."
+            " 0 is without bound."
+        ),
+    ] = 0
 
 
 class WalkOptions(Options, frozen=True, kw_only=True):
@@ -166,6 +174,32 @@ class Config(HttpOptions, frozen=True, kw_only=True):
             extra={"unit": "bytes"},
         ),
     ] = 1232
+    nsid: Annotated[
+        str,
+        Meta(
+            max_length=128,
+            description="What tells which server answered, in NSID (RFC 5001) and as id.server (RFC 4892);"
+            " the hop's name unless given. `off`: nothing.",
+        ),
+    ] = ""
+    version: Annotated[
+        str,
+        Meta(max_length=255, description="The answer to version.bind in class CH; such a question is refused without."),
+    ] = ""
+    cookies: Annotated[
+        Literal["off", "on", "require"],
+        Meta(
+            description="Server cookies (RFC 7873). `require`: over UDP a wrong one is answered BADCOOKIE, and who has"
+            " none is sent to TCP."
+        ),
+    ] = "on"
+    cookie_secret: Annotated[
+        str,
+        Meta(
+            description="File with the secrets of all servers that answer at one address, 32 hexadecimal digits a line:"
+            " cookies are made with the first, all are accepted. Without it they are made, and anew each day."
+        ),
+    ] = ""
     answers: Annotated[Count, Meta(description="Finished responses kept for repeated queries. 0: none.")] = 20_000
     tcp: TcpOptions = TcpOptions()
     transfer: TransferOptions = TransferOptions()

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 from dns_server.book import Book
+from dns_server.edns import Edns
 from dns_server.query_log import QueryLog
 from dns_server.responses import Finished, Responses
-from dns_server.rules import authority, types
+from dns_server.rules import authority, errors, types
+from dns_server.rules.chaos import Chaos
+from dns_server.rules.edns import INVALID_DATA, PAD_TO, ExtendedError, extend, padding
 from dns_server.rules.query import Query, parse
-from dns_server.rules.response import limit, write
+from dns_server.rules.response import TCP_SIZE, limit, write
 from dns_server.rules.rrset import Answer
 from stack.telemetry.exchange import Exchange
 
@@ -62,9 +65,9 @@ class Authority:
 
     def answer(self, query: Query) -> Answer:
         if query.cls not in (types.IN, types.CLASS_ANY):
-            return Answer("refused", types.REFUSED)
-        if self.book.absent and self.book.why_absent(query.key) is not None:
-            return Answer("servfail", types.SERVFAIL)
+            return errors.answer(types.REFUSED, errors.CLASS)
+        if self.book.absent and (why := self.book.why_absent(query.key)) is not None:
+            return errors.answer(types.SERVFAIL, ExtendedError(INVALID_DATA, why))
         answer = authority.answer(self.book.zones, query.name, query.key, query.type)
         if query.cls == types.CLASS_ANY:
             answer.authoritative = False  # RFC 1035 §6.2: it does not cover all classes
@@ -85,6 +88,8 @@ class Handler:
         responses: int,
         now: Callable[[], float],
         log: QueryLog,
+        edns: Edns | None = None,
+        chaos: Chaos | None = None,
     ) -> None:
         self.role = role
         self._recursion = role.recursion
@@ -93,7 +98,11 @@ class Handler:
         self._now = now
         self._log = log
         self._finished = log.finished
-        self._datagrams = Responses(responses)
+        self._edns = edns
+        self._chaos = chaos
+        self._wants_cookie = edns is not None and edns.require
+        # where a cookie is wanted, the same question has two answers
+        self._datagrams = Responses(0 if self._wants_cookie else responses)
         self._streams = Responses(responses)
         self.hindered: Hindered | None = None
         """Set while there are faults: it answers in place of this, or gives UNHINDERED."""
@@ -132,23 +141,45 @@ class Handler:
             return operation(message, client, protocol)
         if query.type in _TRANSFERS and self.transfer is not None and not query.rcode:
             return self.transfer(query, message, client, protocol)
-        found: Answer | Awaitable[Answer]
-        if query.rcode:
-            found = Answer(types.rcode_name(query.rcode).lower(), query.rcode)
-        elif not allowed:
-            found = Answer("refused", types.REFUSED)
-        else:
-            found = self.role.answer(query)
+        options = b""
+        if query.options:
+            if self._edns is not None and query.rcode != types.BADVERS:
+                options = self._edns.options(query, client, protocol)
+            if query.bare and allowed and not query.rcode:
+                # the options are in no finished response: those of the client's cookie are its own
+                key = message[2 : query.bare] + b"\0\0"
+                if (known := responses.get(key)) is not None:
+                    answer = known.answer
+                    response = self._complete(message[:2] + known.tail, query, answer, protocol, options)
+                    self._finished(query, answer, client, protocol, began, len(response), exchange, known.cell)
+                    return response
+            else:
+                key = b""
+        found = self._find(query, protocol, allowed=allowed)
         if not isinstance(found, Answer):
             if exchange is not None:
                 exchange.mark("cache", "miss")  # here and now: what follows is the walk's time
-            return self._later(query, found, client, protocol, began, exchange)
+            return self._later(query, found, client, protocol, began, exchange, options)
         response = self.write(query, found, protocol)
         cell = self._log.cell(query, found, protocol)
-        self._finished(query, found, client, protocol, began, len(response), exchange, cell)
-        if allowed and not query.options:  # a cookie or the like is new every time: not worth a place
+        if allowed and key and query.tsig is None:
             responses.keep(key, Finished(response[2:], query, found, cell))
+        response = self._complete(response, query, found, protocol, options)
+        self._finished(query, found, client, protocol, began, len(response), exchange, cell)
         return response
+
+    def _find(self, query: Query, protocol: str, *, allowed: bool) -> Answer | Awaitable[Answer]:
+        if query.rcode:
+            return errors.answer(query.rcode)
+        if not allowed:
+            return errors.answer(types.REFUSED, errors.NOT_ALLOWED)
+        if query.empty:
+            return Answer("answered")
+        if self._wants_cookie and protocol == "udp" and not query.vouched:
+            return errors.over_tcp()
+        if query.cls == types.CH and self._chaos is not None:
+            return self._chaos.answer(query)
+        return self.role.answer(query)
 
     async def _later(
         self,
@@ -158,15 +189,28 @@ class Handler:
         protocol: str,
         began: float,
         exchange: Exchange | None,
+        options: bytes,
     ) -> bytes | None:
         answer = await found
-        response = self.write(query, answer, protocol)
+        response = self._complete(self.write(query, answer, protocol), query, answer, protocol, options)
         self._finished(query, answer, client, protocol, began, len(response), exchange)
         return response
 
-    def write(self, query: Query, answer: Answer, protocol: str) -> bytes:
-        size = limit(query, stream=protocol in STREAMS, payload=self._payload)
+    def write(self, query: Query, answer: Answer, protocol: str, without: int = 0) -> bytes:
+        size = limit(query, stream=protocol in STREAMS, payload=self._payload) - without
         return write(query, answer, size=size, recursion=self._recursion, payload=self._payload)
+
+    def _complete(self, response: bytes, query: Query, answer: Answer, protocol: str, options: bytes) -> bytes:
+        """With the options that are for this client alone."""
+        if not options and not query.padded:
+            return response
+        if len(response) + len(options) > limit(query, stream=protocol in STREAMS, payload=self._payload):
+            response = self.write(query, answer, protocol, len(options))
+        present = len(answer.explained.packed()) if answer.explained is not None else 0
+        response = extend(response, options, present)
+        if query.padded and len(response) + PAD_TO < TCP_SIZE:
+            response = extend(response, padding(len(response)), present + len(options))
+        return response
 
     def tell(
         self, query: Query, answer: Answer, client: str, protocol: str, began: float, size: int,

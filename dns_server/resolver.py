@@ -11,7 +11,8 @@ from typing import Any
 from dns_server.cache import Cache, Delegation, Entry
 from dns_server.config import WalkOptions
 from dns_server.flights import Flights
-from dns_server.rules import types
+from dns_server.rules import edns, errors, types
+from dns_server.rules.edns import ExtendedError
 from dns_server.rules.names import ROOT, is_at_or_below, parent, to_text
 from dns_server.rules.query import Query
 from dns_server.rules.rrset import Answer, RRset
@@ -28,7 +29,11 @@ MAX_SLOW = 1000
 
 
 class Failed(Exception):
-    """The walk came to no answer; the message says why."""
+    """The walk came to no answer; the message says why, `code` in the terms of RFC 8914."""
+
+    def __init__(self, text: str, code: int = edns.OTHER) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(slots=True)
@@ -102,9 +107,9 @@ class Resolver:
     def answer(self, query: Query) -> Answer | Awaitable[Answer]:
         """From the cache at once; an awaitable where it has to walk."""
         if query.cls != types.IN:
-            return Answer("refused", types.REFUSED)
+            return errors.answer(types.REFUSED, errors.CLASS)
         if query.type in (types.AXFR, types.IXFR, types.RRSIG):
-            return Answer("refused", types.REFUSED)
+            return errors.answer(types.REFUSED, errors.TYPE)
         if query.type == types.ANY:
             # RFC 8482 §4.2: a made-up HINFO, so that nobody takes it for all there is
             answer = Answer("answered")
@@ -116,7 +121,7 @@ class Resolver:
             return known
         if not query.recursion_desired:
             # what we do not know we say nothing about: no way down is given from a cache
-            answer = Answer("refused", types.REFUSED)
+            answer = errors.answer(types.REFUSED, errors.NO_RECURSION)
             answer.marks = (("cache", "miss"),)
             return answer
         return Walk(self, query)
@@ -138,7 +143,7 @@ class Resolver:
                 return answer
             name = alias.data.rdatas[0]
             key = name.lower()
-        return _servfail()
+        return errors.answer(types.SERVFAIL, errors.ALIASES)
 
     async def resolve(self, name: bytes, key: bytes, type: int) -> Answer:
         """Walk, together with everybody who asks the same at the moment."""
@@ -152,7 +157,7 @@ class Resolver:
             if flight.cancelled():
                 return _unfinished()
             raise
-        answer = Answer(found.word, found.rcode)
+        answer = Answer(found.word, found.rcode, explained=found.explained)
         # the first owner takes the letter case of this question (RFC 4343 §4.1)
         answer.answer = [(name if owner.lower() == key else owner, rrset) for owner, rrset in found.answer]
         answer.authority, answer.marks, answer.walk = found.authority, found.marks, found.walk
@@ -169,8 +174,10 @@ class Resolver:
         except (Failed, TimeoutError) as error:
             self.failures += 1
             self.cache.keep_failure(key, type)
-            budget.trail.append(str(error) or "out of time")
-            answer, word = _servfail(), "failed"
+            if not isinstance(error, Failed):
+                error = Failed("out of time", edns.NO_REACHABLE_AUTHORITY)
+            budget.trail.append(str(error))
+            answer, word = errors.answer(types.SERVFAIL, ExtendedError(error.code, str(error))), "failed"
         answer.marks = (("cache", "miss"), *(("fault", kind) for _, kind in budget.injected), ("walk", word))
         answer.faults = tuple(dict.fromkeys(name for name, _ in budget.injected))
         answer.walk = tuple(budget.trail)
@@ -185,7 +192,7 @@ class Resolver:
             entry = self.cache.get(key, type) or self.cache.get(key, types.CNAME)
             if entry is not None:
                 if entry.rcode == types.SERVFAIL:
-                    raise Failed("it failed a moment ago")
+                    raise Failed(errors.FAILED_BEFORE.text, edns.CACHED_ERROR)
                 if not _is_alias(entry, type):
                     _add(answer, name, entry, self._clock.now())
                     return answer
@@ -240,7 +247,7 @@ class Resolver:
             if not isinstance(step, Useless):
                 return step
         self.cache.forget_delegation(zone.zone)  # it may be what is wrong: the next question walks anew
-        raise Failed(f"no server of {to_text(zone.zone)} answered")
+        raise Failed(f"no server of {to_text(zone.zone)} answered", edns.NO_REACHABLE_AUTHORITY)
 
     async def _ask_server(self, address: Address, zone: Delegation, key: bytes, type: int, budget: Budget) -> Step:
         budget.spend()
@@ -328,6 +335,8 @@ def _add(answer: Answer, name: bytes, entry: Entry, now: float) -> None:
 def _set_absent(answer: Answer, rcode: int, soa: RRset | None) -> None:
     answer.rcode = rcode
     answer.word = _ABSENT[rcode]
+    if rcode == types.SERVFAIL:
+        answer.explained = errors.FAILED_BEFORE
     if soa is not None:
         answer.authority.append((soa.owner, soa))
 
@@ -335,12 +344,8 @@ def _set_absent(answer: Answer, rcode: int, soa: RRset | None) -> None:
 _ABSENT = {types.NOERROR: "nodata", types.NXDOMAIN: "nxdomain", types.SERVFAIL: "servfail"}
 
 
-def _servfail() -> Answer:
-    return Answer("servfail", types.SERVFAIL)
-
-
 def _unfinished() -> Answer:
-    answer = _servfail()
+    answer = errors.answer(types.SERVFAIL, errors.BUSY)
     answer.marks = _FAILED
     return answer
 

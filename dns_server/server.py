@@ -13,7 +13,9 @@ from urllib.parse import parse_qs
 
 from dns_server.changes import Changes
 from dns_server.config import Config
+from dns_server.cookies import Cookies, secrets
 from dns_server.doh import Doh
+from dns_server.edns import Edns
 from dns_server.grants import Grants
 from dns_server.handler import Authority, Handler
 from dns_server.hindered_asking import HinderedAsking, server_names
@@ -23,6 +25,7 @@ from dns_server.query_log import QueryLog
 from dns_server.replication import Replication
 from dns_server.resolver import Resolver
 from dns_server.rules import notify, update
+from dns_server.rules.chaos import Chaos
 from dns_server.rules.names import NameFault, from_text, to_text
 from dns_server.rules.zone import Zones
 from dns_server.tsig import Keyring
@@ -71,10 +74,19 @@ class DnsServer(HttpHop):
         self.role = role
         self._load_zones = load_zones
         self._fault = ""
+        self._state_dir = state_dir
         self.query_log = QueryLog(config.access_log, hop=name, clock=clock, metrics=metrics)
-        self.handler = Handler(
-            role, payload=config.payload, responses=config.answers, now=clock.now, log=self.query_log
+        identity = b"" if config.nsid == "off" else (config.nsid or name).encode()
+        self.edns = Edns(
+            nsid=identity,
+            cookies=Cookies(secrets(config, state_dir), time=clock.time) if config.cookies != "off" else None,
+            require=config.cookies == "require",
+            idle=config.tcp.idle,
         )
+        self.handler = Handler(
+            role, payload=config.payload, responses=config.answers, now=clock.now, log=self.query_log, edns=self.edns,
+            chaos=Chaos(identity=identity, version=config.version.encode()),
+        )  # fmt: skip
         if isinstance(net, FaultyNet):
             self._hinder(net.faults, role, config)
         super().__init__(
@@ -103,6 +115,7 @@ class DnsServer(HttpHop):
             tasks=net.tasks,
             idle=config.tcp.idle,
             connections=config.tcp.connections,
+            per_client=config.tcp.connections_per_address,
             bursts=self.handler,
         )
 
@@ -158,6 +171,7 @@ class DnsServer(HttpHop):
     async def reload(self) -> None:
         """Read the zones anew. All of them or none: with any fault the old ones stay, and the fault is shown."""
         try:
+            self.edns.reload(self.config, self._state_dir)
             await self._read_zones()
         except ConfigError as error:
             self._fault = str(error)

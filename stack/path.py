@@ -24,6 +24,8 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "formerr",
             "notimp",
             "badvers",
+            "badcookie",
+            "truncated",
             "servfail",
             "yxdomain",
             "yxrrset",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dns_server.rules import types
+from dns_server.rules import errors, types
 from dns_server.rules.names import MAX_NAME, is_at_or_below, parent
 from dns_server.rules.rrset import Answer, RRset
 from dns_server.rules.zone import Node, Zone, Zones
@@ -25,7 +25,7 @@ def answer(zones: Zones, name: bytes, key: bytes, type: int) -> Answer:
             return Answer("notauth", types.NOTAUTH)
         return Answer("refused", types.REFUSED)
     if zone is None:
-        return Answer("refused", types.REFUSED)
+        return errors.answer(types.REFUSED, errors.FOREIGN)
     return _Lookup(zone, type).run(name, key)
 
 

@@ -27,18 +27,24 @@ class Query:
     """A query. `rcode` other than 0 says that it is answered with that and nothing else."""
 
     __slots__ = (
+        "bare",
         "cls",
         "dnssec_ok",
         "edns",
+        "empty",
         "flags",
         "id",
+        "keeps_alive",
         "key",
         "name",
         "options",
+        "padded",
         "payload",
         "question",
         "rcode",
+        "tsig",
         "type",
+        "vouched",
     )
 
     def __init__(self, id: int, flags: int, rcode: int = 0) -> None:
@@ -56,6 +62,19 @@ class Query:
         self.dnssec_ok = False
         self.payload = PLAIN_UDP
         self.options: tuple[tuple[int, bytes], ...] = ()
+        self.bare = 0
+        """Where the options' length stands, when nothing follows the OPT: up to here, and then two zeros, the query
+        is the same without its options."""
+        self.tsig: int | None = None
+        """Where the TSIG record begins, the last of the message (RFC 8945 §5.1)."""
+        self.empty = False
+        """It has no question at all. That is FORMERR, but for a question about a cookie (RFC 7873 §5.4)."""
+        self.vouched = False
+        """A cookie says that the client is where it says it is (RFC 7873 §5.2.3)."""
+        self.padded = False
+        """The client hides how long its messages are (RFC 7830)."""
+        self.keeps_alive = False
+        """The client asks how long its connection may be idle (RFC 7828)."""
 
     @property
     def recursion_desired(self) -> bool:
@@ -65,52 +84,63 @@ class Query:
 def parse(message: bytes) -> Query | None:
     """The query in `message`; None for what gets no answer at all. Never raises.
 
-    Less than a header cannot be answered, and an answer to a response would start a loop (RFC 8906 §3.1.4).
+    Less than a header cannot be answered, and an answer to a response would start a loop (RFC 8906 §3.1.4). Another
+    opcode than QUERY is NOTIMP, whatever follows: an operation that is known reads it itself.
     """
     if len(message) < 12:
         return None
     id, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(message)
     if flags & QR:
         return None
-    if flags & OPCODE:
-        return Query(id, flags, types.NOTIMP)
-    if questions != 1:  # RFC 9619 §4
-        return Query(id, flags, types.FORMERR)
     query = Query(id, flags)
-    at = 12
-    try:
-        while length := message[at]:
-            if length > 63:  # the first name of a message has nothing to point back to
-                query.rcode = types.FORMERR
-                return query
-            at += length + 1
-    except IndexError:
-        query.rcode = types.FORMERR
-        return query
-    at += 1
-    end = at + 4
-    if at > 12 + 255 or end > len(message):
-        query.rcode = types.FORMERR
-        return query
-    query.name = name = message[12:at]
-    query.key = name.lower()
-    query.type = message[at] << 8 | message[at + 1]
-    query.cls = message[at + 2] << 8 | message[at + 3]
-    query.question = message[12:end]
+    end = 12
+    if questions == 1:
+        at = 12
+        try:
+            while length := message[at]:
+                if length > 63:  # the first name of a message has nothing to point back to
+                    return _broken(query)
+                at += length + 1
+        except IndexError:
+            return _broken(query)
+        at += 1
+        end = at + 4
+        if at > 12 + 255 or end > len(message):
+            return _broken(query)
+        query.name = name = message[12:at]
+        query.key = name.lower()
+        query.type = message[at] << 8 | message[at + 1]
+        query.cls = message[at + 2] << 8 | message[at + 3]
+        query.question = message[12:end]
+    elif questions:  # RFC 9619 §4
+        return _broken(query)
     if answers or authorities or additionals:
         query.rcode = _records(query, message, end, answers + authorities, additionals)
     elif end != len(message):
         query.rcode = types.FORMERR
-    if not query.rcode and query.type == types.OPT:
-        query.rcode = types.FORMERR  # RFC 6891 §6.1.1: OPT is no data that could be asked for
+    if flags & OPCODE:
+        query.rcode = types.NOTIMP
+        query.question = b""  # what stands there is the operation's to know
+    elif not query.rcode:
+        if not questions:
+            query.empty = True
+            query.rcode = types.FORMERR
+        elif query.type == types.OPT:  # RFC 6891 §6.1.1: no data that could be asked for
+            query.rcode = types.FORMERR
+    return query
+
+
+def _broken(query: Query) -> Query:
+    query.rcode = types.NOTIMP if query.flags & OPCODE else types.FORMERR
     return query
 
 
 def _records(query: Query, message: bytes, at: int, before: int, additionals: int) -> int:
-    """Read OPT, pass over the rest (a query may carry records: TSIG, cookies of old). Gives the rcode."""
+    """Read OPT, find TSIG, pass over the rest: a query may carry records. Gives the rcode."""
     size = len(message)
+    count = before + additionals
     opt: tuple[int, int, int, int] | None = None
-    for index in range(before + additionals):
+    for index in range(count):
         start = at
         try:
             while length := message[at]:
@@ -134,23 +164,30 @@ def _records(query: Query, message: bytes, at: int, before: int, additionals: in
             if opt is not None or index < before or message[start]:
                 return types.FORMERR
             opt = (cls, ttl, at - rdlength, at)
+        elif type == types.TSIG:
+            if index + 1 < count or index < before:  # RFC 8945 §5.1: the last of the additional section
+                return types.FORMERR
+            query.tsig = start
     if at != size:
         return types.FORMERR
     return _edns(query, message, *opt) if opt is not None else types.NOERROR
 
 
 def _edns(query: Query, message: bytes, payload: int, ttl: int, at: int, end: int) -> int:
-    options = []
-    while at < end:
-        if at + 4 > end:
-            return types.FORMERR
-        code, length = _OPTION.unpack_from(message, at)
-        at += 4 + length
-        if at > end:
-            return types.FORMERR
-        options.append((code, message[at - length : at]))
+    if end == len(message):
+        query.bare = at - 2
+    if at < end:
+        options = []
+        while at < end:
+            if at + 4 > end:
+                return types.FORMERR
+            code, length = _OPTION.unpack_from(message, at)
+            at += 4 + length
+            if at > end:
+                return types.FORMERR
+            options.append((code, message[at - length : at]))
+        query.options = tuple(options)
     query.edns = True
     query.payload = max(payload, PLAIN_UDP)  # RFC 6891 §6.2.3
     query.dnssec_ok = bool(ttl & 0x8000)  # every other flag is ignored (§6.1.4)
-    query.options = tuple(options)
     return types.BADVERS if ttl >> 16 & 0xFF else types.NOERROR  # §6.1.3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from dns_server.rules.edns import extend
 from dns_server.rules.query import AA, CD, OPCODE, QR, RA, RD, TC, Query
 from dns_server.rules.rrset import Answer, RRset
 
@@ -31,7 +32,8 @@ def write(query: Query, answer: Answer, *, size: int, recursion: bool = False, p
     opcode are copied, AD is clear. RRsets go in whole or not at all, and TC says that one of the answer, the authority
     or the glue is missing (RFC 2181 §9, RFC 9471 §3.1).
     """
-    out = _Writer(query, size - (_OPT_SIZE if query.edns else 0))
+    explained = answer.explained.packed() if answer.explained is not None and query.edns else b""
+    out = _Writer(query, size - (_OPT_SIZE + len(explained) if query.edns else 0))
     fits = out.section(answer.answer)
     answers = out.count
     fits = fits and out.section(answer.authority)
@@ -52,6 +54,8 @@ def write(query: Query, answer: Answer, *, size: int, recursion: bool = False, p
     if query.edns:
         additionals += 1
         chunks.append(_opt(answer.rcode, payload, dnssec_ok=query.dnssec_ok))
+        if explained:
+            chunks[-1] = extend(chunks[-1], explained)
     chunks[0] = _HEADER.pack(query.id, flags, 1 if query.question else 0, answers, authorities, additionals)
     return b"".join(chunks)
 

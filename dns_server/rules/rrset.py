@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from struct import Struct
 
 from dns_server.rules import types
+from dns_server.rules.edns import ExtendedError
 from dns_server.rules.names import is_at_or_below, to_text
 from dns_server.rules.rdata import Parts, parts, target
 
@@ -18,19 +19,19 @@ class RRset:
 
     __slots__ = ("head", "hinged", "owner", "parts", "rdatas", "records", "targets", "ttl", "type")
 
-    def __init__(self, owner: bytes, type: int, ttl: int, rdatas: Iterable[bytes]) -> None:
+    def __init__(self, owner: bytes, type: int, ttl: int, rdatas: Iterable[bytes], cls: int = types.IN) -> None:
         """`rdatas` in wire form, names written out. Raises RdataFault for rdata that does not fit the type."""
         self.owner = owner
         self.type = type
         self.ttl = ttl
         self.rdatas = tuple(rdatas)
-        self.head = _FIXED.pack(type, types.IN, ttl)
+        self.head = _FIXED.pack(type, cls, ttl)
         """What stands between owner and rdata length."""
         split = [parts(type, rdata) for rdata in self.rdatas]
         self.parts: Sequence[Parts] | None = [p for p in split if p is not None] or None
         """Set for types whose names are compressed."""
         self.records: tuple[bytes, ...] = (
-            () if self.parts else tuple(_RECORD.pack(type, types.IN, ttl, len(rdata)) + rdata for rdata in self.rdatas)
+            () if self.parts else tuple(_RECORD.pack(type, cls, ttl, len(rdata)) + rdata for rdata in self.rdatas)
         )
         """Set for all other types: everything behind the owner."""
         self.hinged: tuple[bytes, ...] | None = None
@@ -88,15 +89,24 @@ class Answer:
     """What a question came to: the sections of the response, and the word for log and metrics."""
 
     __slots__ = (
-        "additional", "answer", "authoritative", "authority", "faults", "glue", "marks", "rcode", "said", "truncated",
-        "walk", "word",
+        "additional", "answer", "authoritative", "authority", "explained", "faults", "glue", "marks", "rcode", "said",
+        "truncated", "walk", "word",
     )  # fmt: skip
 
-    def __init__(self, word: str, rcode: int = types.NOERROR, *, authoritative: bool = False) -> None:
+    def __init__(
+        self,
+        word: str,
+        rcode: int = types.NOERROR,
+        *,
+        authoritative: bool = False,
+        explained: ExtendedError | None = None,
+    ) -> None:
         self.word = word
         """One of `stack.path.STEPS["dns_server"]["answer"]`."""
         self.rcode = rcode
         self.authoritative = authoritative
+        self.explained = explained
+        """Why, for a client that speaks EDNS (RFC 8914)."""
         self.answer: list[Placed] = []
         self.authority: list[Placed] = []
         self.glue: list[Placed] = []

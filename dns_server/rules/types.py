@@ -21,11 +21,13 @@ RRSIG: Final = 46
 NSEC: Final = 47
 SVCB: Final = 64
 HTTPS: Final = 65
+TSIG: Final = 250
 IXFR: Final = 251
 AXFR: Final = 252
 ANY: Final = 255
 
 IN: Final = 1
+CH: Final = 3
 CLASS_ANY: Final = 255
 
 NOERROR: Final = 0
@@ -40,6 +42,7 @@ NXRRSET: Final = 8
 NOTAUTH: Final = 9
 NOTZONE: Final = 10
 BADVERS: Final = 16
+BADCOOKIE: Final = 23
 
 TYPES: Final[Mapping[int, str]] = {
     1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 13: "HINFO", 15: "MX", 16: "TXT", 17: "RP", 18: "AFSDB",
@@ -52,7 +55,7 @@ NUMBERS: Final[Mapping[str, int]] = {name: number for number, name in TYPES.item
 
 RCODES: Final[Mapping[int, str]] = {
     0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN", 7: "YXRRSET",
-    8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE", 16: "BADVERS",
+    8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE", 16: "BADVERS", 23: "BADCOOKIE",
 }  # fmt: skip
 
 

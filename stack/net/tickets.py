@@ -21,8 +21,9 @@ _HEAD: Final = struct.Struct("!d")
 class TicketSecret:
     """In a file that only its owner reads; where none can be written, of this process alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lifetime: float = LIFETIME) -> None:
         self._path = path
+        self._lifetime = lifetime
         self._own = b""
         self._made = float("-inf")
 
@@ -72,6 +73,5 @@ class TicketSecret:
         temporary.replace(self._path)
         return secret
 
-    @staticmethod
-    def _fresh(made: float, now: float) -> bool:
-        return -60 < now - made < LIFETIME  # a clock that was set back makes no secret immortal
+    def _fresh(self, made: float, now: float) -> bool:
+        return -60 < now - made < self._lifetime  # a clock that was set back makes no secret immortal

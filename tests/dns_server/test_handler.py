@@ -75,9 +75,11 @@ def test_new_zones_are_answered_from_at_once(handler: Handler) -> None:
     assert dns.message.from_wire(response).answer[0][0].to_text() == "192.0.2.3"
 
 
-def test_options_are_not_kept(handler: Handler) -> None:
-    handler.answer(question("www.z.test", opt=edns(options=b"\0\x0a\0\x08abcdefgh")), "a", "udp")
-    assert len(handler._datagrams) == 0
+def test_queries_that_differ_in_their_options_share_a_response(handler: Handler) -> None:
+    first = handler.answer(question("www.z.test", opt=edns()), "a", "udp")
+    for options in (b"\0\x0a\0\x08abcdefgh", b"\0\x0a\0\x08hgfedcba", b"\xfd\xe9\0\0", b""):
+        assert handler.answer(question("www.z.test", opt=edns(options=options)), "a", "udp") == first
+    assert len(handler._datagrams) == 1
 
 
 def made(tail: bytes) -> Finished:

@@ -1,0 +1,71 @@
+"""What is answered to the options of a query: cookies, the server's name, how long a connection may be idle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dns_server.config import Config
+from dns_server.cookies import Cookies, secrets
+from dns_server.rules import edns, types
+from dns_server.rules.edns import option
+from dns_server.rules.query import Query
+
+_STREAMS = ("tcp", "tls")
+_PRIVATE = ("tls", "https")
+
+
+class Edns:
+    """Options that are not known here are ignored (RFC 6891 §6.1.2)."""
+
+    def __init__(self, *, nsid: bytes, cookies: Cookies | None, require: bool, idle: float) -> None:
+        """`nsid`: what says which server answered (RFC 5001); empty: nothing. `require`: over UDP only a client with a
+        right cookie is answered. `idle`: seconds for which a connection is kept without a query.
+        """
+        self._nsid = option(edns.NSID, nsid) if nsid else b""
+        self.cookies = cookies
+        self.require = require
+        # RFC 7828 §3.1: in tenths of a second
+        self._keepalive = option(edns.KEEPALIVE, min(int(idle * 10), 0xFFFF).to_bytes(2, "big"))
+
+    def reload(self, config: Config, state_dir: Path) -> None:
+        """Read the secrets of cookies anew. Raises ConfigError."""
+        if self.cookies is not None and config.cookie_secret:
+            self.cookies.secrets = secrets(config, state_dir)
+            self.cookies.forget()
+
+    def options(self, query: Query, client: str, protocol: str) -> bytes:
+        """The options for the response; the query's `rcode`, `vouched` and `padded` are set by what was sent."""
+        answered = b""
+        cookie: bytes | None = None
+        for code, data in query.options:
+            if code == edns.COOKIE:
+                if cookie is None:  # RFC 7873 §5.2: the first is the one
+                    cookie = data
+            elif code == edns.NSID:
+                answered = answered or self._nsid
+            elif code == edns.KEEPALIVE:
+                if protocol in _STREAMS:  # RFC 7828 §3.2.1: nothing to a client that asks over UDP
+                    query.keeps_alive = True
+            elif code == edns.PADDING:
+                # RFC 7830 §6: nobody sees the length of what is encrypted, and padding in the open only amplifies
+                query.padded = protocol in _PRIVATE
+        if query.keeps_alive:
+            answered += self._keepalive
+        if cookie is not None and self.cookies is not None:
+            return answered + self._cookie(query, cookie, client, protocol)
+        return answered
+
+    def _cookie(self, query: Query, cookie: bytes, client: str, protocol: str) -> bytes:
+        assert self.cookies is not None
+        judged = self.cookies.judge(cookie, client)
+        if judged is None:
+            query.rcode = types.FORMERR
+            return b""
+        answer, query.vouched = judged
+        alone = len(cookie) == 8
+        if query.empty:
+            # RFC 7873 §5.4: a question about the cookie alone
+            query.rcode = types.NOERROR if query.vouched or alone else types.BADCOOKIE
+        elif self.require and protocol == "udp" and not query.vouched and not query.rcode:
+            query.rcode = types.BADCOOKIE  # §5.2.3, §5.2.4
+        return option(edns.COOKIE, answer)

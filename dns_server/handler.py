@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final
 
 from dns_server.book import Book
 from dns_server.edns import Edns
 from dns_server.query_log import QueryLog
 from dns_server.responses import Finished, Responses
-from dns_server.rules import authority, errors, types
+from dns_server.roles import Authority as Authority
+from dns_server.roles import Role as Role
+from dns_server.rules import errors, types
 from dns_server.rules.chaos import Chaos
-from dns_server.rules.edns import INVALID_DATA, PAD_TO, ExtendedError, extend, padding
+from dns_server.rules.direct import Direct, Directly
+from dns_server.rules.edns import PAD_TO, extend, padding
 from dns_server.rules.query import Query, parse
 from dns_server.rules.response import TCP_SIZE, limit, write
 from dns_server.rules.rrset import Answer
@@ -37,44 +40,6 @@ UNHINDERED: Final = Unhindered()
 Response = bytes | Awaitable[bytes | None] | AsyncIterator[bytes] | None
 Hindered = Callable[[bytes, str, str, "Exchange | None"], "Response | Unhindered"]
 """Gives what `answer` gives, or UNHINDERED."""
-
-
-class Role(Protocol):
-    """What the server is: it gives the answer, at once or after a walk."""
-
-    recursion: bool
-    """Whether it recurses: RA in its responses."""
-
-    allows: Callable[[str], bool] | None
-    """Whether a client of that address is answered; None: everybody is."""
-
-    def answer(self, query: Query) -> Answer | Awaitable[Answer]: ...
-
-    def epoch(self) -> object:
-        """Finished responses hold while this is the same: they are made anew when it changes."""
-
-
-class Authority:
-    """Answers from the zones of a book; nobody sees half of a change."""
-
-    recursion = False
-    allows: Callable[[str], bool] | None = None
-
-    def __init__(self, book: Book) -> None:
-        self.book = book
-
-    def answer(self, query: Query) -> Answer:
-        if query.cls not in (types.IN, types.CLASS_ANY):
-            return errors.answer(types.REFUSED, errors.CLASS)
-        if self.book.absent and (why := self.book.why_absent(query.key)) is not None:
-            return errors.answer(types.SERVFAIL, ExtendedError(INVALID_DATA, why))
-        answer = authority.answer(self.book.zones, query.name, query.key, query.type)
-        if query.cls == types.CLASS_ANY:
-            answer.authoritative = False  # RFC 1035 §6.2: it does not cover all classes
-        return answer
-
-    def epoch(self) -> object:
-        return self.book.zones
 
 
 class Handler:
@@ -104,6 +69,8 @@ class Handler:
         # where a cookie is wanted, the same question has two answers
         self._datagrams = Responses(0 if self._wants_cookie else responses)
         self._streams = Responses(responses)
+        self._directly = Directly(payload) if isinstance(role, Authority) else None
+        self._book = role.book if isinstance(role, Authority) else Book()
         self.hindered: Hindered | None = None
         """Set while there are faults: it answers in place of this, or gives UNHINDERED."""
         self.operations: dict[int, Operation] = {}
@@ -132,6 +99,20 @@ class Handler:
         if known is not None:
             tail = known.tail
             self._finished(known.query, known.answer, client, protocol, began, len(tail) + 2, exchange, known.cell)
+            return message[:2] + tail
+        if self._directly is not None and (made := self._direct(message, protocol)) is not None:
+            tail, type, rcode, word = made
+            cell = self._log.cell_of(type, rcode, protocol, word)
+            again = responses.again(key)
+            if again or self._log.lines.enabled or exchange is not None:
+                query, answer = parse(message), Answer(word, rcode, authoritative=True)
+                assert query is not None
+                if again:
+                    responses.keep(key, Finished(tail, query, answer, cell))
+                self._finished(query, answer, client, protocol, began, len(tail) + 2, exchange, cell)
+            else:
+                cell.count += 1
+                self._log.told(self._now() - began, protocol)
             return message[:2] + tail
         query = parse(message)
         if query is None:
@@ -167,6 +148,13 @@ class Handler:
         response = self._complete(response, query, found, protocol, options)
         self._finished(query, found, client, protocol, began, len(response), exchange, cell)
         return response
+
+    def _direct(self, message: bytes, protocol: str) -> Direct | None:
+        assert self._directly is not None
+        book, stream = self._book, protocol in STREAMS
+        if book.absent or (self._wants_cookie and not stream):
+            return None
+        return self._directly.answer(message, book.zones, stream=stream)
 
     def _find(self, query: Query, protocol: str, *, allowed: bool) -> Answer | Awaitable[Answer]:
         if query.rcode:
@@ -232,7 +220,7 @@ class Handler:
         return responses.look
 
     def told(self, count: int, seconds: float) -> None:
-        self._log.told(count, seconds)
+        self._log.told(seconds, "udp")
 
     def flush(self) -> None:
         self._datagrams.flush(None)

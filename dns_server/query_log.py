@@ -44,7 +44,7 @@ class QueryLog:
         self._prefix = ""
         self._clock = clock
         self._now: Callable[[], float] = clock.now
-        self._cells: dict[Labels, Cell] = {}
+        self._cells: dict[tuple[int, int, str, str], Cell] = {}
         self._queries = metrics.counter(
             "hopstack_dns_queries_total", "Queries answered.", ("type", "rcode", "protocol", "word")
         ).values
@@ -61,16 +61,20 @@ class QueryLog:
 
     def cell(self, query: Query, answer: Answer, protocol: str) -> Cell:
         """Where such queries are counted."""
+        return self.cell_of(query.type, answer.rcode, protocol, answer.word)
+
+    def cell_of(self, type: int, rcode: int, protocol: str, word: str) -> Cell:
         # unknown types share a label: a client must not be able to make series
-        labels = (types.TYPES.get(query.type, "other"), types.rcode_name(answer.rcode), protocol, answer.word)
-        cell = self._cells.get(labels)
+        key = (type if type in types.TYPES else 0, rcode, protocol, word)
+        cell = self._cells.get(key)
         if cell is None:
-            cell = self._cells[labels] = Cell(labels)
+            labels = (types.TYPES.get(type, "other"), types.rcode_name(rcode), protocol, word)
+            cell = self._cells[key] = Cell(labels)
         return cell
 
-    def told(self, count: int, seconds: float) -> None:
-        """Of datagrams that were counted in their cells and answered together."""
-        self._seconds["udp",] = self._seconds.get(("udp",), 0.0) + seconds
+    def told(self, seconds: float, protocol: str) -> None:
+        """Of queries that were counted in their cells and have no lines: what they took together."""
+        self._seconds[protocol,] = self._seconds.get((protocol,), 0.0) + seconds
 
     def finished(
         self,

@@ -100,7 +100,7 @@ def test_every_test_of_the_whole_is_a_promise(file: Path) -> None:
         ("aiosqlite", "appserver/shop/sqlite.py"),
         ("brotli", "proxy/codecs/br.py"),
         ("cryptography", "stack/net/ca.py"),
-        ("dns", "dns_server/zonefile.py"),
+        ("dns", "dns_server/master.py"),
         ("dnslib", "stack/trace/dns.py"),
         ("h2", "stack/trace/h2_client.py"),
         ("hpack", "stack/http/hpack_tables.py"),

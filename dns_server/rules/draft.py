@@ -124,8 +124,7 @@ class Draft:
     def _check_names(self) -> None:
         """All that is wrong with single names."""
         apex, names = self.apex, self.names
-        first = next(iter(names), None)
-        start = next(iter(self.groups(first).values()))[0][0] >> 40 << 40 if first is not None else 0
+        readable = not any(fault.fatal for fault in self.faults)
         foreign: list[bytes] = []
         for key in names:
             if not is_at_or_below(key, apex):
@@ -143,8 +142,9 @@ class Draft:
                 for place, _, owner, _ in group:
                     self.fault(place, f"{to_text(owner)} is not in the zone {to_text(self.origin)}")
             del names[key]
-        for message in missing(self.origin, self.groups(apex) if apex in names else ()):
-            self.fault(start, message)
+        if readable:  # else it may stand in a line that was not understood
+            for message in missing(self.origin, self.groups(apex) if apex in names else ()):
+                self.fault(1 << 40 if self.files else 0, message)
 
     def _check_set(self, key: bytes, type: int, group: Group) -> None:
         place, ttl, owner, rdata = group[0]
@@ -192,7 +192,7 @@ def too_many(type: int, owner: bytes) -> str:
 
 def beside_alias(owner: bytes, found: Collection[int]) -> str:
     """RFC 1034 §3.6.2; what DNSSEC says of the alias itself may stand beside it (RFC 4034 §2, §3, §4)."""
-    others = ", ".join(types.type_name(other) for other in found if other not in BESIDE_ALIAS)
+    others = ", ".join(types.type_name(other) for other in sorted(found) if other not in BESIDE_ALIAS)
     return f"{to_text(owner)} has a CNAME and other data ({others})"
 
 

@@ -154,6 +154,17 @@ def test_an_included_file_and_its_lines(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"zone z\.test\.: cannot read .*none: No such file"):
         load(ORIGIN, tmp_path / "none")
-    (tmp_path / "latin").write_bytes(b"; \xe4\n")
-    with pytest.raises(ConfigError, match="not UTF-8"):
-        load(ORIGIN, tmp_path / "latin")
+    with pytest.raises(ConfigError, match="it is no file"):
+        load(ORIGIN, tmp_path)
+
+
+def test_octets_that_are_not_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "latin"
+    file.write_bytes(HEAD.encode() + b"; f\xfcr alle\nb A 192.0.2.1 ; f\xfcr b\n")
+    assert load(ORIGIN, file)[1] == []
+    file.write_bytes(HEAD.encode() + b't TXT "\xfc"\n\xfc A 192.0.2.1\n')
+    with pytest.raises(ConfigError) as caught:
+        load(ORIGIN, file)
+    assert str(caught.value) == "; ".join(
+        f"{file}:{line}: octet \\252 is not UTF-8; write \\DDD for it" for line in (5, 6)
+    )

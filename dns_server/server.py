@@ -156,7 +156,14 @@ class DnsServer(HttpHop):
 
     async def drain(self) -> None:
         self.draining = True
-        await asyncio.gather(super().drain(), self.listener.drain(self.config.timeouts.drain))
+        await asyncio.gather(super().drain(), self._drain_dns())
+
+    async def _drain_dns(self) -> None:
+        timeouts = self.config.timeouts
+        # in the door of TLS are some who will ask; connections of HTTP end as fast
+        await self.listener.drain(
+            timeouts.drain, linger=timeouts.linger, arriving=lambda: bool(self.context.connections)
+        )
 
     async def on_stop(self) -> None:
         if self.replication is not None:

@@ -60,7 +60,8 @@ class Datagrams(Protocol):
     """One UDP socket that is served."""
 
     def stop(self) -> None:
-        """Take no more; what waits is still answered."""
+        """Answer what has come until now, and read no more: if another process has the socket too, the rest is its.
+        What waits for its answer gets it, until `close`."""
 
     def close(self) -> None: ...
 
@@ -72,7 +73,7 @@ async def serve(listener: DnsListener, sock: socket.socket) -> Datagrams:
                 sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
     if dns_batch.available():
         return Batched(listener, sock)
-    _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(lambda: Single(listener), sock=sock)
+    _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(lambda: Single(listener, sock), sock=sock)
     return protocol
 
 
@@ -89,7 +90,7 @@ class _Waiting:
         listener = self._listener
         if isinstance(response, AsyncIterator):
             listener.dropped += 1  # several messages are for a stream
-        elif listener.waiting >= MAX_WAITING or listener.draining:
+        elif listener.waiting >= MAX_WAITING:
             listener.dropped += 1
             if asyncio.iscoroutine(response):
                 response.close()
@@ -203,27 +204,38 @@ class Batched(_Waiting):
 class Single(_Waiting, asyncio.DatagramProtocol):
     """One call of the loop for each, where the system has no other way."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_sendto", "_socket", "_transport")
+
+    def __init__(self, listener: DnsListener, sock: socket.socket) -> None:
+        super().__init__(listener)
+        self._socket = sock
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
+        self._sendto: Callable[[bytes, Any], object] = self._transport.sendto
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         response = self._answer(data, addr[0], "udp")
         if isinstance(response, bytes):
             try:
-                self._transport.sendto(response, addr)
+                self._sendto(response, addr)
             except (OSError, ValueError):
                 self._listener.dropped += 1  # as in `_later`
         elif response is not None:
-            self._wait(response, lambda message: self._transport.sendto(message, addr))
+            self._wait(response, lambda message: self._sendto(message, addr))
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error for something we sent: the client has gone."""
 
     def stop(self) -> None:
-        if not self._listener.waiting:
-            self._transport.close()
+        self._socket = spare = self._socket.dup()  # the transport closes its own, and so reads no more
+        spare.setblocking(False)
+        self._transport.close()
+        self._sendto = spare.sendto
+        with contextlib.suppress(OSError):  # BlockingIOError: there is no more
+            for _ in range(LAST_ROUNDS * dns_batch.SLOTS):
+                self.datagram_received(*spare.recvfrom(65535))
 
     def close(self) -> None:
         self._transport.close()
+        self._socket.close()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
+from typing import Any
 
 from stack.clock import Clock
+from stack.net.acceptor import MOST
 from stack.net.dns_datagrams import Bursts, Datagrams, serve
 from stack.net.dns_streams import Answerer, Stream, Streams
 from stack.net.tasks import Tasks
@@ -33,9 +37,11 @@ class DnsListener:
         self.streams = Streams(
             answerer, clock=clock, tasks=tasks, idle=idle, connections=connections, per_client=per_client
         )
-        self.draining = False
+        self.closed = False
         self._datagrams: list[Datagrams] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[tuple[asyncio.Server, socket.socket]] = []
+        self._entering: set[asyncio.Task[Any]] = set()
+        """Connections that were accepted at the end, and have no protocol yet."""
         self.waiting = 0
         self.dropped = 0
 
@@ -47,32 +53,51 @@ class DnsListener:
             self._datagrams.append(await serve(self, sock))
             return
         server = await loop.create_server(lambda: Stream(self.streams, "tcp"), sock=sock, backlog=512)
-        self._servers.append(server)
+        self._servers.append((server, sock))
         self.streams.start()
 
     def adopt(self, transport: asyncio.Transport, protocol: str) -> None:
         """A connection that was accepted elsewhere, such as one whose TLS handshake is done (RFC 7858)."""
+        if self.closed:
+            transport.abort()
+            return
         stream = Stream(self.streams, protocol)
         self.streams.start()
         transport.set_protocol(stream)
         stream.connection_made(transport)
 
-    async def drain(self, within: float) -> None:
-        """Accept nothing more; answer what was asked, at most `within` seconds."""
-        self.draining = True
-        for server in self._servers:
+    async def drain(
+        self, within: float, *, linger: float = 0.0, arriving: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Take nothing new; answer what was asked, and what is on its way (`Streams.finish`), at most `within` seconds.
+        `arriving`: whether connections are to come by `adopt`."""
+        for server, sock in self._servers:
+            self._take_queued(sock)
             server.close()
         for datagrams in self._datagrams:
             datagrams.stop()
-        self.streams.close_when_done()
+        self.streams.finish(linger)
         deadline = self.clock.now() + within
-        while (self.waiting or self.streams) and self.clock.now() < deadline:
+        while (self.waiting or self.streams or self._entering or arriving()) and self.clock.now() < deadline:
             await self.clock.sleep(0.02)
         await self.close()
 
+    def _take_queued(self, sock: socket.socket) -> None:
+        """Who has connected and was not accepted yet: to close the listener would reset them."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # BlockingIOError: the queue is empty
+            for _ in range(MOST):
+                connection, _ = sock.accept()
+                connection.setblocking(False)
+                entered = loop.connect_accepted_socket(lambda: Stream(self.streams, "tcp"), connection)
+                task = self.tasks.spawn(entered, name="dns-accept")
+                self._entering.add(task)
+                task.add_done_callback(self._entering.discard)
+
     async def close(self) -> None:
+        self.closed = True
         self.streams.stop()
-        for server in self._servers:
+        for server, _ in self._servers:
             server.close()
         for datagrams in self._datagrams:
             datagrams.close()

@@ -59,6 +59,8 @@ class Streams:
         self.accepted = 0
         self.displaced = 0
         """Connections that gave way to newer ones."""
+        self.linger: float | None = None
+        """Seconds, once the server stops: see `finish`."""
         self._open: dict[Stream, None] = {}
         self._by_client: Counter[str] = Counter()
         self._sweeper = Sweeper(clock, self._open)
@@ -77,14 +79,19 @@ class Streams:
         for stream in list(self._open):
             stream.abort()
 
-    def close_when_done(self) -> None:
+    def finish(self, linger: float) -> None:
+        """The server stops. A connection is closed behind its next answer, or after `linger` seconds without a query:
+        what a client sent before it could know is answered. So it is with those that come through the door even now."""
+        self.linger = linger
         for stream in list(self._open):
-            stream.close_when_done()
+            stream.finish()
 
     def add(self, stream: Stream) -> None:
         self.accepted += 1
         self._open[stream] = None
         self._by_client[stream.client] += 1
+        if self.linger is not None:
+            stream.finish()
         if 0 < self.max_per_client < self._by_client[stream.client]:
             self._displace(stream.client)
         elif len(self._open) > self.max_connections:
@@ -109,6 +116,7 @@ class Stream(asyncio.Protocol):
     """One connection. Queries are answered as they come, in whatever order their answers are ready (RFC 7766 §7)."""
 
     __slots__ = (
+        "_answered",
         "_buffer",
         "_ending",
         "_held",
@@ -127,6 +135,8 @@ class Stream(asyncio.Protocol):
     def __init__(self, owner: Streams, protocol: str) -> None:
         self._owner = owner
         self._protocol = protocol
+        self._answered = False
+        """Whether a query was answered, or waits to be, since the server began to stop."""
         self._buffer = bytearray()
         self._ending = False
         self._held: bytearray | None = None
@@ -148,7 +158,8 @@ class Stream(asyncio.Protocol):
         self._owner.add(self)
 
     def _touch(self) -> None:
-        self.deadline = self._owner.clock.now() + self._owner.idle
+        linger = self._owner.linger
+        self.deadline = self._owner.clock.now() + (self._owner.idle if linger is None else linger)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -163,6 +174,7 @@ class Stream(asyncio.Protocol):
                 break
             message = bytes(buffer[at + 2 : end])
             at = end
+            self._answered = True
             self._touch()  # only a whole query counts: bytes that trickle in keep nothing open
             response = self._owner.answerer.answer(message, self.client, self._protocol)
             if isinstance(response, bytes):
@@ -194,6 +206,8 @@ class Stream(asyncio.Protocol):
         """Close when nothing is left to do; else read while there is room."""
         if self._transport.is_closing():
             return
+        if self._owner.linger is not None and self._answered and not self._buffer and not self.waiting:
+            self._ending = True  # just answered: the client's next query is as far away as it can be
         if self._ending:
             # while writing is held up, the buffer may hold further queries
             if not self.waiting and self._writable:
@@ -293,6 +307,9 @@ class Stream(asyncio.Protocol):
         if self._writable:
             if self.waiting:
                 self._touch()
+            elif self._owner.linger is not None:
+                self._ending = True
+                self._go_on()
             else:
                 self.abort()
             return
@@ -303,9 +320,9 @@ class Stream(asyncio.Protocol):
         else:
             self.abort()
 
-    def close_when_done(self) -> None:
-        self._ending = True
-        self._go_on()
+    def finish(self) -> None:
+        self._answered = self.waiting > 0
+        self._touch()
 
     def abort(self) -> None:
         self._owner.discard(self)

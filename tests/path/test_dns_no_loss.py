@@ -21,7 +21,8 @@ from stack.clock import eventually
 from tests.support.dns_network import question
 from tests.support.stack import Stack, free_base
 
-SECONDS = 7
+MOST = 90
+"""Seconds; the load ends when all that is to happen has."""
 FILE = """
 [zones."shop.test"]
 file = "shop.zone"
@@ -91,7 +92,7 @@ def perf(stack: Stack, mode: str, host: str, port: int, rate: int) -> subprocess
     assert stack.cwd is not None
     return subprocess.Popen(
         [
-            "dnsperf", "-m", mode, "-s", host, "-p", str(port), "-d", str(stack.cwd / "questions"), "-l", str(SECONDS),
+            "dnsperf", "-m", mode, "-s", host, "-p", str(port), "-d", str(stack.cwd / "questions"), "-l", str(MOST),
             "-Q", str(rate), "-c", "4", "-T", "1", "-t", "10",
         ],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -135,7 +136,9 @@ async def test_reloads_restarts_and_faults_lose_no_answer(stack: Stack) -> None:
     await hopstack("restart", "dns-shop")
     await hopstack("restart", "resolver")
     assert (await asyncio.to_thread(stack.hop, "dns-shop"))["pid"] != server["pid"]
-    assert any(process.poll() is None for process in running), "all of it took longer than the load"
+    assert all(process.poll() is None for process in running)
+    for process in running:
+        process.send_signal(signal.SIGINT)  # it reports; what is on its way then it calls interrupted, not lost
     said = [(await asyncio.to_thread(process.communicate))[0] for process in running]
     asking.cancel()
     transport.close()

@@ -66,9 +66,7 @@ class DnsListener:
         transport.set_protocol(stream)
         stream.connection_made(transport)
 
-    async def drain(
-        self, within: float, *, linger: float = 0.0, arriving: Callable[[], bool] = lambda: False
-    ) -> None:
+    async def drain(self, within: float, *, linger: float = 0.0, arriving: Callable[[], bool] = lambda: False) -> None:
         """Take nothing new; answer what was asked, and what is on its way (`Streams.finish`), at most `within` seconds.
         `arriving`: whether connections are to come by `adopt`."""
         for server, sock in self._servers:

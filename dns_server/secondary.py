@@ -7,13 +7,13 @@ import datetime
 import logging
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from dns_server.book import Book
 from dns_server.config import TransferOptions
 from dns_server.copies import Copies
 from dns_server.places import Place
-from dns_server.primaries import LARGE, Primaries
+from dns_server.primaries import LARGE
 from dns_server.rules.incoming import TransferFault
 from dns_server.rules.names import to_text
 from dns_server.rules.transfer import newer
@@ -35,6 +35,14 @@ SAVE_SHARE: Final = 10
 FAILURES = (TransferFault, TsigFault, OSError, EOFError, TimeoutError)
 
 
+class Ask(Protocol):
+    """How primaries are spoken with. Raises one of FAILURES."""
+
+    async def serial(self, place: Place, origin: bytes) -> int: ...
+
+    async def fetch(self, place: Place, origin: bytes, held: Zone | None) -> tuple[Zone, str]: ...
+
+
 class Secondary:
     """One zone. `run` is a task that lives as long as the server."""
 
@@ -44,7 +52,7 @@ class Secondary:
         primaries: Sequence[Place],
         *,
         book: Book,
-        ask: Primaries,
+        ask: Ask,
         copies: Copies,
         options: TransferOptions,
         clock: Clock,
@@ -95,9 +103,10 @@ class Secondary:
 
     async def run(self) -> None:
         while True:
-            if not self._woken.is_set():
+            wait = self._due() - self._clock.now()
+            if wait > 0 and not self._woken.is_set():
                 try:
-                    async with self._clock.timeout(max(0.0, self._due() - self._clock.now())):
+                    async with self._clock.timeout(wait):
                         await self._woken.wait()
                 except TimeoutError:
                     pass

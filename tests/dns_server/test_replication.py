@@ -50,6 +50,10 @@ def text(serial: int, *lines: str) -> str:
     )
 
 
+MORE = [f"host{number} IN A 192.0.2.{number}" for number in range(20)]
+"""Without which a change would be more than the zone."""
+
+
 class Servers:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -140,11 +144,12 @@ async def test_a_change_arrives_by_notify_and_ixfr(servers: Servers, key: str) -
     spare = socket.create_server(("127.0.0.1", 0))
     port = spare.getsockname()[1]
     spare.close()
+    servers.zone.write_text(text(1, "www IN A 192.0.2.1", *MORE))
     allow = TransferOptions(allow=(f"127.0.0.0/8{key}",))
     primary = await servers.start("ns1", **zone_option(servers), notify=(f"127.0.0.1:{port}{key}",), transfer=allow)
     await servers.start("ns2", port, secondary=(f"shop.test=127.0.0.1:{primary}{key}",))
     await servers.reach("ns2", 1)
-    servers.zone.write_text(text(2, "www IN A 192.0.2.2", "*.w IN TXT hello"))
+    servers.zone.write_text(text(2, "www IN A 192.0.2.2", "*.w IN TXT hello", *MORE))
     await servers.hops["ns1"].reload()
     await servers.reach("ns2", 2)
     assert {str(rrset) for rrset in servers.served("ns2").rrsets()} == {  # type: ignore[union-attr]
@@ -292,10 +297,9 @@ async def test_a_wrong_signature_is_not_believed(servers: Servers, key: tuple[st
     ],
 )
 async def test_ixfr_by_what_is_held(servers: Servers, held: int, tcp: bool, serials: list[int]) -> None:
-    more = [f"host{number} IN A 192.0.2.{number}" for number in range(20)]
-    servers.zone.write_text(text(1, "www IN A 192.0.2.1", *more))
+    servers.zone.write_text(text(1, "www IN A 192.0.2.1", *MORE))
     port = await servers.start("ns1", **zone_option(servers))
-    servers.zone.write_text(text(2, "www IN A 192.0.2.2", *more))
+    servers.zone.write_text(text(2, "www IN A 192.0.2.2", *MORE))
     await servers.hops["ns1"].reload()
     message = dns.message.make_query("shop.test", "IXFR")
     message.authority.append(soa_at(held))

@@ -18,6 +18,7 @@ from dns_server.rules.edns import PAD_TO, extend, padding
 from dns_server.rules.query import Query, parse
 from dns_server.rules.response import TCP_SIZE, limit, write
 from dns_server.rules.rrset import Answer
+from dns_server.signed import SignedQueries
 from stack.telemetry.exchange import Exchange
 
 STREAMS = frozenset({"tcp", "tls", "https"})
@@ -76,6 +77,7 @@ class Handler:
         self.operations: dict[int, Operation] = {}
         """By opcode; all others are NOTIMP."""
         self.transfer: Transfer | None = None
+        self.signed: SignedQueries | None = None
 
     def answer(self, message: bytes, client: str, protocol: str, exchange: Exchange | None = None) -> Response:
         """The response, or an awaitable of it when the resolver has to walk; the messages of a transfer, over streams
@@ -122,6 +124,8 @@ class Handler:
             return operation(message, client, protocol)
         if query.type in _TRANSFERS and self.transfer is not None and not query.rcode:
             return self.transfer(query, message, client, protocol)
+        if query.tsig is not None and self.signed is not None and not query.rcode:
+            return self.signed(query, message, client, protocol, began, exchange)
         options = b""
         if query.options:
             if self._edns is not None and query.rcode != types.BADVERS:

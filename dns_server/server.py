@@ -28,6 +28,7 @@ from dns_server.rules import notify, update
 from dns_server.rules.chaos import Chaos
 from dns_server.rules.names import NameFault, from_text, to_text
 from dns_server.rules.zone import Zones
+from dns_server.signed import SignedQueries
 from dns_server.tsig import Keyring
 from dns_server.update import Updates
 from stack.clock import Clock
@@ -93,6 +94,7 @@ class DnsServer(HttpHop):
             name, "dns_server", config, Doh(self.handler),
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
         )  # fmt: skip
+        self.handler.signed = SignedQueries(self.handler, keyring, payload=config.payload)
         self.replication: Replication | None = None
         if isinstance(role, Authority):
             # ids must not be guessed from earlier ones (RFC 5452 §9.2): not from the process's ordinary source

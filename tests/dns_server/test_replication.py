@@ -1,11 +1,10 @@
-"""Primary and secondary as hops in one loop, over sockets: who may, who is told, and primaries that lie."""
+"""Primary and secondary as hops in one loop, over sockets: who may, and who is told."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +14,6 @@ import dns.query
 import dns.rrset
 import dns.tsigkeyring
 import dns.zone
-import msgspec
 import pytest
 
 from dns_server.access import Access
@@ -23,88 +21,12 @@ from dns_server.build import build
 from dns_server.config import Config, TransferOptions
 from dns_server.places import zone_places
 from dns_server.rules import types
-from dns_server.rules.names import from_text
-from dns_server.rules.query import parse
-from dns_server.rules.rrset import RRset
-from dns_server.rules.transfer import messages, whole
-from dns_server.rules.zone import Zone
-from dns_server.server import DnsServer
-from dns_server.tsig_keys import make_key
-from dns_server.zonefile import load_text
-from stack.clock import SystemClock, eventually
+from stack.clock import eventually
 from stack.errors import ConfigError, NotFound
-from stack.hop.hop import Bound
-from stack.http.message import Request, Response
 from stack.net import Net
 from stack.net.dns_client import ask_tcp, ask_udp
 from stack.telemetry.metrics import Metrics
-
-CLOCK = SystemClock()
-ORIGIN = from_text("shop.test")
-SECRET = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
-
-
-def text(serial: int, *lines: str) -> str:
-    return "\n".join(
-        ("$TTL 60", f"@ IN SOA ns1 host {serial} 3600 600 86400 30", "@ IN NS ns1", "ns1 IN A 192.0.2.53", *lines, "")
-    )
-
-
-MORE = [f"host{number} IN A 192.0.2.{number}" for number in range(20)]
-"""Without which a change would be more than the zone."""
-
-
-class Servers:
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.zone = directory / "shop.zone"
-        self.key = directory / "xfr.key"
-        self.key.write_text(make_key("xfr", "hmac-sha256", SECRET).text())
-        self.key.chmod(0o600)
-        self.hops: dict[str, DnsServer] = {}
-        self.metrics: dict[str, Metrics] = {}
-        self._nets: dict[str, Net] = {}
-
-    async def start(self, name: str, port: int = 0, **options: Any) -> int:
-        stream = socket.create_server(("127.0.0.1", port))
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind(stream.getsockname())
-        config = msgspec.structs.replace(Config(name=name, tsig_key=(str(self.key),)), **options)
-        net = self._nets[name] = Net(CLOCK, Random(1))
-        metrics = self.metrics[name] = Metrics()
-        hop = self.hops[name] = build(
-            config, clock=CLOCK, random=net.random, net=net, metrics=metrics, state_dir=self.directory
-        )
-        await hop.start([Bound("dns", datagrams), Bound("dns", stream)])
-        return int(stream.getsockname()[1])
-
-    async def stop(self, name: str) -> None:
-        hop = self.hops.pop(name)
-        await hop.drain()
-        await hop.stop()
-        await self._nets.pop(name).close()
-
-    def served(self, name: str) -> Zone | None:
-        role = self.hops[name].role
-        return role.book.zones.by_key.get(ORIGIN)  # type: ignore[union-attr]
-
-    def serial(self, name: str) -> int | None:
-        zone = self.served(name)
-        return zone.serial if zone is not None else None
-
-    async def reach(self, name: str, serial: int) -> None:
-        await eventually(lambda: self.serial(name) == serial)
-
-    async def admin(self, name: str, method: str, path: str) -> Any:
-        target = path.encode()
-        route, _, _query = target.partition(b"?")
-        response = self.hops[name].routes()[method.encode(), route](
-            Request(method.encode(), target, [], authority=b"x")
-        )
-        if isinstance(response, Awaitable):
-            response = await response
-        assert isinstance(response, Response)
-        return json.loads(response.body)  # type: ignore[arg-type]
+from tests.support.dns_hops import CLOCK, MORE, ORIGIN, SECRET, Servers, text, zone_option
 
 
 @pytest.fixture
@@ -114,10 +36,6 @@ async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
     yield made
     for name in list(made.hops):
         await made.stop(name)
-
-
-def zone_option(servers: Servers) -> dict[str, Any]:
-    return {"zone": (f"shop.test={servers.zone}",)}
 
 
 async def ask(port: int, message: bytes, *, tcp: bool = True) -> dns.message.Message:
@@ -395,125 +313,6 @@ async def test_a_burst_of_changes_is_one_notify(servers: Servers) -> None:
     await eventually(lambda: bool(told))
     await CLOCK.sleep(0.3)  # that no further one comes cannot be polled for
     assert told == [ORIGIN]
-
-
-# Primaries that lie.
-
-Reply = Callable[[bytes, Zone], Sequence[bytes | None]]
-
-
-async def lying(servers: Servers, reply: Reply, *, transfer: TransferOptions | None = None) -> DnsServer:
-    """A secondary with version 1 whose primary then has version 2, and answers AXFR and IXFR by `reply`."""
-    port = await servers.start("ns1", **zone_option(servers))
-    await servers.start("ns2", secondary=(f"shop.test=127.0.0.1:{port}",), transfer=transfer or TransferOptions())
-    await servers.reach("ns2", 1)
-    await servers.stop("ns1")
-    zone, _ = load_text(ORIGIN, text(2, "www IN A 192.0.2.2"))
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                message = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
-                for part in reply(message, zone):
-                    if part is None:
-                        await reader.read()
-                    else:
-                        writer.write(len(part).to_bytes(2, "big") + part)
-                if parse(message).type != types.SOA:  # type: ignore[union-attr]
-                    break
-        except EOFError:
-            pass
-        finally:
-            writer.close()
-
-    class Serial(asyncio.DatagramProtocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
-
-        def datagram_received(self, data: bytes, addr: Any) -> None:
-            asked = parse(data)
-            assert asked is not None
-            self.transport.sendto(next(messages(asked, [zone.soa])), addr)  # type: ignore[attr-defined]
-
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Serial, local_addr=("127.0.0.1", port))
-    hop = servers.hops["ns2"]
-    try:
-        await servers.admin("ns2", "POST", "/-/refresh")
-        (secondary,) = hop.replication.secondaries.values()  # type: ignore[union-attr]
-        await eventually(lambda: bool(secondary.error) or servers.serial("ns2") == 2)
-    finally:
-        transport.close()
-        server.close()
-    return hop
-
-
-def asked(message: bytes) -> Any:
-    query = parse(message)
-    assert query is not None
-    return query
-
-
-def foreign(message: bytes, zone: Zone) -> list[bytes]:
-    other = RRset(from_text("www.example"), types.A, 60, [b"\1\2\3\4"])
-    return list(messages(asked(message), [zone.soa, other, zone.soa]))
-
-
-def other_zone(message: bytes, zone: Zone) -> list[bytes]:
-    zone, _ = load_text(from_text("example.test"), text(2))
-    return list(messages(asked(message), whole(zone)))
-
-
-def faulty(message: bytes, zone: Zone) -> list[bytes]:
-    alias = RRset(from_text("ns1.shop.test"), types.CNAME, 60, [from_text("www.shop.test")])
-    return list(messages(asked(message), [*list(whole(zone))[:-1], alias, zone.soa]))
-
-
-@pytest.mark.parametrize(
-    ("reply", "said"),
-    [
-        (lambda m, z: [], "ended before its last SOA"),
-        (lambda m, z: list(messages(asked(m), list(whole(z))[:-1])), "ended before its last SOA"),
-        (foreign, "www.example. is not in the zone"),
-        (other_zone, "SOA record of example.test."),
-        (faulty, "has a CNAME and other data"),
-        (lambda m, z: [b"\xff" * 40], "no response to this query"),
-        (lambda m, z: [next(messages(asked(m), whole(z)))[:-3]], "malformed"),
-        (lambda m, z: [b"\0" * 11], "malformed"),
-    ],
-    ids=["closed", "no-final-soa", "foreign", "other-zone", "faulty", "garbage", "cut", "short"],
-)
-async def test_a_lie_leaves_the_old_version(servers: Servers, reply: Reply, said: str) -> None:
-    hop = await lying(servers, reply)
-    assert servers.serial("ns2") == 1
-    (row,) = (await servers.admin("ns2", "GET", "/-/zones"))["zones"]
-    assert said in row["error"]
-    assert servers.metrics["ns2"].samples()['hopstack_dns_secondary_fault{zone="shop.test."}'] == 1
-    assert hop.stats()["zones"] == 1
-
-
-async def test_a_zone_that_is_too_large_is_not_taken(servers: Servers) -> None:
-    large = RRset(ORIGIN, types.TXT, 60, [b"\xff" + b"x" * 255])
-
-    def reply(message: bytes, zone: Zone) -> list[bytes]:
-        return list(messages(asked(message), [zone.soa, large, zone.soa]))
-
-    await lying(servers, reply, transfer=TransferOptions(bytes=300))
-    (row,) = (await servers.admin("ns2", "GET", "/-/zones"))["zones"]
-    assert "larger than 300 bytes" in row["error"]
-
-
-async def test_a_primary_that_stops_in_the_middle_is_given_up(servers: Servers) -> None:
-    def stuck(message: bytes, zone: Zone) -> list[bytes | None]:
-        return [next(messages(asked(message), [zone.soa])), None]
-
-    await lying(servers, stuck, transfer=TransferOptions(idle=0.3))
-    assert servers.serial("ns2") == 1
-
-
-async def test_an_honest_one_is_believed(servers: Servers) -> None:
-    await lying(servers, lambda m, z: list(messages(asked(m), whole(z))))
-    assert servers.serial("ns2") == 2
 
 
 # Options.

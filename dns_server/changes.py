@@ -131,8 +131,8 @@ class Changes:
             work(draft)
             if not draft.changes():
                 return zone
-            soa = draft.get(key, types.SOA) or zone.soa
-            if not serial.newer(serial.of(soa.rdatas[0]), zone.serial):
+            soa = draft.get(key, types.SOA)  # without one it is refused below
+            if soa is not None and not serial.newer(serial.of(soa.rdatas[0]), zone.serial):
                 draft.put(soa.owner, types.SOA, soa.ttl, [serial.with_serial(soa.rdatas[0], serial.after(zone.serial))])
             removed, added = draft.difference()
             after, faults = zone.changed(removed, added)

@@ -41,7 +41,7 @@ def type_number(text: str) -> int:
     if number is None and wanted.startswith("TYPE") and wanted[4:].isdigit() and len(wanted) < 10:
         number = int(wanted[4:])
     if number is None or number > 0xFFFF:
-        near = difflib.get_close_matches(wanted, types.NUMBERS, 1, 0.5)
+        near = difflib.get_close_matches(wanted, EXAMPLES, 1, 0.6)
         hint = f"did you mean {near[0]}?" if near else f"as {', '.join(EXAMPLES)}, TYPE65280"
         raise TextFault(f"{text!r} is no type of record: {hint}")
     if number in (0, types.OPT) or 128 <= number <= 255:
@@ -56,9 +56,31 @@ def from_text(type: int, text: str, origin: bytes) -> bytes:
     except ValueError as error:
         said = str(error)
     name = types.type_name(type)
-    wanted = f"wanted as {EXAMPLES[name]}" if name in EXAMPLES else r"wanted as in a zone file, or as \# LENGTH HEX"
+    wanted = f"wanted as `{EXAMPLES[name]}`" if name in EXAMPLES else r"wanted as in a zone file, or as \# LENGTH HEX"
+    said = said.rstrip(".")
     detail = f" ({said})" if said and "\n" not in said and len(said) < 100 else ""
     raise TextFault(f"{text!r} is no data of {name}{detail}: {wanted}")
+
+
+_NAMES: Final[Mapping[int, tuple[int, ...]]] = {
+    types.NS: (0,), types.CNAME: (0,), types.DNAME: (0,), types.PTR: (0,), types.SOA: (0, 1), types.MX: (1,),
+    types.SRV: (3,), types.SVCB: (1,), types.HTTPS: (1,), types.NUMBERS["AFSDB"]: (1,), types.NUMBERS["RP"]: (0, 1),
+    types.NUMBERS["NAPTR"]: (5,),
+}  # fmt: skip
+"""Which words of the text are names."""
+
+
+def absolute(type: int, text: str) -> str:
+    """The text with a final dot behind names of several labels: who writes `www.shop.test` on a command line does not
+    mean `www.shop.test.shop.test`. A name of one label stays below the zone."""
+    places = _NAMES.get(type, ())
+    words = text.split()
+    if not places or len(words) <= max(places):
+        return text
+    for place in places:
+        if "." in words[place] and not words[place].endswith("."):
+            words[place] += "."
+    return " ".join(words)
 
 
 def _quoted(type: int, text: str) -> str:

@@ -22,6 +22,7 @@ from dns_server.hindered_asking import HinderedAsking, server_names
 from dns_server.hindrance import Hindrance
 from dns_server.journal import JournalFault
 from dns_server.query_log import QueryLog
+from dns_server.records import record_pages
 from dns_server.replication import Replication
 from dns_server.resolver import Resolver
 from dns_server.rules import notify, update
@@ -227,6 +228,8 @@ class DnsServer(HttpHop):
             routes[b"POST", b"/-/reload"] = self._reload
             routes[b"POST", b"/-/refresh"] = self._refresh
             routes[b"POST", b"/-/notify"] = self._notify
+        if self.changes is not None:
+            routes |= record_pages(self.changes)
         return routes
 
     def _show_zones(self, request: Request) -> Response:

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Entry]]] = {
     },
     "Change": {
         "purge": Entry("stack.cli.purge:purge", "Remove a URL from the edges' caches."),
+        "dns": Entry("stack.cli.dns:dns", "Show and change DNS records while they are served."),
         "fault": Entry("stack.cli.fault:fault", "Make a link or a hop slow, lossy or broken."),
     },
     "Set up": {

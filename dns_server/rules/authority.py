@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from dns_server.rules import errors, types
-from dns_server.rules.names import MAX_NAME, is_at_or_below, parent
-from dns_server.rules.rrset import Answer, RRset
+from dns_server.rules.names import MAX_NAME, ROOT, is_at_or_below, parent
+from dns_server.rules.rrset import Answer, Placed, RRset
 from dns_server.rules.zone import Node, Zone, Zones
 
-MAX_LINKS: Final = 16
-"""CNAME and DNAME links followed for one question; real chains have two or three."""
+MAX_LINKS: Final = 20
+"""CNAME and DNAME links followed for one question, as in Knot; real chains have two or three."""
+MAX_SERVICES: Final = 8
+"""Services in AliasMode followed for the additional section (RFC 9460 §4.1)."""
+ADDRESSES: Final = (types.A, types.AAAA)
 
 
 def answer(zones: Zones, name: bytes, key: bytes, type: int) -> Answer:
@@ -32,12 +35,14 @@ def answer(zones: Zones, name: bytes, key: bytes, type: int) -> Answer:
 class _Lookup:
     """One question in one zone. Each link of a chain is one round of step 3."""
 
-    __slots__ = ("found", "type", "zone")
+    __slots__ = ("found", "known", "type", "zone")
 
     def __init__(self, zone: Zone, type: int) -> None:
         self.zone = zone
         self.type = type
         self.found = Answer("answered", authoritative=True)
+        self.known: set[tuple[bytes, int]] = set()
+        """What the additional section has, and services of the answer: no RRset is there twice (RFC 2181 §5)."""
 
     def run(self, name: bytes, key: bytes) -> Answer:
         seen = {key}
@@ -46,12 +51,15 @@ class _Lookup:
             if target is None:
                 break
             name, key = target, target.lower()
-            # Step 3a: a chain that leaves the zone is the asker's to follow. One that comes back to where it was ends
-            # here with what it has; the rcode is that of the last name (RFC 6604 §2.1).
+            # Step 3a: a chain that leaves the zone is the asker's to follow, who would not believe this zone on
+            # others anyway. One that comes back to where it was ends here with what it has; the rcode is that of the
+            # last name (RFC 6604 §2.1).
             if key in seen or not is_at_or_below(key, self.zone.key):
                 break
             seen.add(key)
-        self._add_addresses()
+        for owner, rrset in self.found.answer:
+            if rrset.targets:
+                self._add_targets(owner, rrset)
         return self.found
 
     def _step(self, name: bytes, key: bytes) -> bytes | None:
@@ -67,28 +75,23 @@ class _Lookup:
             if node is None:
                 self._negative("nxdomain", types.NXDOMAIN)
                 return None
-            if (veil := node.veil) is not None:
-                return self._veiled(veil, name, key)
         # RFC 4035 §3.1.4.1: at the cut itself, DS is the parent's to answer
-        elif (veil := node.veil) is not None and not (
-            node.is_cut and node.veiled_by == node.key and self.type == types.DS
+        if (veil := node.veil) is not None and not (
+            self.type == types.DS and node.is_cut and node.veiled_by == node.key
         ):
             return self._veiled(veil, name, key)
         return self._data(node, name)
 
     def _data(self, node: Node, name: bytes) -> bytes | None:
-        rrsets, type = node.rrsets, self.type
-        rrset = rrsets.get(type)
+        type = self.type
+        # RFC 8482 §4.1: ANY is one RRset, so that it is no amplifier
+        rrset = node.rrset(type) if type != types.ANY else next(iter(node.rrsets.values()), None)
         if rrset is not None:
             self.found.answer.append((name, rrset))
             return None
-        if (alias := rrsets.get(types.CNAME)) is not None:
+        if (alias := node.rrset(types.CNAME)) is not None:
             self.found.answer.append((name, alias))
-            return None if type == types.ANY else alias.rdatas[0]
-        if type == types.ANY and rrsets:
-            # RFC 8482 §4.1: one RRset, so that ANY is no amplifier
-            self.found.answer.append((name, next(iter(rrsets.values()))))
-            return None
+            return alias.rdatas[0]
         self._negative("nodata", types.NOERROR)  # a name without data of its own too: RFC 8020 §2
         return None
 
@@ -99,45 +102,73 @@ class _Lookup:
 
     def _veiled(self, veil: Node, name: bytes, key: bytes) -> bytes | None:
         if not veil.is_cut:
-            return self._redirect(veil.rrsets[types.DNAME], name, key)
+            dname = veil.rrset(types.DNAME)
+            assert dname is not None
+            return self._redirect(dname, name, key)
         # Step 3b: not authoritative below a cut. After an alias, AA speaks for the first owner (RFC 1035 §4.1.1).
         found = self.found
         found.word = "referral"
         found.authoritative = bool(found.answer)
-        servers = veil.rrsets[types.NS]
+        servers = veil.rrset(types.NS)
+        assert servers is not None
         found.authority.append((servers.owner, servers))
-        for server in dict.fromkeys(servers.targets):
+        for server in servers.targets:
             # RFC 9471 §3.1: in-domain glue must be there or TC set; sibling glue helps, where there is room
             required = is_at_or_below(server.lower(), veil.key)
-            self._address(server, found.glue if required else found.additional)
+            self._add(server, ADDRESSES, found.glue if required else found.additional)
         return None
 
     def _redirect(self, dname: RRset, name: bytes, key: bytes) -> bytes | None:
         """RFC 6672 §3.2: the DNAME, and a CNAME made from it with its TTL."""
         found = self.found
-        found.answer.append((dname.owner, dname))
+        if not any(other.type == types.DNAME and other.owner == dname.owner for _, other in found.answer):
+            found.answer.append((dname.owner, dname))
         target = name[: len(key) - len(dname.owner)] + dname.rdatas[0]
         if len(target) > MAX_NAME:
             found.word, found.rcode = "yxdomain", types.YXDOMAIN
             return None
         found.answer.append((name, RRset(name, types.CNAME, dname.ttl, (target,))))
-        return None if self.type in (types.CNAME, types.ANY) else target
+        return target if self.type != types.CNAME else None
 
-    def _add_addresses(self) -> None:
+    def _add_targets(self, owner: bytes, rrset: RRset) -> None:
         """Step 6: addresses of the names that the answer names, as far as they are ours to give."""
-        found = self.found
-        for owner, rrset in found.answer:
+        section = self.found.additional
+        if rrset.type < types.SVCB:
             for target in rrset.targets:
-                # RFC 9460 §2.5: a service's "." is its owner
-                self._address(owner if target == b"\0" and rrset.type >= types.SVCB else target, found.additional)
-
-    def _address(self, name: bytes, section: list[tuple[bytes, RRset]]) -> None:
-        node = self.zone.node(name.lower())
-        if node is None:
+                self._add(target, ADDRESSES, section)
             return
-        for type in (types.A, types.AAAA):
-            rrset = node.rrset(type)
-            if rrset is not None and not any(
-                other.type == type and other.owner == rrset.owner for _, other in (*section, *self.found.answer)
-            ):
-                section.append((name, rrset))
+        # RFC 9460 §4.1: of a service in AliasMode, what it is an alias of too
+        services: list[Placed] = [(owner, rrset)]
+        self.known.add((owner.lower(), rrset.type))
+        for owner, service in services:
+            for rdata, target in zip(service.rdatas, service.targets, strict=True):
+                if rdata[:2] != b"\0\0":
+                    self._add(target if target != ROOT else owner, ADDRESSES, section)  # §2.5.2: "." is the owner
+                elif target != ROOT:  # §2.5.1: "." says that there is no service
+                    self._add(target, ADDRESSES, section)
+                    if len(services) < MAX_SERVICES:
+                        services += self._add(target, (service.type,), section)
+
+    def _add(self, name: bytes, wanted: tuple[int, ...], section: list[Placed]) -> list[Placed]:
+        """What there is of a name goes into the section, unless the response has it; gives what is new."""
+        node = self._node_of(key := name.lower())
+        new: list[Placed] = []
+        if node is None:
+            return new
+        for type in wanted:
+            if (key, type) not in self.known and (rrset := node.rrset(type)) is not None:
+                self.known.add((key, type))
+                new.append((name, rrset))
+        section += new
+        return new
+
+    def _node_of(self, key: bytes) -> Node | None:
+        """Where the zone's data for a name stand: below a cut too, as glue; at a wildcard; never below a DNAME."""
+        zone = self.zone
+        node = zone.node(key)
+        if node is not None:
+            return node if (veil := node.veil) is None or veil.is_cut else None
+        if not is_at_or_below(key, zone.key):
+            return None
+        closest = zone.closest(parent(key))
+        return closest.wildcard if closest.veil is None and not closest.has_dname else None

@@ -30,6 +30,33 @@ class TcpOptions(Options, frozen=True, kw_only=True):
     ] = 0
 
 
+class RrlOptions(Options, frozen=True, kw_only=True):
+    """Response rate limiting over UDP. A client with a right cookie is never limited."""
+
+    rate: Annotated[
+        Count, Meta(description="Responses of one kind a second to one network; more are limited. 0: no limit.")
+    ] = 0
+    window: Annotated[
+        Seconds,
+        Meta(description="How long a network that asked too much must be quiet, at most, to be answered again."),
+    ] = 15.0
+    slip: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            description="Every so many limited responses one is truncated, so that a real client asks over TCP;"
+            " the others are dropped. 0: all are.",
+        ),
+    ] = 2
+    ipv4_prefix: Annotated[int, Meta(ge=1, le=32, description="Bits of an IPv4 address that are one network.")] = 24
+    ipv6_prefix: Annotated[int, Meta(ge=1, le=128, description="Bits of an IPv6 address that are one network.")] = 56
+    exempt: Annotated[tuple[str, ...], Meta(description="Addresses and networks that are never limited. Repeats.")] = ()
+    entries: Annotated[
+        Count, Meta(description="Networks and kinds that are kept; those seen longest ago are forgotten.")
+    ] = 100_000
+
+
 class WalkOptions(Options, frozen=True, kw_only=True):
     """How far a resolver goes for one question."""
 
@@ -202,6 +229,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     ] = ""
     answers: Annotated[Count, Meta(description="Finished responses kept for repeated queries. 0: none.")] = 20_000
     tcp: TcpOptions = TcpOptions()
+    rrl: RrlOptions = RrlOptions()
     transfer: TransferOptions = TransferOptions()
     walk: WalkOptions = WalkOptions()
     cache: CacheOptions = CacheOptions()

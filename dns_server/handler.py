@@ -7,10 +7,11 @@ from typing import Final
 
 from dns_server.book import Book
 from dns_server.edns import Edns
-from dns_server.query_log import QueryLog
+from dns_server.query_log import Cell, QueryLog
 from dns_server.responses import Finished, Responses
 from dns_server.roles import Authority as Authority
 from dns_server.roles import Role as Role
+from dns_server.rrl import Limiter, Verdict
 from dns_server.rules import errors, types
 from dns_server.rules.chaos import Chaos
 from dns_server.rules.direct import Direct, Directly
@@ -56,6 +57,7 @@ class Handler:
         log: QueryLog,
         edns: Edns | None = None,
         chaos: Chaos | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.role = role
         self._recursion = role.recursion
@@ -66,11 +68,12 @@ class Handler:
         self._finished = log.finished
         self._edns = edns
         self._chaos = chaos
+        self._limiter = limiter
         self._wants_cookie = edns is not None and edns.require
         # where a cookie is wanted, the same question has two answers
         self._datagrams = Responses(0 if self._wants_cookie else responses)
         self._streams = Responses(responses)
-        self._directly = Directly(payload) if isinstance(role, Authority) else None
+        self._directly = Directly(payload) if isinstance(role, Authority) and limiter is None else None
         self._book = role.book if isinstance(role, Authority) else Book()
         self.hindered: Hindered | None = None
         """Set while there are faults: it answers in place of this, or gives UNHINDERED."""
@@ -100,6 +103,9 @@ class Handler:
         known = responses.get(key) if allowed else None
         if known is not None:
             tail = known.tail
+            if self._limiter is not None:
+                response = message[:2] + tail
+                return self._give(response, known.query, known.answer, client, protocol, began, exchange, known.cell)
             self._finished(known.query, known.answer, client, protocol, began, len(tail) + 2, exchange, known.cell)
             return message[:2] + tail
         if self._directly is not None and (made := self._direct(message, protocol)) is not None:
@@ -134,10 +140,8 @@ class Handler:
                 # the options are in no finished response: those of the client's cookie are its own
                 key = message[2 : query.bare] + b"\0\0"
                 if (known := responses.get(key)) is not None:
-                    answer = known.answer
-                    response = self._complete(message[:2] + known.tail, query, answer, protocol, options)
-                    self._finished(query, answer, client, protocol, began, len(response), exchange, known.cell)
-                    return response
+                    response, cell = message[:2] + known.tail, known.cell
+                    return self._give(response, query, known.answer, client, protocol, began, exchange, cell, options)
             else:
                 key = b""
         found = self._find(query, protocol, allowed=allowed)
@@ -149,9 +153,7 @@ class Handler:
         cell = self._log.cell(query, found, protocol)
         if allowed and key and query.tsig is None:
             responses.keep(key, Finished(response[2:], query, found, cell))
-        response = self._complete(response, query, found, protocol, options)
-        self._finished(query, found, client, protocol, began, len(response), exchange, cell)
-        return response
+        return self._give(response, query, found, client, protocol, began, exchange, cell, options)
 
     def _direct(self, message: bytes, protocol: str) -> Direct | None:
         assert self._directly is not None
@@ -184,9 +186,25 @@ class Handler:
         options: bytes,
     ) -> bytes | None:
         answer = await found
-        response = self._complete(self.write(query, answer, protocol), query, answer, protocol, options)
-        self._finished(query, answer, client, protocol, began, len(response), exchange)
-        return response
+        response = self.write(query, answer, protocol)
+        return self._give(response, query, answer, client, protocol, began, exchange, None, options)
+
+    def _give(
+        self, response: bytes, query: Query, answer: Answer, client: str, protocol: str, began: float,
+        exchange: Exchange | None, cell: Cell | None, options: bytes = b"",
+    ) -> bytes | None:  # fmt: skip
+        """The response with the options that are this client's, if it may have it, and tell of it."""
+        id = response[:2]
+        response = self._complete(response, query, answer, protocol, options)
+        if self._limiter is not None and protocol == "udp" and not query.vouched:
+            verdict = self._limiter.judge(client, query.key, answer)
+            if verdict is not Verdict.SENT:
+                answer, cell, response = errors.limited(answer), None, b""
+                if verdict is Verdict.TRUNCATED:
+                    written = self.write(query, answer, protocol)
+                    response = id + self._complete(written, query, answer, protocol, options)[2:]
+        self._finished(query, answer, client, protocol, began, len(response), exchange, cell)
+        return response or None
 
     def write(self, query: Query, answer: Answer, protocol: str, without: int = 0) -> bytes:
         size = limit(query, stream=protocol in STREAMS, payload=self._payload) - without
@@ -216,7 +234,7 @@ class Handler:
     def look(self) -> Callable[[bytes], Finished | None] | None:
         """Where finished responses stand that a burst of datagrams may give without a call for each; None while each
         query has to be answered for itself: because of a fault, to write its line, or for who asks."""
-        if self.hindered is not None or self._allows is not None or self._log.lines.enabled:
+        if self.hindered or self._allows or self._limiter or self._log.lines.enabled:
             return None
         responses, epoch = self._datagrams, self.role.epoch()
         if epoch is not responses.epoch:

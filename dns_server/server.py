@@ -25,6 +25,7 @@ from dns_server.query_log import QueryLog
 from dns_server.records import record_pages
 from dns_server.replication import Replication
 from dns_server.resolver import Resolver
+from dns_server.rrl import Limiter
 from dns_server.rules import notify, update
 from dns_server.rules.chaos import Chaos
 from dns_server.rules.names import NameFault, from_text, to_text
@@ -85,9 +86,10 @@ class DnsServer(HttpHop):
             require=config.cookies == "require",
             idle=config.tcp.idle,
         )
+        self.limiter = Limiter(config.rrl, clock.now) if config.rrl.rate else None
         self.handler = Handler(
             role, payload=config.payload, responses=config.answers, now=clock.now, log=self.query_log, edns=self.edns,
-            chaos=Chaos(identity=identity, version=config.version.encode()),
+            chaos=Chaos(identity=identity, version=config.version.encode()), limiter=self.limiter,
         )  # fmt: skip
         if isinstance(net, FaultyNet):
             self._hinder(net.faults, role, config)
@@ -209,6 +211,8 @@ class DnsServer(HttpHop):
             "sockets": self.listener.statistics(),
             **self.handler.statistics(),
         }
+        if self.limiter is not None:
+            stats["rate_limit"] = self.limiter.statistics()
         if isinstance(self.role, Resolver):
             stats |= {"cache": self.role.cache.statistics(), "walk": self.role.statistics()}
         else:

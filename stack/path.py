@@ -26,6 +26,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "badvers",
             "badcookie",
             "truncated",
+            "rate-limited",
             "servfail",
             "yxdomain",
             "yxrrset",

@@ -30,3 +30,10 @@ def over_tcp() -> Answer:
     found = Answer("truncated")
     found.truncated = True
     return found
+
+
+def limited(answer: Answer) -> Answer:
+    """In place of one that is sent too often."""
+    found = Answer("rate-limited", answer.rcode, authoritative=answer.authoritative)
+    found.truncated = True
+    return found

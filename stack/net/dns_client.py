@@ -47,10 +47,21 @@ class _Once(asyncio.DatagramProtocol):
             self._received.cancel()
 
 
-async def ask_tcp(address: Address, message: bytes, *, accept: Accept, clock: Clock, timeout: float) -> bytes:
-    """The same over a connection of its own (RFC 7766). Raises TimeoutError, OSError, EOFError."""
+async def ask_tcp(
+    address: Address,
+    message: bytes,
+    *,
+    accept: Accept,
+    clock: Clock,
+    timeout: float,
+    tls: ssl.SSLContext | None = None,
+) -> bytes:
+    """The same over a connection of its own (RFC 7766), with `tls` as DNS over TLS (RFC 7858).
+
+    Raises TimeoutError, OSError, EOFError.
+    """
     async with clock.timeout(timeout):
-        reader, writer = await asyncio.open_connection(*address)
+        reader, writer = await asyncio.open_connection(*address, ssl=tls)
         try:
             writer.write(len(message).to_bytes(2, "big") + message)
             while True:

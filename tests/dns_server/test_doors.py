@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -14,6 +15,10 @@ from random import Random
 from typing import Any
 
 import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
 import pytest
 
 from dns_server.build import build
@@ -21,6 +26,7 @@ from dns_server.config import Config
 from dns_server.server import DnsServer
 from stack.clock import SystemClock, eventually
 from stack.config.base import Limits, Timeouts
+from stack.config.listen import parse
 from stack.hop.hop import Bound
 from stack.net import Net
 from stack.telemetry.metrics import Metrics
@@ -231,6 +237,29 @@ async def test_a_server_with_dot_alone_looks_at_its_certificates(tmp_path: Path)
     await server.stop()
 
 
+async def test_a_dot_listener_may_ask_for_certificates(tmp_path: Path) -> None:
+    """As between servers that transfer zones: RFC 9103 §9.3.3."""
+    ours = authority(tmp_path / "ca")
+    server = Server(tmp_path)
+    sock = socket.create_server(("127.0.0.1", 0))
+    server.places = [sock.getsockname()]
+    listen = parse(f"tls://127.0.0.1:1?client_ca={ours.path}")
+    await server.hop.start([Bound("tls", sock, listen.query)])
+    reader, writer = await server.connect(server.context("dot"))
+    writer.write(framed(question("www.shop.test")))
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        assert await reader.read() == b""
+    context = server.context("dot")
+    context.load_cert_chain(*ours.files("client.test"))
+    reader, other = await server.connect(context)
+    other.write(framed(question("www.shop.test")))
+    assert (await read(reader)).answer
+    other.close()
+    writer.close()
+    assert server.handshakes("no-client-certificate") == 1
+    await server.stop()
+
+
 # DNS over HTTPS.
 
 
@@ -335,3 +364,24 @@ async def test_the_status_is_about_http_alone(
         assert had["allow"] == "GET, HEAD, POST"
     if status == 415:
         assert had["accept"] == "application/dns-message"
+
+
+@pytest.mark.parametrize("type", ["AXFR", "IXFR"])
+async def test_a_transfer_does_not_fit_into_https(server: Server, type: str) -> None:
+    """RFC 8484 §4.1: one message comes back. RFC 9103 has transfers over TLS."""
+    asked = dns.message.make_query("shop.test", type)
+    if type == "IXFR":
+        asked.find_rrset(asked.authority, dns.name.from_text("shop.test"), 1, 6, create=True).add(
+            dns.rdata.from_text(1, 6, "ns.shop.test. h.shop.test. 0 1 1 1 1")
+        )
+    status, fields, content = await server.http("POST", "/dns-query", asked.to_wire(), **POST)
+    assert (status, fields["cache-control"]) == (200, "no-store")
+    assert dns.message.from_wire(content).rcode() in (dns.rcode.NOTIMP, dns.rcode.REFUSED)
+
+
+async def test_a_transfer_over_tls(server: Server) -> None:
+    reader, writer = await server.connect(server.context("dot"))
+    writer.write(framed(question("shop.test", "AXFR")))
+    first = await read(reader)
+    assert first.answer[0].rdtype == dns.rdatatype.SOA
+    writer.close()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dns.message
+import dns.query
 import pytest
 
 from tests.compose.project import HOPS, PORTS, ROOT, SERVICES, Project, connects, docker, until
@@ -82,6 +84,21 @@ def test_the_name_is_found_by_root_tld_and_zone(project: Project) -> None:
         assert any(["answer", answer] in item["marks"] for item in project.records(server)), server
     walks = [item["walk"] for item in project.records("resolver") if "walk" in item]
     assert ["10.53.0.2:53", "10.53.0.3:53", "10.53.0.4:53"] in [[step.split()[0] for step in walk] for walk in walks]
+
+
+def test_every_door_of_the_resolver_is_open_to_the_host(project: Project) -> None:
+    """UDP, TCP, TLS and, by curl below, HTTPS at the published ports; its certificate is good for localhost."""
+    asked = dns.message.make_query("shop.test", "A", use_edns=0)
+    port, ca = project.ports["DNS_PORT"], str(project.ca)
+    answers = [
+        dns.query.udp(asked, "127.0.0.1", port=port, timeout=20),
+        dns.query.tcp(asked, "127.0.0.1", port=port, timeout=20),
+        dns.query.tls(
+            asked, "127.0.0.1", port=project.ports["DOT_PORT"], timeout=20, verify=ca, server_hostname="localhost"
+        ),
+    ]
+    for answer in answers:
+        assert {rdata.to_text() for rdata in answer.answer[0]} == {"10.53.0.11", "10.53.0.12"}
 
 
 @pytest.mark.needs("curl")

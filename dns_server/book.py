@@ -6,12 +6,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dns_server.rules.names import ancestors
+from dns_server.rules.packed import type_numbers
 from dns_server.rules.rrset import RRset
 from dns_server.rules.zone import Fault, Zone, Zones
 
 log = logging.getLogger("hopstack.dns")
+
+MOST_LISTED: Final = 50_000
+"""Names that differ; of more than these nobody is told each."""
 
 Place = tuple[bytes, int]
 """Where an RRset stands: owner in lower case, and type."""
@@ -20,12 +25,15 @@ Place = tuple[bytes, int]
 @dataclass(frozen=True, slots=True)
 class Change:
     """One zone's step from one version to the next. `before` is None for a zone that is new, `after` for one that
-    is served no more; `removed` and `added` are whole or partial RRsets, the SOA among them."""
+    is served no more; `removed` and `added` are whole or partial RRsets, the SOA among them. For a zone that is new or
+    gone they are empty."""
 
     before: Zone | None
     after: Zone | None
     removed: Sequence[RRset]
     added: Sequence[RRset]
+    whole: bool = False
+    """More differs than is worth a list: both are empty."""
 
 
 class ChangeRefused(ValueError):
@@ -107,13 +115,27 @@ class Book:
     def _tell(self, before: Zone | None, after: Zone | None, touched: Collection[Place] | None = None) -> None:
         if not self.watchers:
             return
-        removed, added = difference(before, after, touched)
-        change = Change(before, after, removed, added)
+        if before is None or after is None:
+            change = Change(before, after, (), ())
+        elif touched is None and (touched := _differing(before, after)) is None:
+            change = Change(before, after, (), (), whole=True)
+        else:
+            change = Change(before, after, *difference(before, after, touched))
         for watcher in self.watchers:
             try:
                 watcher(change)
             except Exception:  # the zone is in force: whoever fails to hear of it must not undo that, or hide it
                 log.exception("a change was not heard of")
+
+
+def _differing(before: Zone, after: Zone) -> set[Place] | None:
+    """Where two versions may differ; None if that is nearly everywhere. Takes 0.1 s for a million names."""
+    old, new = before.packed, after.packed
+    keys = [key for key, node in new.items() if old.get(key) != node]
+    keys += [key for key in old if key not in new]
+    if len(keys) > MOST_LISTED:
+        return None
+    return {(key, type) for key in keys for zone in (old, new) if key in zone for type in type_numbers(zone[key])}
 
 
 def difference(

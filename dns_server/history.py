@@ -29,6 +29,9 @@ class History:
             if zone is not None:
                 self.forget(zone.key)
             return
+        if change.whole:
+            self.forget(after.key)
+            return
         if not change.removed and not change.added:
             return  # read anew and found the same
         if not newer(after.serial, before.serial):

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Final
 
 import dns.exception
@@ -26,6 +23,7 @@ import dns.zonefile
 
 from dns_server.plain import PlainLines, State
 from dns_server.rules.draft import Draft
+from dns_server.sources import CannotRead, Sources
 
 DEPTH: Final = 16
 """Files within files."""
@@ -36,33 +34,6 @@ MOST_FAULTS: Final = 1000
 _SURROGATE: Final = re.compile("[\udc80-\udcff]")
 _CAUGHT: Final = re.compile(r"^caught exception <class '[^']*'>: ")
 _NO_DETAIL: Final = frozenset({"", dns.exception.SyntaxError.__doc__, "Text input is malformed.", "None"})
-
-
-class CannotRead(Exception):
-    """A file; the message says which, and why."""
-
-
-@dataclass
-class Sources:
-    """Every file of a zone as it was when it was read: digest by path; empty for one that could not be read."""
-
-    digests: dict[str, bytes] = field(default_factory=dict)
-
-    def read(self, path: str) -> str:
-        """Raises CannotRead."""
-        self.digests[path] = b""
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                raise CannotRead(f"{path}: it is no file")
-            raw = Path(path).read_bytes()
-        except OSError as error:
-            raise CannotRead(f"{path}: {error.strerror}") from None
-        self.digests[path] = digest(raw)
-        return raw.decode("utf-8", "surrogateescape")
-
-
-def digest(raw: bytes) -> bytes:
-    return blake2b(raw, digest_size=32).digest()
 
 
 def read_into(draft: Draft, text: str, file: str, *, sources: Sources | None = None, plain: bool = True) -> None:

@@ -59,7 +59,7 @@ class Notifier:
             book.watchers.append(self._changed)
 
     def _changed(self, change: Change) -> None:
-        is_news = change.before is None or change.removed or change.added
+        is_news = change.before is None or change.whole or change.removed or change.added
         if change.after is not None and is_news and change.after.key not in self._settling:
             key = change.after.key
             self._settling[key] = self._clock.call_later(SETTLE, lambda: self._settled(key))

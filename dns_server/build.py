@@ -16,8 +16,8 @@ from dns_server.handler import Authority
 from dns_server.replication import secondary_zones
 from dns_server.resolver import Resolver
 from dns_server.rules.names import NameFault, from_text, to_text
-from dns_server.rules.zone import Zones
 from dns_server.server import DnsServer
+from dns_server.texts import Texts
 from dns_server.tsig import Keyring
 from dns_server.tsig_keys import read_keys
 from dns_server.upstreams import Upstreams
@@ -52,7 +52,7 @@ def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Me
             raise ConfigError(f"{to_text(origin)} is given with --zone and with --secondary: it comes from one of them")
     keyring = Keyring(read_keys(config.tsig_key), clock.time)
     return DnsServer(
-        config.name or "dns_server", config, role, lambda: load_zones(files),
+        config.name or "dns_server", config, role, Texts(files, directory=state_dir / "compiled", clock=clock),
         keyring=keyring, grants=read_grants(config.update, keyring.keys),
         clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
     )  # fmt: skip
@@ -114,16 +114,3 @@ def zone_files(config: Config) -> dict[bytes, Path]:
             raise ConfigError(f"--zone {text}: {to_text(origin)} is given twice")
         files[origin] = Path(file)
     return files
-
-
-def load_zones(files: dict[bytes, Path]) -> Zones:
-    """Every zone from its file; what is legal and unwise is logged. Raises ConfigError."""
-    from dns_server import zonefile  # dnspython costs 40 ms, and a resolver never needs it
-
-    zones = []
-    for origin, path in files.items():
-        zone, warnings = zonefile.load(origin, path)
-        for warning in warnings:
-            log.warning("%s", warning)
-        zones.append(zone)
-    return Zones(zones)

@@ -136,5 +136,3 @@ def load(path: Path, origin: bytes) -> Compiled | None:
 def fits(sources: Mapping[str, bytes]) -> bool:
     """Whether every file still has the content that it had."""
     return all(content(file) == digest for file, digest in sources.items())
-
-

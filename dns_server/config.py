@@ -146,6 +146,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="A zone and its master file, as NAME=FILE; `.` is the root. Repeats."),
     ] = ()
+    watch: Annotated[bool, Meta(description="Take up changes of zone files by itself, within seconds.")] = True
     secondary: Annotated[
         tuple[str, ...],
         Meta(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, Final
@@ -20,7 +20,6 @@ from dns_server.grants import Grants
 from dns_server.handler import Authority, Handler
 from dns_server.hindered_asking import HinderedAsking, server_names
 from dns_server.hindrance import Hindrance
-from dns_server.journal import JournalFault
 from dns_server.query_log import QueryLog
 from dns_server.records import record_pages
 from dns_server.replication import Replication
@@ -29,8 +28,8 @@ from dns_server.rrl import Limiter
 from dns_server.rules import notify, update
 from dns_server.rules.chaos import Chaos
 from dns_server.rules.names import NameFault, from_text, to_text
-from dns_server.rules.zone import Zones
 from dns_server.signed import SignedQueries
+from dns_server.texts import Texts
 from dns_server.tsig import Keyring
 from dns_server.update import Updates
 from stack.clock import Clock
@@ -51,8 +50,6 @@ log = logging.getLogger("hopstack.dns")
 _DNS: Final = ("dns", "tls")
 _MAX_ROWS: Final = 1000
 
-LoadZones = Callable[[], Zones]
-
 
 class DnsServer(HttpHop):
     """An authoritative server or a resolver, by its role. DNS over HTTPS is served by the engine."""
@@ -64,7 +61,7 @@ class DnsServer(HttpHop):
         name: str,
         config: Config,
         role: Authority | Resolver,
-        load_zones: LoadZones,
+        texts: Texts,
         *,
         keyring: Keyring,
         grants: Grants,
@@ -75,7 +72,7 @@ class DnsServer(HttpHop):
         state_dir: Path,
     ) -> None:
         self.role = role
-        self._load_zones = load_zones
+        self.texts = texts
         self._fault = ""
         self._state_dir = state_dir
         self.query_log = QueryLog(config.access_log, hop=name, clock=clock, metrics=metrics)
@@ -114,6 +111,12 @@ class DnsServer(HttpHop):
             self.handler.operations[update.OPCODE] = Updates(
                 self.changes, keyring, grants, payload=config.payload, query_log=self.query_log, now=clock.now
             ).operation
+            metrics.gauge(
+                "hopstack_dns_zone_fault",
+                "Zones whose file was faulty when it was last read (1) or not (0).",
+                ("zone",),
+                lambda: [((to_text(key),), float(bool(fault))) for key, fault in texts.faults.items()],
+            )
         self.listener = DnsListener(
             self.handler,
             clock=clock,
@@ -134,8 +137,10 @@ class DnsServer(HttpHop):
     # What the process calls.
 
     async def start(self, sockets: Sequence[Bound]) -> None:
-        await self._read_zones()
         if self.changes is not None:
+            await self.texts.start(self.changes)
+            if self.config.watch:
+                self.net.tasks.spawn(self.texts.follow(self.changes), name=f"{self.name}.zones")
             self.net.tasks.spawn(self.changes.follow(), name=f"{self.name}.changes")
         own = [bound for bound in sockets if bound.scheme in _DNS]
         web = [bound for bound in sockets if bound.scheme not in _DNS]
@@ -181,25 +186,17 @@ class DnsServer(HttpHop):
         self.query_log.lines.reopen()
 
     async def reload(self) -> None:
-        """Read the zones anew. All of them or none: with any fault the old ones stay, and the fault is shown."""
+        """Read anew the zones whose files have changed. One that is faulty stays as it was, and its fault is shown."""
         try:
             self.edns.reload(self.config, self._state_dir)
-            await self._read_zones()
+            if self.changes is not None:
+                await self.texts.reload(self.changes)
         except ConfigError as error:
-            self._fault = str(error)
+            self._fault = "" if self.texts.fault else str(error)
             raise
         self._fault = ""
         log.info("zones reloaded")
         self.certificates.reload()
-
-    async def _read_zones(self) -> None:
-        if self.changes is not None:
-            # in a thread: a large zone takes seconds, and questions are answered meanwhile
-            texts = await asyncio.to_thread(self._load_zones)
-            try:
-                await self.changes.load(texts)
-            except JournalFault as fault:
-                raise ConfigError(str(fault)) from None
 
     # The admin endpoint.
 
@@ -218,7 +215,7 @@ class DnsServer(HttpHop):
         else:
             assert self.replication is not None
             stats |= self.replication.statistics()
-            stats |= {"zones": len(self.role.book.zones.by_key), "zones_fault": self._fault}
+            stats |= {"zones": len(self.role.book.zones.by_key), "zones_fault": self.texts.fault or self._fault}
         return stats
 
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
@@ -246,13 +243,13 @@ class DnsServer(HttpHop):
                 "zone": to_text(zone.origin),
                 "serial": zone.serial,
                 "names": len(zone),
-                "rrsets": _count(zone.rrsets()),
+                **self.texts.row(zone.key),
                 **self.replication.row(zone.key),
             }
             for zone in self.role.book.zones.by_key.values()
         ]
         zones += self.replication.absent()
-        return _json({"zones": zones, "fault": self._fault})
+        return _json({"zones": zones, "fault": self.texts.fault or self._fault})
 
     def _refresh(self, request: Request) -> Response:
         """Look at the primaries now; with ?zone=NAME for that zone alone."""
@@ -299,10 +296,6 @@ def _zone_key(request: Request) -> bytes | None:
         return from_text(names[0]).lower() if names else None
     except NameFault as fault:
         raise BadRequest(str(fault)) from None
-
-
-def _count(items: Any) -> int:
-    return sum(1 for _ in items)
 
 
 def _json(value: object, *, status: int = 200) -> Response:

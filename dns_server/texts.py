@@ -11,16 +11,18 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from dns_server import compiled
+from dns_server.changes import Changes
+from dns_server.journal import JournalFault
 from dns_server.rules import serial
-from dns_server.rules.faults import Fault, told
+from dns_server.rules.faults import told
 from dns_server.rules.names import to_text
-from dns_server.rules.zone import Zone
+from dns_server.rules.zone import Zone, Zones
 from dns_server.sources import Look, look
 from dns_server.zonefile import Text, TextFault, read
 from stack.clock import Clock
@@ -28,6 +30,8 @@ from stack.errors import ConfigError
 
 log = logging.getLogger("hopstack.dns")
 
+LOOK: Final = 1.0
+"""Seconds between two looks at the files; what is found changed has to lie still from one to the next."""
 WORTH: Final = 1 << 19
 """Octets of a zone's file from which it is kept compiled: about 15,000 records."""
 
@@ -53,7 +57,7 @@ class Texts:
     """Of one server."""
 
     def __init__(self, files: Mapping[bytes, Path], *, directory: Path, clock: Clock, worth: int = WORTH) -> None:
-        """`files` by origin; `directory` is for compiled zones."""
+        """`files` by origin; `directory` is for compiled zones, `worth` the octets from which one is kept there."""
         self._known = [_Known(origin, file) for origin, file in files.items()]
         self._directory, self._clock, self._worth = directory, clock, worth
         self._lock = asyncio.Lock()
@@ -71,8 +75,49 @@ class Texts:
     def fault(self) -> str:
         return "; ".join(known.fault for known in self._known if known.fault)
 
-    def warnings(self, key: bytes) -> Sequence[Fault]:
-        return next((known.text.warnings for known in self._known if known.text and known.text.zone.key == key), ())
+    def row(self, key: bytes) -> dict[str, object]:
+        """What the admin endpoint shows of a zone besides its records."""
+        for known in self._known:
+            if known.origin.lower() == key:
+                warnings = told(known.text.warnings) if known.text is not None else []
+                return {"file": str(known.file), "fault": known.fault, "warnings": warnings}
+        return {}
+
+    async def start(self, changes: Changes) -> None:
+        """Read all zones and serve them. Raises ConfigError when one is faulty."""
+        await self.read()
+        if self.fault:
+            raise ConfigError(self.fault)
+        await self._serve(changes)
+
+    async def reload(self, changes: Changes) -> None:
+        """Read anew what has changed and serve that. Raises ConfigError for the zones that stay as they were."""
+        if await self.read():
+            await self._serve(changes)
+        if self.fault:
+            raise ConfigError(self.fault)
+
+    async def follow(self, changes: Changes) -> None:
+        """Reload zones when their files change, until it is cancelled."""
+        while True:
+            await self._clock.sleep(LOOK)
+            faults = self.faults
+            try:
+                if zones := await self.changed():
+                    await self._serve(changes)
+                    names = ", ".join(to_text(zone.origin) for zone in zones)
+                    log.info("zones whose files changed: %s", names)
+            except ConfigError as error:
+                log.error("zones: %s", error)
+            for key, fault in self.faults.items():
+                if fault and fault != faults[key]:
+                    log.error("%s; the zone %s stays as it was", fault, to_text(key))
+
+    async def _serve(self, changes: Changes) -> None:
+        try:
+            await changes.load(Zones(self.zones))
+        except JournalFault as fault:
+            raise ConfigError(str(fault)) from None
 
     async def read(self) -> list[Zone]:
         """Read anew what has changed; gives the zones that are now another version. Whatever is wrong is in
@@ -115,11 +160,7 @@ class Texts:
 
     async def _text(self, origin: bytes, file: Path) -> Text:
         """Raises ConfigError."""
-        try:
-            large = file.stat().st_size >= self._worth
-        except OSError:
-            large = False
-        if not large:
+        if look(str(file))[3] < self._worth:
             return await asyncio.to_thread(read, origin, file)
         target = compiled.path(self._directory, origin, file)
         there = await asyncio.to_thread(_fitting, target, origin)

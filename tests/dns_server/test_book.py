@@ -61,3 +61,20 @@ def test_a_reload_tells_what_differs_in_each_zone() -> None:
     assert {rrset.owner for rrset in changed.added} == {SITE, from_text("new.shop.test")}
     assert new.before is None
     assert not new.removed
+
+
+def test_of_a_change_nearly_everywhere_nobody_is_told_each_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dns_server.book.MOST_LISTED", 2)
+    heard: list[Change] = []
+    head = "@ 60 SOA ns h {} 7200 3600 1209600 300\n@ 60 NS ns.example.\n"
+    before, after, other = (
+        load_text(SITE, head.format(serial) + "".join(f"h{n} 60 A 192.0.2.{address}\n" for n in range(count)))[0]
+        for serial, address, count in ((1, 1, 2), (2, 2, 2), (3, 2, 1))
+    )
+    book = Book(Zones([before]))
+    book.watchers.append(heard.append)
+    book.replace(Zones([after]))
+    book.replace(Zones([other]))
+    assert [(change.whole, len(change.removed), len(change.added)) for change in heard] == [
+        (True, 0, 0), (False, 2, 1),
+    ]  # fmt: skip

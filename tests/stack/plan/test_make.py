@@ -406,7 +406,8 @@ def test_the_zones_that_are_made_are_such_that_a_server_takes_them(tmp_path: Pat
     for hop in made.of("dns_server"):
         for name, text in hop.files.items():
             (tmp_path / name).write_text(text)
-        build.load_zones(build.zone_files(hop.config))
+        for origin, file in build.zone_files(hop.config).items():
+            registry.part("dns_server", "zonefile").load(origin, file)
 
 
 # Where hops are.

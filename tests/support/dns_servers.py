@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,7 +93,13 @@ controls {{ }};
     return ["named", "-g", "-c", str(directory / "named.conf"), "-n", "1"]
 
 
-_KINDS = {"nsd": _nsd, "knotd": _knot, "named": _bind}
+def _ours(directory: Path, zones: Mapping[str, Path], port: int) -> list[str]:
+    served = [argument for name, path in zones.items() for argument in ("--zone", f"{name}={path}")]
+    options = ["--access-log", "off", "--state-dir", str(directory), "--nsid", "ours"]
+    return [sys.executable, "-m", "dns_server", "--listen", f"dns://127.0.0.1:{port}", *options, *served]
+
+
+_KINDS = {"hopstack": _ours, "nsd": _nsd, "knotd": _knot, "named": _bind}
 
 
 def _free_port() -> int:
@@ -111,7 +118,7 @@ def _free_port() -> int:
 
 @contextmanager
 def served(kind: str, world: World, directory: Path) -> Iterator[tuple[str, int]]:
-    """One of nsd, knotd, named with these zones; its address."""
+    """One of hopstack, nsd, knotd, named with these zones; its address."""
     directory.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     command = _KINDS[kind](directory, _files(world, directory), port)

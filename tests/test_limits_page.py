@@ -11,6 +11,7 @@ import pytest
 
 from appserver.config import Config as AppServer
 from cdn_edge.config import Config as Edge
+from dns_server.config import Config as Dns
 from loadbalancer.config import Config as Balancer
 from proxy.config import Config as Proxy
 from stack.config.base import Limits, PoolLimits, Timeouts
@@ -31,7 +32,10 @@ def value(text: str) -> float:
 
 
 def default(option: str) -> Any:
-    record: Any = {"origin": Edge(), "backend": Balancer(), "spool": AppServer()}.get(option.split("_")[0], Proxy())
+    first = re.split(r"[_.]", option)[0]
+    record: Any = {
+        "origin": Edge(), "backend": Balancer(), "spool": AppServer(), "tcp": Dns(), "rrl": Dns(), "payload": Dns(),
+    }.get(first, Proxy())  # fmt: skip
     for part in option.split("."):
         record = getattr(record, part)
     return record
@@ -48,6 +52,7 @@ def test_every_bound_is_there() -> None:
         "timeouts": Timeouts,
         "upstream_timeouts": type(Proxy().upstream_timeouts),
         "upstream_pool": PoolLimits,
+        "tcp": type(Dns().tcp),
     }
     wanted = {f"{name}.{field.name}" for name, record in records.items() for field in msgspec.structs.fields(record)}
     inner = {field.name for field in msgspec.structs.fields(type(Proxy().upstream_timeouts))}

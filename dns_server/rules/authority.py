@@ -10,7 +10,7 @@ from dns_server.rules.rrset import Answer, Placed, RRset
 from dns_server.rules.zone import Node, Zone, Zones
 
 MAX_LINKS: Final = 20
-"""CNAME and DNAME links followed for one question, as in Knot; real chains have two or three."""
+"""CNAME and DNAME links followed for one question; real chains have two or three."""
 MAX_SERVICES: Final = 8
 """Services in AliasMode followed for the additional section (RFC 9460 §4.1)."""
 ADDRESSES: Final = (types.A, types.AAAA)

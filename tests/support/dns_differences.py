@@ -10,6 +10,7 @@ from tests.support.dns_reading import Line, Response
 from tests.support.dns_worlds import ANY, CNAME, DNAME, DS, HTTPS, NS, SVCB, Name, World, below, from_wire, lower
 
 YXDOMAIN: Final = 6
+KNOT_LINKS: Final = 5
 
 _NAMED: Final = (2, 5, 6, 12, 15, 33, 35, 39, 64, 65)
 """Types with names in their rdata; NSD and Knot put them into lower case (RFC 4343 leaves that open)."""
@@ -120,6 +121,11 @@ def _grows(case: Case) -> bool:
     return repeated and not {"truncated", "rcode"} & set(case.found) and mine[: len(other)] == other
 
 
+def _long_chain(case: Case) -> bool:
+    mine, other = ([*map(_folded, response.answer)] for response in (case.ours, case.theirs))
+    return mine[: len(other)] == other and len(_chain(case.theirs.answer)) >= KNOT_LINKS
+
+
 def _repeats(case: Case) -> bool:
     """They have nothing that we have not, but some of it twice."""
     return case.found == ["answer"] and set(_lines(case.ours.answer)) == set(_lines(case.theirs.answer))
@@ -180,6 +186,7 @@ KNOWN: Final = (
         "RFC 1034 §5.2.2",
         _grows,
     ),
+    Known(("knotd",), "Knot follows five aliases at most", "RFC 1034 §5.2.2", _long_chain),
     Known(
         ("nsd", "knotd"),
         "an alias at a wildcard that leads back to the wildcard is answered twice",

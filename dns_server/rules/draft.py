@@ -165,7 +165,7 @@ class Draft:
             self.fault(place, too_many(type, owner))
 
 
-_CHECKED: Final = frozenset({types.SOA, types.OPT, *range(249, 256)})
+_CHECKED: Final = frozenset({types.SOA, types.OPT, types.NXNAME, *range(249, 256)})
 
 
 def missing(origin: bytes, found: Collection[int]) -> Iterator[str]:
@@ -178,7 +178,7 @@ def missing(origin: bytes, found: Collection[int]) -> Iterator[str]:
 def misplaced(type: int, *, at_apex: bool) -> Iterator[str]:
     if type == types.SOA and not at_apex:
         yield "a SOA record stands only at the apex"
-    if type in (types.OPT, *range(249, 256)):
+    if type in (types.OPT, types.NXNAME, *range(249, 256)):
         yield f"{types.type_name(type)} is no type of zone data"
 
 

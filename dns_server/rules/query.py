@@ -125,7 +125,7 @@ def parse(message: bytes) -> Query | None:
         if not questions:
             query.empty = True
             query.rcode = types.FORMERR
-        elif query.type == types.OPT:  # RFC 6891 §6.1.1: no data that could be asked for
+        elif query.type in (types.OPT, types.NXNAME):  # no data that could be asked for: RFC 6891 §6.1.1, 9824 §3.5
             query.rcode = types.FORMERR
     return query
 

@@ -37,7 +37,8 @@ PROTOS: Final = ("udp", "tcp", "tls", "https")
 QTYPES: Final = (
     "A", "NS", "CNAME", "SOA", "PTR", "HINFO", "MX", "TXT", "RP", "AFSDB", "AAAA", "LOC", "SRV", "NAPTR", "CERT",
     "DNAME", "DS", "SSHFP", "RRSIG", "NSEC", "DNSKEY", "NSEC3", "NSEC3PARAM", "TLSA", "SMIMEA", "CDS", "CDNSKEY",
-    "OPENPGPKEY", "SVCB", "HTTPS", "SPF", "EUI48", "EUI64", "TKEY", "IXFR", "AXFR", "ANY", "URI", "CAA",
+    "OPENPGPKEY", "KX", "CSYNC", "ZONEMD", "SVCB", "HTTPS", "SPF", "EUI48", "EUI64", "TKEY", "IXFR", "AXFR", "ANY",
+    "URI", "CAA",
 )  # fmt: skip
 """Types of records by name; others are written TYPE65280 (RFC 3597 §5)."""
 LISTS: Final = ("method", "wrong_address", "qtype", "source", "proto")

@@ -82,12 +82,12 @@ def _plain(name: bytes) -> str:
     return to_text(name.lower()).rstrip(".") or "."
 
 
-def read_grants(texts: Iterable[str], keys: Collection[bytes]) -> Grants:
-    """Raises ConfigError: for what is not understood, and for a key that no file has."""
+def read_grants(texts: Iterable[str], keys: Collection[bytes] | None = None) -> Grants:
+    """Raises ConfigError: for what is not understood, and for a key that is not among `keys`, where they are known."""
     return Grants(_grant(text, keys) for text in texts)
 
 
-def _grant(text: str, keys: Collection[bytes]) -> Grant:
+def _grant(text: str, keys: Collection[bytes] | None) -> Grant:
     words = text.split()
     if not words or "=" in words[0]:
         raise ConfigError(f"--update {text}: {WANTED}")
@@ -95,7 +95,7 @@ def _grant(text: str, keys: Collection[bytes]) -> Grant:
         key = from_text(words[0]).lower()
     except NameFault as fault:
         raise ConfigError(f"--update {text}: {fault}") from None
-    if key not in keys:
+    if keys is not None and key not in keys:
         known = ", ".join(to_text(name).rstrip(".") for name in keys) or "none"
         raise ConfigError(f"--update {text}: no key is called {words[0]}; the files of --tsig-key have {known}")
     said: dict[str, list[str]] = {}

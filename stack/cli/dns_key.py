@@ -41,7 +41,7 @@ def _told(name: str, file: str) -> str:
 
 In stack.toml, what it may change (all of the zone, or as here an ACME client's):
   [dns.shop]
-  tsig-key = ["{file}"]
+  tsig_key = ["{file}"]
   update = ["{name} name=_acme-challenge.* type=TXT"]
 
 nsupdate:      nsupdate -k {quoted}

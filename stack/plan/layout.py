@@ -214,6 +214,7 @@ FILES: Final = frozenset(
     {
         "cert",
         "key",
+        "tsig_key",
         "static",
         "app_dir",
         "state_dir",

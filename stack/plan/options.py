@@ -39,7 +39,7 @@ def check_options(stack: Stack, kinds: Kinds) -> None:
 
 _FILES: Final = (
     "cert", "key", "client_ca", "origin_ca", "origin_cert", "origin_key", "backend_ca", "backend_cert", "backend_key",
-    "upstream_ca", "upstream_cert", "upstream_key",
+    "upstream_ca", "upstream_cert", "upstream_key", "tsig_key",
 )  # fmt: skip
 
 
@@ -138,6 +138,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "static": _static,
     "app": _app,
     "check": _check,
+    "update": lambda value, kinds: kinds.part("dns_server", "grants").read_grants(value),
     "check_host": lambda value, kinds: check_authority(value, "--check-host"),
     "health_host": lambda value, kinds: check_authority(value, "--health-host"),
     "origin_server_name": lambda value, kinds: check_host(value, "--origin-server-name"),

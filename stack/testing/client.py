@@ -317,6 +317,11 @@ class Client(Verbs):
         query = "?" + quote(parts.query, safe=_PATH + "?") if parts.query else ""
         return Target(parts.scheme, host, port, path + query, parts.netloc.rpartition("@")[2].lower())
 
+    def forget_names(self) -> None:
+        """As after a flush of the machine's own cache of names."""
+        if self._lookup is not None:
+            self._lookup.forget()
+
     async def _addresses(self, target: Target, edge: str | None) -> tuple[list[str], list[Span]]:
         """Addresses by DNS, and the line of the waterfall for it. `edge` is looked up by its own name."""
         if _is_address(target.host):

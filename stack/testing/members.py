@@ -115,7 +115,11 @@ class Member:
         stats = self.hop.stats()
         return bool(stats.get("app_tasks") or stats.get("threads", {}).get("busy"))
 
-    async def ask(self, method: bytes, path: str) -> Response:
+    def has(self, method: bytes, page: str) -> bool:
+        """Whether its admin endpoint has that page."""
+        return self.hop is not None and (method, page.encode()) in self.hop.routes()
+
+    async def ask(self, method: bytes, path: str, content: bytes = b"") -> Response:
         """What its admin endpoint would answer. LookupError when it has no such page."""
         if self.hop is None:
             raise LookupError(f"{self.name} does not run")
@@ -123,7 +127,7 @@ class Member:
         handler = self.hop.routes().get((method, page))
         if handler is None:
             raise LookupError(f"{self.name} has no {method.decode()} {page.decode()}")
-        answer = handler(Request(method, path.encode("ascii"), [], authority=b"localhost"))
+        answer = handler(Request(method, path.encode("ascii"), [], authority=b"localhost", body=content))
         return answer if isinstance(answer, Response) else await answer
 
     def effective(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stack.testing.backends import Backend
 from stack.testing.client import Client
+from stack.testing.records import SyncRecords
 from stack.testing.response import Response
 from stack.testing.stream import Streamed, Streaming
 from stack.testing.verbs import SyncVerbs
@@ -125,6 +126,10 @@ class SyncWebStack(SyncVerbs):
 
     def fault(self, on: str, **kinds: Any) -> SyncFault:
         return SyncFault(self._do(lambda: self._web.fault(on, **kinds)), self._do)
+
+    @property
+    def dns(self) -> SyncRecords:
+        return SyncRecords(self._do(lambda: self._web.dns), self._wait)
 
     def clear_faults(self) -> None:
         self._do(self._web.clear_faults)

@@ -32,6 +32,7 @@ from stack.testing.clock import Begun, StackClock
 from stack.testing.journal import Logs
 from stack.testing.lookup import resolving
 from stack.testing.members import Member, Members, zone_files
+from stack.testing.records import Records
 from stack.testing.response import Response
 from stack.testing.sections import listens, merged
 from stack.testing.sockets import Sockets
@@ -305,6 +306,12 @@ class WebStack(Verbs):
         """Inject a fault: `web.fault("lb-a>proxy-2", latency=0.2, share=0.5)`. In a `with` it ends with the block."""
         self._running()
         return faults.order(self._members, on, kinds)
+
+    @property
+    def dns(self) -> Records:
+        """The records of the stack's name servers: `await web.dns.set("api", "A", "192.0.2.1")`."""
+        self._running()
+        return Records(self._members, self.name, self._clients)
 
     def clear_faults(self) -> None:
         for member in self._members:

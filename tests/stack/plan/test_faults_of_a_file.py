@@ -172,6 +172,18 @@ CASES = [
     ),
     pytest.param(
         """
+        [dns.shop]
+        tsig_key = ["acme.key"]
+        update = ["acme type=TXTT"]
+        """,
+        """
+        stack.toml:2: dns.shop.tsig_key[0] = "/srv/acme.key": there is no such file
+        stack.toml:3: dns.shop.update = ["acme type=TXTT"]: 'TXTT' is no type of record: did you mean TXT?
+        """,
+        id="keys and grants of UPDATE",
+    ),
+    pytest.param(
+        """
         [faults.slow]
         on = "lb-a>proxy-9"
         latency = "200ms"

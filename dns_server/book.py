@@ -117,7 +117,7 @@ class Book:
             return
         if before is None or after is None:
             change = Change(before, after, (), ())
-        elif touched is None and (touched := _differing(before, after)) is None:
+        elif touched is None and (touched := differing(before, after)) is None:
             change = Change(before, after, (), (), whole=True)
         else:
             change = Change(before, after, *difference(before, after, touched))
@@ -128,7 +128,7 @@ class Book:
                 log.exception("a change was not heard of")
 
 
-def _differing(before: Zone, after: Zone) -> set[Place] | None:
+def differing(before: Zone, after: Zone) -> set[Place] | None:
     """Where two versions may differ; None if that is nearly everywhere. Takes 0.1 s for a million names."""
     old, new = before.packed, after.packed
     keys = [key for key, node in new.items() if old.get(key) != node]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from dns_server.book import differing
 from dns_server.config import TransferOptions
 from dns_server.places import Place
 from dns_server.rules import types
@@ -27,6 +29,17 @@ LARGE: Final = 2_000
 """Records from which on a zone is compiled in a thread: questions are answered meanwhile."""
 SHOWN: Final = 3
 """Faults that are named when a zone is not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a primary has that is newer."""
+
+    zone: Zone
+    form: str
+    """`axfr` or `ixfr`."""
+    touched: Collection[tuple[bytes, int]] | None
+    """Where alone it may differ from what is held: owner and type; None: nothing is held."""
 
 
 class Primaries:
@@ -72,8 +85,8 @@ class Primaries:
                 return serial_of(rrset.rdatas[0])
         raise TransferFault("answered the query for its SOA without one")
 
-    async def fetch(self, place: Place, origin: bytes, held: Zone | None) -> tuple[Zone, str]:
-        """The primary's version, and how it came: `axfr` or `ixfr`. IXFR where there is a version to begin from."""
+    async def fetch(self, place: Place, origin: bytes, held: Zone | None) -> Fetched:
+        """The primary's version; by IXFR where there is a version to begin from."""
         async with self._clock.timeout(self._options.total):
             if held is not None:
                 try:
@@ -81,27 +94,28 @@ class Primaries:
                 except TransferFault:
                     pass  # not known to it, or not what we hold: the whole zone then
             incoming = await self._receive(place, origin, types.AXFR, None)
-            return await self._whole(origin, incoming), "axfr"
+            return await self._whole(origin, incoming, held)
 
-    async def _differences(self, place: Place, origin: bytes, held: Zone) -> tuple[Zone, str]:
+    async def _differences(self, place: Place, origin: bytes, held: Zone) -> Fetched:
         incoming = await self._receive(place, origin, types.IXFR, held)
         if incoming.current:
             raise TransferFault("had a newer serial and now has not")
         if incoming.records:
-            return await self._whole(origin, incoming), "axfr"
+            return await self._whole(origin, incoming, held)
         removed, added = apply(held, incoming.deltas)
         if sum(len(delta.removed) + len(delta.added) for delta in incoming.deltas) > LARGE:
             zone, faults = await asyncio.to_thread(held.changed, removed, added)
         else:
             zone, faults = held.changed(removed, added)
-        return _accepted(zone, faults, held), "ixfr"
+        touched = {(rrset.owner.lower(), rrset.type) for rrset in (*removed, *added)}
+        return Fetched(_accepted(zone, faults, held), "ixfr", touched)
 
-    async def _whole(self, origin: bytes, incoming: Incoming) -> Zone:
-        if len(incoming.records) > LARGE:
-            zone, faults = await asyncio.to_thread(compile_zone, origin, incoming.records)
-        else:
-            zone, faults = compile_zone(origin, incoming.records)
-        return _accepted(zone, faults, None)
+    async def _whole(self, origin: bytes, incoming: Incoming, held: Zone | None) -> Fetched:
+        def compile() -> Fetched:
+            zone = _accepted(*compile_zone(origin, incoming.records), held)
+            return Fetched(zone, "axfr", differing(held, zone) if held is not None else None)
+
+        return await asyncio.to_thread(compile) if len(incoming.records) > LARGE else compile()
 
     async def _receive(self, place: Place, origin: bytes, type: int, held: Zone | None) -> Incoming:
         id, message, conversation = self._question(place, origin, type, held)

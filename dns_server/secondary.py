@@ -13,7 +13,7 @@ from dns_server.book import Book
 from dns_server.config import TransferOptions
 from dns_server.copies import Copies
 from dns_server.places import Place
-from dns_server.primaries import LARGE
+from dns_server.primaries import LARGE, Fetched
 from dns_server.rules.incoming import TransferFault
 from dns_server.rules.names import to_text
 from dns_server.rules.transfer import newer
@@ -40,7 +40,7 @@ class Ask(Protocol):
 
     async def serial(self, place: Place, origin: bytes) -> int: ...
 
-    async def fetch(self, place: Place, origin: bytes, held: Zone | None) -> tuple[Zone, str]: ...
+    async def fetch(self, place: Place, origin: bytes, held: Zone | None) -> Fetched: ...
 
 
 class Secondary:
@@ -212,17 +212,19 @@ class Secondary:
     async def _take(self, primary: Place, held: Zone | None) -> None:
         began = self._clock.now()
         try:
-            zone, form = await self._ask.fetch(primary, self.origin, held)
+            fetched = await self._ask.fetch(primary, self.origin, held)
         except FAILURES:
             self._transferred("ixfr" if held is not None else "axfr", "failed")
             raise
-        self._transferred(form, "done")
+        zone = fetched.zone
+        self._transferred(fetched.form, "done")
         log.info(
             "zone %s: serial %d by %s from %s in %.3f s",
-            to_text(self.origin), zone.serial, form.upper(), primary, self._clock.now() - began,
+            to_text(self.origin), zone.serial, fetched.form.upper(), primary, self._clock.now() - began,
         )  # fmt: skip
         self.zone = zone
-        self._book.put(zone)
+        # an expired version is none that changes
+        self._book.put(zone, fetched.touched if self.key in self._book.zones.by_key else None)
         self._unsaved = True
 
     def _confirmed(self, errors: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from dns_server.access import Access
 from dns_server.book import Book
 from dns_server.history import History
 from dns_server.query_log import QueryLog
-from dns_server.rules import types
+from dns_server.rules import edns, errors, types
 from dns_server.rules.incoming import serial_of, soa_among
 from dns_server.rules.names import to_text
 from dns_server.rules.query import Query
@@ -27,7 +27,12 @@ log = logging.getLogger("hopstack.dns")
 
 _STREAMS: Final = frozenset({"tcp", "tls"})
 
-Sign = Callable[[bytes], bytes]
+_WHY: Final = {
+    types.REFUSED: edns.ExtendedError(edns.PROHIBITED, "zones are not transferred to this client"),
+    types.NOTAUTH: edns.ExtendedError(edns.NOT_AUTHORITATIVE, "no zone of that name is served here"),
+    types.NOTIMP: edns.ExtendedError(edns.NOT_SUPPORTED, "AXFR is for TCP and TLS"),
+    types.SERVFAIL: edns.ExtendedError(edns.OTHER, "too many transfers are under way"),
+}
 
 
 class Transfers:
@@ -165,7 +170,7 @@ class Transfers:
     def _refuse(
         self, query: Query, signed: Signed | None, client: str, protocol: str, began: float, rcode: int
     ) -> bytes:
-        return self._one(query, signed, client, protocol, began, Answer(types.rcode_name(rcode).lower(), rcode))
+        return self._one(query, signed, client, protocol, began, errors.answer(rcode, _WHY.get(rcode)))
 
     def _finished(self, query: Query, answer: Answer, client: str, protocol: str, began: float, size: int) -> None:
         self._log.finished(query, answer, client, protocol, began, size)

@@ -10,11 +10,12 @@ from random import Random
 
 import pytest
 
-from dns_server.book import Book
+from dns_server.book import Book, differing
 from dns_server.config import TransferOptions
 from dns_server.copies import Copies
 from dns_server.handler import Authority
 from dns_server.places import Place
+from dns_server.primaries import Fetched
 from dns_server.rules import types
 from dns_server.rules.incoming import TransferFault
 from dns_server.rules.query import parse
@@ -48,13 +49,13 @@ class Peers:
             raise found
         return found.serial
 
-    async def fetch(self, place: Place, origin: bytes, held: Zone | None) -> tuple[Zone, str]:
+    async def fetch(self, place: Place, origin: bytes, held: Zone | None) -> Fetched:
         self.asked.append(("zone", place))
         if self.broken is not None:
             raise self.broken
         found = self.at[place]
         assert isinstance(found, Zone)
-        return found, "axfr" if held is None else "ixfr"
+        return Fetched(found, "axfr" if held is None else "ixfr", differing(held, found) if held is not None else None)
 
 
 class World:

@@ -40,14 +40,16 @@ class NotPrimary(LookupError):
 class Changes:
     """The door through which records are changed."""
 
-    def __init__(self, book: Book, directory: Path, *, clock: Clock) -> None:
-        """`directory`: of the journals; made with the first."""
+    def __init__(self, book: Book, directory: Path, *, clock: Clock, raises: bool = False) -> None:
+        """`directory`: of the journals; made with the first. `raises`: a text that changed without a newer serial is
+        served with the next one, which is kept in the journal."""
         self.book = book
         self.texts: Mapping[bytes, Zone] = {}
         """The zones as their texts say them."""
         self.aside: dict[bytes, dict[Place, str]] = {}
         """By zone: changes that the text now contradicts, and why. They are kept and not in force."""
         self._directory = directory
+        self._raises = raises
         self._clock = clock
         self._journals: dict[bytes, Journal] = {}
         self._lock = asyncio.Lock()
@@ -76,7 +78,7 @@ class Changes:
         journal.read()
         if journal.damaged:
             log.error("%s: %d changes are damaged and left out", journal.path, journal.damaged)
-        if journal.serial is None:
+        if journal.serial is None and not self._raises:
             return text
         zone, aside = _lay(text, journal.entries.values())
         if aside:
@@ -84,7 +86,7 @@ class Changes:
             for (name, type), why in aside.items():
                 log.warning("%s %s was set while running and is not in force: %s", to_text(name), _name(type), why)
         whole = fingerprint(text.rrsets())
-        if serial.newer(text.serial, journal.serial):
+        if journal.serial is None or serial.newer(text.serial, journal.serial):
             number = text.serial
         elif whole == journal.text:
             number = journal.serial

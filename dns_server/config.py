@@ -161,6 +161,13 @@ class Config(HttpOptions, frozen=True, kw_only=True):
             "zone alone. Repeats."
         ),
     ] = ()
+    raise_serial: Annotated[
+        bool,
+        Meta(
+            description="Serve a zone whose text changed without a newer serial with the next one, so that secondaries "
+            "notice; it is remembered."
+        ),
+    ] = False
     tsig_key: Annotated[
         tuple[str, ...],
         Meta(description="A file with keys for TSIG (RFC 8945), as `tsig-keygen` writes it. Repeats."),

@@ -107,7 +107,7 @@ class DnsServer(HttpHop):
             self.handler.operations[notify.OPCODE] = self.replication.hear
         self.changes: Changes | None = None
         if isinstance(role, Authority):
-            self.changes = Changes(role.book, state_dir / "changes" / name, clock=clock)
+            self.changes = Changes(role.book, state_dir / "changes" / name, clock=clock, raises=config.raise_serial)
             self.handler.operations[update.OPCODE] = Updates(
                 self.changes, keyring, grants, payload=config.payload, query_log=self.query_log, now=clock.now
             ).operation

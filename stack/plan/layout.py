@@ -97,6 +97,13 @@ class DnsEntry(Entry, frozen=True, kw_only=True):
     zones: Annotated[
         tuple[str, ...], Meta(description="Zones of this file that it serves, beside those that name it as server.")
     ] = ()
+    primary: Annotated[
+        str,
+        Meta(
+            description="The [dns.NAME] from which it fetches its zones, as a secondary that is notified of changes; "
+            "without `zones`, all that one has."
+        ),
+    ] = ""
 
 
 class BalancerEntry(Entry, frozen=True, kw_only=True):
@@ -198,7 +205,9 @@ ALL: Final = (*SECTIONS, *NAMED, "faults", *SHARED)
 
 OWN: Final = frozenset({"config", "name"})
 """Options that no file gives: the entry's key is the name."""
-LINKS: Final = frozenset({"origin", "upstream", "backend", "weight", "zone", "resolver", "root", "port"})
+LINKS: Final = frozenset(
+    {"origin", "upstream", "backend", "weight", "zone", "resolver", "root", "port", "secondary", "notify"}
+)
 """Options that say who is next."""
 SINGLE: Final = OWN | LINKS | {"listen", "source", "app", "static", "health"}
 """Options that make no sense for all hops at once: neither in [defaults] nor in the environment of a stack.

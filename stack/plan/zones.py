@@ -12,6 +12,7 @@ from typing import Final
 
 from stack.config.listen import address
 from stack.errors import ConfigError, Problem
+from stack.plan import secondaries
 from stack.plan.draft import Draft, Stack, is_ip
 from stack.plan.model import Kinds, StackPlan
 from stack.plan.ports import LOCAL
@@ -47,15 +48,16 @@ class Zone:
 def serve(stack: Stack, kinds: Kinds, given: Given) -> None:
     """Give each authoritative server its zones, with their text; the resolver its root."""
     authorities = [draft for draft in stack.of("dns") if not draft.is_resolver]
-    unset = [draft for draft in authorities if ("zone",) not in draft.said]
+    unset = [draft for draft in authorities if not {("zone",), ("secondary",)} & draft.said.keys()]
     zones = _zones(stack, kinds, given) if unset else []
     _listed(stack, zones, unset)
+    primaries = secondaries.primaries(stack, authorities)
     for zone in zones:
-        zone.servers = _servers(stack, zone, authorities)
+        zone.servers = _servers(stack, zone, authorities, primaries)
     _addressable(stack, zones)
     if stack.faults():
         return  # what follows would only be the consequence
-    _write(stack, kinds, zones, unset)
+    _write(stack, kinds, zones, unset, primaries)
     if not stack.faults():
         for resolver in stack.of("dns"):
             if resolver.is_resolver:
@@ -115,7 +117,9 @@ def _own_list(draft: Draft) -> tuple[str, ...]:
     return said.value if said is not None else ()
 
 
-def _servers(stack: Stack, zone: Zone, authorities: Sequence[Draft]) -> tuple[Draft, ...]:
+def _servers(
+    stack: Stack, zone: Zone, authorities: Sequence[Draft], primaries: Mapping[str, Draft]
+) -> tuple[Draft, ...]:
     by_name = {draft.name: draft for draft in authorities} | {draft.key: draft for draft in authorities}
     found = [draft for draft in authorities if zone.key in map(_key, _own_list(draft))]
     said = zone.said.get("server")
@@ -127,8 +131,10 @@ def _servers(stack: Stack, zone: Zone, authorities: Sequence[Draft]) -> tuple[Dr
             stack.fault(said.source, f"no authoritative DNS server is called {said.value!r}; {hint}")
             return ()
         found.insert(0, server)
-    elif not found:
-        found.append(by_name.get(zone.role, authorities[0]))
+    elif not any(draft.name not in primaries for draft in found):
+        usual = found[0] if found else by_name.get(zone.role, authorities[0])
+        found.insert(0, primaries.get(usual.name, usual))
+    found = secondaries.with_them(found, authorities, primaries)
     if not stack.places.many:
         found.append(authorities[0])  # a referral carries no port: the one that the resolver can reach answers for all
     return tuple({draft.name: draft for draft in found}.values())
@@ -144,22 +150,27 @@ def _addressable(stack: Stack, zones: Sequence[Zone]) -> None:
             stack.fault(host.source if host else draft.place("listen"), what, value=host and host.value)
 
 
-def _write(stack: Stack, kinds: Kinds, zones: Sequence[Zone], servers: Sequence[Draft]) -> None:
+def _write(
+    stack: Stack, kinds: Kinds, zones: Sequence[Zone], servers: Sequence[Draft], primaries: Mapping[str, Draft]
+) -> None:
     texts = _texts(stack, kinds, zones)
     for draft in servers:
         specs: list[str] = []
         for zone in zones:
             if draft not in zone.servers:
                 continue
-            if zone.key in texts:
+            if (primary := primaries.get(draft.name)) is not None and primary in zone.servers:
+                secondaries.link(zone.name, draft, primary)
+            elif zone.key in texts:
                 name = f"zones/{_file_name(stack, zone)}.zone"
                 specs.append(f"{zone.name}={stack.state_dir / name}")
                 draft.files[name] = texts[zone.key]
             else:
                 specs.append(f"{zone.name}={zone.file}")
-        if not specs:
+        if not specs and ("secondary",) not in draft.said:
             stack.fault(draft.source, f'it serves no zone; say zones = ["{stack.names[0]}"], or resolver = true')
-        draft.derive("zone", tuple(specs), "the zones that it serves")
+        if specs:
+            draft.derive("zone", tuple(specs), "the zones that it serves")
 
 
 def _file_name(stack: Stack, zone: Zone) -> str:

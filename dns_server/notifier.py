@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from dns_server.book import Book, Change
-from dns_server.places import Place
+from dns_server.places import Place, source
 from dns_server.rules import notify, types
 from dns_server.rules.names import to_text
 from dns_server.rules.zone import Zone
@@ -52,6 +52,8 @@ class Notifier:
         self._settling: dict[bytes, Handle] = {}
         self._under_way: dict[tuple[bytes, Place], asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(MAX_UNDER_WAY)
+        self.own = ""
+        """The address that this server listens on."""
         self.sent = 0
         self.answered = 0
         self.unanswered = 0
@@ -125,6 +127,7 @@ class Notifier:
             accept=lambda data: notify.answers(data, id, zone),
             clock=self._clock,
             timeout=wait,
+            source=source(self.own, target.address),
         )
         rcode = response[3] & 0xF
         if conversation is not None and not rcode:

@@ -62,3 +62,13 @@ def zone_places(text: str, option: str) -> tuple[bytes | None, tuple[Place, ...]
     if mark and not name.strip():
         raise ConfigError(f"{option} {text}: wanted NAME=ADDRESS[:PORT][#KEY]")
     return origin, tuple(place(part, option) for part in rest.split(","))
+
+
+def source(own: str, address: Address) -> str | None:
+    """The own address from which that one is spoken with: the other side knows us by where we listen. None, for the
+    machine's choice, when we listen everywhere, or where the other cannot be reached from."""
+    if not own:
+        return None
+    here, there = ipaddress.ip_address(own), ipaddress.ip_address(address[0])
+    fits = here.version == there.version and here.is_loopback == there.is_loopback and not here.is_unspecified
+    return own if fits else None

@@ -11,7 +11,7 @@ from typing import Final
 
 from dns_server.book import differing
 from dns_server.config import TransferOptions
-from dns_server.places import Place
+from dns_server.places import Place, source
 from dns_server.rules import types
 from dns_server.rules.incoming import Incoming, TransferFault, apply, serial_of
 from dns_server.rules.rdata import RdataFault
@@ -51,12 +51,14 @@ class Primaries:
         self._options = options
         self._clock = clock
         self._random = random
+        self.own = ""
+        """The address that this server listens on."""
 
     async def serial(self, place: Place, origin: bytes) -> int:
         """That of the primary's zone: by UDP, twice, then by TCP (RFC 1034 §4.3.5)."""
         id, message, conversation = self._question(place, origin, types.SOA, None)
         question = origin + b"\0\x06\0\x01"
-        clock, attempt = self._clock, self._options.attempt
+        clock, attempt, own = self._clock, self._options.attempt, source(self.own, place.address)
 
         def accept(response: bytes) -> bool:
             return answers(response, id, question)
@@ -64,12 +66,14 @@ class Primaries:
         response = b""
         for _ in range(2):
             try:
-                response = await ask_udp(place.address, message, accept=accept, clock=clock, timeout=attempt)
+                response = await ask_udp(
+                    place.address, message, accept=accept, clock=clock, timeout=attempt, source=own
+                )
                 break
             except TimeoutError:
                 continue
         if not response or response[2] & 0x02:  # nothing, or truncated
-            response = await ask_tcp(place.address, message, accept=accept, clock=clock, timeout=attempt)
+            response = await ask_tcp(place.address, message, accept=accept, clock=clock, timeout=attempt, source=own)
         if conversation is not None:
             response = conversation.check(response)
         try:
@@ -122,7 +126,8 @@ class Primaries:
         options = self._options
         incoming = Incoming(origin.lower(), type, id, held.serial if held is not None else None)
         messages = stream_tcp(
-            place.address, message, clock=self._clock, connect=options.attempt, idle=options.idle
+            place.address, message, clock=self._clock, connect=options.attempt, idle=options.idle,
+            source=source(self.own, place.address),
         )  # fmt: skip
         async with aclosing(messages):  # type: ignore[type-var]
             try:

@@ -78,7 +78,7 @@ class Replication:
         ):
             _known(option, keys, keyring)
         self.notifier = Notifier(book, targets, keyring.keys, clock=clock, random=random, tasks=tasks)
-        ask = Primaries(keyring.keys, options, clock=clock, random=random)
+        self._ask = ask = Primaries(keyring.keys, options, clock=clock, random=random)
         transfers = metrics.counter(
             "hopstack_dns_transfers_total", "Zones sent and fetched.", ("direction", "form", "result")
         )
@@ -105,8 +105,10 @@ class Replication:
             lambda: [((to_text(key),), float(zone.serial)) for key, zone in book.zones.by_key.items()],
         )
 
-    async def start(self) -> None:
-        """Serve the copies of secondary zones, and begin to look after them."""
+    async def start(self, own: str) -> None:
+        """Serve the copies of secondary zones, and begin to look after them. `own`: the address that is listened on, by
+        which other servers know this one."""
+        self.notifier.own = self._ask.own = own
         await asyncio.gather(*(secondary.load() for secondary in self.secondaries.values()))
         for secondary in self.secondaries.values():
             self._tasks.spawn(secondary.run(), name="dns-secondary")

@@ -157,7 +157,7 @@ class DnsServer(HttpHop):
             if place not in self.listening:
                 self.listening.append(place)
         if self.replication is not None:
-            await self.replication.start()
+            await self.replication.start(next((bound.address[0] for bound in own), ""))
         await super().start(web)
 
     def _speak_dns(self, _: Context, transport: asyncio.Transport, __: Peer) -> None:

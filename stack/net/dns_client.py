@@ -13,15 +13,20 @@ Address = tuple[str, int]
 Accept = Callable[[bytes], bool]
 
 
-async def ask_udp(address: Address, message: bytes, *, accept: Accept, clock: Clock, timeout: float) -> bytes:
+async def ask_udp(
+    address: Address, message: bytes, *, accept: Accept, clock: Clock, timeout: float, source: str | None = None
+) -> bytes:
     """The first datagram from `address` that `accept` takes; others are ignored, as forgeries and late ones must be.
 
     Every call has a socket, and so a random source port, of its own (RFC 5452 §9.2); it is connected, so that the
-    kernel drops what other addresses send. Raises TimeoutError after `timeout` seconds, OSError when nobody listens.
+    kernel drops what other addresses send. `source`: the address it is sent from. Raises TimeoutError after `timeout`
+    seconds, OSError when nobody listens.
     """
     loop = asyncio.get_running_loop()
     received: asyncio.Future[bytes] = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Once(received, accept), remote_addr=address)
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: _Once(received, accept), remote_addr=address, local_addr=_local(source)
+    )
     try:
         transport.sendto(message)
         async with clock.timeout(timeout):
@@ -55,13 +60,14 @@ async def ask_tcp(
     clock: Clock,
     timeout: float,
     tls: ssl.SSLContext | None = None,
+    source: str | None = None,
 ) -> bytes:
     """The same over a connection of its own (RFC 7766), with `tls` as DNS over TLS (RFC 7858).
 
     Raises TimeoutError, OSError, EOFError.
     """
     async with clock.timeout(timeout):
-        reader, writer = await asyncio.open_connection(*address, ssl=tls)
+        reader, writer = await asyncio.open_connection(*address, ssl=tls, local_addr=_local(source))
         try:
             writer.write(len(message).to_bytes(2, "big") + message)
             while True:
@@ -81,6 +87,7 @@ async def stream_tcp(
     connect: float,
     idle: float,
     tls: ssl.SSLContext | None = None,
+    source: str | None = None,
 ) -> AsyncIterator[bytes]:
     """The messages that answer one query, until the caller has enough (RFC 5936 §4.1). Seconds for the connection, and
     for each message. Raises TimeoutError, OSError, and EOFError when the other side ends it.
@@ -88,7 +95,7 @@ async def stream_tcp(
     To be closed by `aclosing`: the connection ends with it.
     """
     async with clock.timeout(connect):
-        reader, writer = await asyncio.open_connection(*address, ssl=tls)
+        reader, writer = await asyncio.open_connection(*address, ssl=tls, local_addr=_local(source))
     try:
         writer.write(len(message).to_bytes(2, "big") + message)
         while True:
@@ -97,3 +104,7 @@ async def stream_tcp(
             yield response
     finally:
         writer.transport.abort()
+
+
+def _local(source: str | None) -> Address | None:
+    return None if source is None else (source, 0)

@@ -19,7 +19,7 @@ import pytest
 from dns_server.access import Access
 from dns_server.build import build
 from dns_server.config import Config, TransferOptions
-from dns_server.places import zone_places
+from dns_server.places import source, zone_places
 from dns_server.rules import types
 from stack.clock import eventually
 from stack.errors import ConfigError, NotFound
@@ -356,3 +356,20 @@ def test_addresses_of_ipv4_over_ipv6_sockets() -> None:
     assert Access(["127.0.0.0/8"], "--x").allows("::ffff:127.0.0.1", None)
     assert not Access(["127.0.0.0/8"], "--x").allows("::1", None)
     assert not Access(["0.0.0.0/0"], "--x").allows("no address", None)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "used"),
+    [
+        ("127.0.53.4", "127.0.53.3", True),
+        ("127.0.53.4", "192.0.2.1", False),
+        ("192.0.2.9", "127.0.0.1", False),
+        ("192.0.2.9", "192.0.2.1", True),
+        ("0.0.0.0", "192.0.2.1", False),
+        ("::", "2001:db8::1", False),
+        ("2001:db8::2", "192.0.2.1", False),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_it_speaks_from_where_it_listens(own: str, other: str, used: bool) -> None:
+    assert source(own, (other, 53)) == (own if used else None)

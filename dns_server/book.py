@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from dns_server.rules.names import ancestors
@@ -15,6 +16,7 @@ from dns_server.rules.zone import Fault, Zone, Zones
 
 log = logging.getLogger("hopstack.dns")
 
+_STEP: Final = 1000
 MOST_LISTED: Final = 50_000
 """Names that differ; of more than these nobody is told each."""
 
@@ -60,8 +62,9 @@ class Book:
         self.fetched: frozenset[bytes] = frozenset()
         """Zones that come from primaries: `replace` leaves them as they are."""
 
-    def replace(self, zones: Zones) -> None:
-        """All zones at once, as after a reload."""
+    def replace(self, zones: Zones, touched: Mapping[bytes, Collection[Place] | None] | None = None) -> None:
+        """All zones at once, as after a reload. `touched`: by zone, what `comparing` said of those that were compared
+        beforehand."""
         before = self.zones
         if kept := [zone for key, zone in before.by_key.items() if key in self.fetched]:
             zones = Zones([*zones.by_key.values(), *kept])
@@ -69,7 +72,8 @@ class Book:
         for key in {**before.by_key, **zones.by_key}:
             old, new = before.by_key.get(key), zones.by_key.get(key)
             if old is not new:
-                self._tell(old, new)
+                places = touched or {}
+                self._tell(old, new, places.get(key), compared=key in places)
 
     def change(self, key: bytes, removed: Iterable[RRset], added: Iterable[RRset]) -> Zone:
         """One zone, by records. `removed` first: records that are not there are passed over; `added` join their sets.
@@ -112,12 +116,19 @@ class Book:
         if self.followers:
             await asyncio.gather(*(follower() for follower in self.followers))
 
-    def _tell(self, before: Zone | None, after: Zone | None, touched: Collection[Place] | None = None) -> None:
+    def _tell(
+        self,
+        before: Zone | None,
+        after: Zone | None,
+        touched: Collection[Place] | None = None,
+        *,
+        compared: bool = False,
+    ) -> None:
         if not self.watchers:
             return
         if before is None or after is None:
             change = Change(before, after, (), ())
-        elif touched is None and (touched := differing(before, after)) is None:
+        elif (touched := differing(before, after) if touched is None and not compared else touched) is None:
             change = Change(before, after, (), (), whole=True)
         else:
             change = Change(before, after, *difference(before, after, touched))
@@ -129,13 +140,25 @@ class Book:
 
 
 def differing(before: Zone, after: Zone) -> set[Place] | None:
-    """Where two versions may differ; None if that is nearly everywhere. Takes 0.1 s for a million names."""
+    """Where two versions may differ; None if that is nearly everywhere. Takes half a second for a million names."""
+    *_, touched = comparing(before, after)
+    return touched
+
+
+def comparing(before: Zone, after: Zone) -> Iterator[set[Place] | None]:
+    """Like `differing`, in steps of less than a millisecond; the last says it."""
     old, new = before.packed, after.packed
-    keys = [key for key, node in new.items() if old.get(key) != node]
-    keys += [key for key in old if key not in new]
-    if len(keys) > MOST_LISTED:
-        return None
-    return {(key, type) for key in keys for zone in (old, new) if key in zone for type in type_numbers(zone[key])}
+    keys: list[bytes] = []
+    items = iter(new.items())
+    while some := list(islice(items, _STEP)):
+        keys += [key for key, node in some if old.get(key) != node]
+        yield None
+    names = iter(old)
+    while rest := list(islice(names, _STEP)):
+        keys += [key for key in rest if key not in new]
+        yield None
+    if len(keys) <= MOST_LISTED:
+        yield {(key, type) for key in keys for zone in (old, new) if key in zone for type in type_numbers(zone[key])}
 
 
 def difference(

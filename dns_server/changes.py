@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from dns_server.book import Book, ChangeRefused, Place
+from dns_server.book import Book, ChangeRefused, Place, comparing
 from dns_server.journal import Entry, Journal, JournalFault, Step, file_name, fingerprint
 from dns_server.rules import serial, types
 from dns_server.rules.names import to_text
@@ -68,9 +68,16 @@ class Changes:
                     continue
                 after[key] = await asyncio.to_thread(self._laid, text, journal)
                 self._journals[key] = journal
+            touched = {}
+            for key, zone in after.items():
+                before = self.book.zones.by_key.get(key)
+                if before is not None and before is not zone:
+                    for found in comparing(before, zone):
+                        touched[key] = found
+                        await self._clock.sleep(0)  # a million names take their time, and questions are answered
             self.texts = zones.by_key
             self.aside = {key: found for key, found in self.aside.items() if key in zones.by_key}
-            self.book.replace(Zones(after.values()))
+            self.book.replace(Zones(after.values()), touched)
 
     def _laid(self, text: Zone, journal: Journal) -> Zone:
         """In a thread. The text alone when there is nothing to lay over it."""

@@ -104,7 +104,7 @@ def zone_files(config: Config) -> dict[bytes, Path]:
     files: dict[bytes, Path] = {}
     for text in config.zone:
         name, mark, file = text.partition("=")
-        if not mark or not file:
+        if not mark or not name.strip() or not file:
             raise ConfigError(f"--zone {text}: wanted NAME=FILE, as shop.test=shop.zone or .=root.zone")
         try:
             origin = from_text(name.strip())

@@ -304,7 +304,10 @@ class _Asked:
         return text
 
     def _name(self, part: str) -> bytes:
-        return from_text(self._one(part))
+        text = self._one(part)
+        if part in self.said and not text:
+            raise BadRequest(f"{part} is empty; the root is called `.`.")
+        return from_text(text)
 
 
 def _known(zones: Mapping[bytes, Zone]) -> str:

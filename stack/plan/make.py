@@ -86,7 +86,7 @@ def _in_order(problems: Any) -> list[Problem]:
 def _names(stack: Stack, entries: Entries) -> tuple[str, ...]:
     """Of the sites: the stack's own, and those of further zones."""
     written = zones.site_names(entries.zones)
-    name = str(stack.top("name", "")).rstrip(".").lower()
+    name = zones.plain(str(stack.top("name", "")))
     if not name and written:
         name = written[0]
     elif not name and behind.is_demo(stack):

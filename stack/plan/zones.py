@@ -66,20 +66,22 @@ def serve(stack: Stack, kinds: Kinds, given: Given) -> None:
 
 def site_names(given: Given) -> list[str]:
     """Of the zones in the file, those that a site has: not the root, and no top-level domain."""
-    return [key for name in given if "." in (key := _key(name)).strip(".")]
+    return [key for name in given if "." in (key := plain(name)).strip(".")]
 
 
-def _key(name: str) -> str:
-    return name.rstrip(".").lower() or "."
+def plain(name: str) -> str:
+    """As names are compared: in lower case, without the final dot. `a..` is no name and stays one that is none."""
+    name = name.lower()
+    return name if name == "." or name.endswith("..") else name.removesuffix(".")
 
 
 def _zones(stack: Stack, kinds: Kinds, given: Given) -> list[Zone]:
     """Those of the file, and the sites and their parents down from the root, whether written or not."""
     there: dict[str, tuple[Source, Mapping[str, Said]]] = {}
     for name, (source, said) in given.items():
-        if _key(name) in there:
-            stack.fault(source, f"this zone is there twice: {there[_key(name)][0].key}")
-        there[_key(name)] = (source, said)
+        if plain(name) in there:
+            stack.fault(source, f"this zone is there twice: {there[plain(name)][0].key}")
+        there[plain(name)] = (source, said)
     tops = dict.fromkeys(name.rpartition(".")[2] for name in stack.names)
     names = kinds.part("dns_server", "rules.names")
     found: list[Zone] = []
@@ -90,6 +92,8 @@ def _zones(stack: Stack, kinds: Kinds, given: Given) -> list[Zone]:
             what = f"{key!r} is a top-level domain, and the site needs a name below one, such as shop.test"
             stack.fault(_site_source(stack, key, source), what)
         try:
+            if not key:
+                stack.fault(source, "a zone without a name; the root is called '.'")
             names.from_text(key)
         except names.NameFault as fault:
             stack.fault(_site_source(stack, key, source), f"{key!r} is no name of a zone: {fault}")
@@ -99,15 +103,15 @@ def _zones(stack: Stack, kinds: Kinds, given: Given) -> list[Zone]:
 
 def _site_source(stack: Stack, name: str, source: Source) -> Source:
     said = stack.site.get("name")
-    return said.source if said is not None and source is DEFAULT and _key(str(said.value)) == name else source
+    return said.source if said is not None and source is DEFAULT and plain(str(said.value)) == name else source
 
 
 def _listed(stack: Stack, zones: Sequence[Zone], authorities: Sequence[Draft]) -> None:
     names = [zone.key for zone in zones]
     for draft in authorities:
         for number, name in enumerate(_own_list(draft)):
-            if _key(name) not in names:
-                near = difflib.get_close_matches(_key(name), names, 1)
+            if plain(name) not in names:
+                near = difflib.get_close_matches(plain(name), names, 1)
                 hint = f"did you mean {near[0]}?" if near else f'write it as [zones."{name}"]'
                 stack.fault(draft.more["zones"].source.item(number), f"no zone is called {name!r}; {hint}")
 
@@ -121,7 +125,7 @@ def _servers(
     stack: Stack, zone: Zone, authorities: Sequence[Draft], primaries: Mapping[str, Draft]
 ) -> tuple[Draft, ...]:
     by_name = {draft.name: draft for draft in authorities} | {draft.key: draft for draft in authorities}
-    found = [draft for draft in authorities if zone.key in map(_key, _own_list(draft))]
+    found = [draft for draft in authorities if zone.key in map(plain, _own_list(draft))]
     said = zone.said.get("server")
     if said is not None:
         server = by_name.get(said.value)

@@ -200,6 +200,15 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Addresses and networks that the resolver answers; others are refused. Repeats."),
     ] = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+    access_log_sample: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the queries that have a line in the log. Failures, faults and what takes half a"
+            " second have one always; metrics count all.",
+        ),
+    ] = 1.0
     payload: Annotated[
         int,
         Meta(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from dns_server.book import Book
@@ -20,28 +20,13 @@ from dns_server.rules.query import Query, parse
 from dns_server.rules.response import TCP_SIZE, limit, write
 from dns_server.rules.rrset import Answer
 from dns_server.signed import SignedQueries
+from dns_server.ways import Hindered, Operation, Response, Transfer, Unhindered
 from stack.telemetry.exchange import Exchange
 
+TRUNCATED: Final = 0x02
+"""TC in a message's third octet."""
 STREAMS = frozenset({"tcp", "tls", "https"})
 _TRANSFERS = frozenset({types.AXFR, types.IXFR})
-
-
-Operation = Callable[[bytes, str, str], bytes | Awaitable[bytes | None] | None]
-"""Answers a message of another opcode than QUERY: (message, client, protocol). Never raises."""
-
-
-Transfer = Callable[[Query, bytes, str, str], bytes | AsyncIterator[bytes]]
-"""Answers AXFR and IXFR: (query, message, client, protocol). Never raises."""
-
-
-class Unhindered:
-    """No fault is met: the query goes its usual way."""
-
-
-UNHINDERED: Final = Unhindered()
-Response = bytes | Awaitable[bytes | None] | AsyncIterator[bytes] | None
-Hindered = Callable[[bytes, str, str, "Exchange | None"], "Response | Unhindered"]
-"""Gives what `answer` gives, or UNHINDERED."""
 
 
 class Handler:
@@ -109,8 +94,8 @@ class Handler:
             self._finished(known.query, known.answer, client, protocol, began, len(tail) + 2, exchange, known.cell)
             return message[:2] + tail
         if self._directly is not None and (made := self._direct(message, protocol)) is not None:
-            tail, type, rcode, word = made
-            cell = self._log.cell_of(type, rcode, protocol, word)
+            tail, type, rcode, word, zone = made
+            cell = self._log.cell_of(type, rcode, protocol, word, zone)
             again = responses.again(key)
             if again or self._log.lines.enabled or exchange is not None:
                 query, answer = parse(message), Answer(word, rcode, authoritative=True)
@@ -120,7 +105,7 @@ class Handler:
                 self._finished(query, answer, client, protocol, began, len(tail) + 2, exchange, cell)
             else:
                 cell.count += 1
-                self._log.told(self._now() - began, protocol)
+                self._log.told(1, self._now() - began, protocol)
             return message[:2] + tail
         query = parse(message)
         if query is None:
@@ -144,13 +129,13 @@ class Handler:
                     return self._give(response, query, known.answer, client, protocol, began, exchange, cell, options)
             else:
                 key = b""
-        found = self._find(query, protocol, allowed=allowed)
+        found = self.find(query, protocol, allowed=allowed)
         if not isinstance(found, Answer):
             if exchange is not None:
                 exchange.mark("cache", "miss")  # here and now: what follows is the walk's time
             return self._later(query, found, client, protocol, began, exchange, options)
         response = self.write(query, found, protocol)
-        cell = self._log.cell(query, found, protocol)
+        cell = self._log.cell(query, found, protocol, truncated=bool(response[2] & TRUNCATED))
         if allowed and key and query.tsig is None:
             responses.keep(key, Finished(response[2:], query, found, cell))
         return self._give(response, query, found, client, protocol, began, exchange, cell, options)
@@ -162,7 +147,7 @@ class Handler:
             return None
         return self._directly.answer(message, book.zones, stream=stream)
 
-    def _find(self, query: Query, protocol: str, *, allowed: bool) -> Answer | Awaitable[Answer]:
+    def find(self, query: Query, protocol: str, *, allowed: bool) -> Answer | Awaitable[Answer]:
         if query.rcode:
             return errors.answer(query.rcode)
         if not allowed:
@@ -203,6 +188,9 @@ class Handler:
                 if verdict is Verdict.TRUNCATED:
                     written = self.write(query, answer, protocol)
                     response = id + self._complete(written, query, answer, protocol, options)[2:]
+        if cell is None:
+            truncated = bool(response and response[2] & TRUNCATED)
+            cell = self._log.cell(query, answer, protocol, truncated=truncated)
         self._finished(query, answer, client, protocol, began, len(response), exchange, cell)
         return response or None
 
@@ -222,11 +210,19 @@ class Handler:
             response = extend(response, padding(len(response)), present + len(options))
         return response
 
+    def respond(
+        self, query: Query, answer: Answer, client: str, protocol: str, began: float, exchange: Exchange | None
+    ) -> bytes | None:
+        """With an answer that somebody else made."""
+        options = self._edns.options(query, client, protocol) if self._edns is not None and query.options else b""
+        response = self.write(query, answer, protocol)
+        return self._give(response, query, answer, client, protocol, began, exchange, None, options)
+
     def tell(
         self, query: Query, answer: Answer, client: str, protocol: str, began: float, size: int,
         exchange: Exchange | None,
     ) -> None:  # fmt: skip
-        """Of an answer that somebody else gave."""
+        """Of a response that somebody else gave."""
         self._finished(query, answer, client, protocol, began, size, exchange)
 
     # Bursts of datagrams (stack.net.dns_datagrams).
@@ -242,7 +238,7 @@ class Handler:
         return responses.look
 
     def told(self, count: int, seconds: float) -> None:
-        self._log.told(seconds, "udp")
+        self._log.told(count, seconds, "udp")
 
     def flush(self) -> None:
         self._datagrams.flush(None)

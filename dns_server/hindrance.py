@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING
 
-from dns_server.handler import UNHINDERED, Handler, Unhindered
-from dns_server.rules import alter, types
+from dns_server.rules import alter, edns, types
+from dns_server.rules.edns import ExtendedError
 from dns_server.rules.names import to_text
 from dns_server.rules.query import Query, parse
 from dns_server.rules.rrset import Answer
+from dns_server.ways import UNHINDERED, Unhindered
 from stack.errors import CutOff
 from stack.faults.active import Active, Question
 from stack.net.dns_streams import ConnectionCut, Trickle
 
 if TYPE_CHECKING:
+    from dns_server.handler import Handler
+    from dns_server.query_log import QueryLog
     from stack.faults.registry import Faults
     from stack.telemetry.exchange import Exchange
 
@@ -34,27 +37,28 @@ def asked_name(key: bytes) -> str:
 class Hindrance:
     """An `Asked` of the registry."""
 
-    def __init__(self, faults: Faults, handler: Handler) -> None:
-        self._faults = faults
-        self._handler = handler
+    def __init__(self, faults: Faults, handler: Handler, log: QueryLog) -> None:
+        self.faults, self.handler, self.log = faults, handler, log
         self._actives: Sequence[Active] = ()
 
     def use(self, actives: Sequence[Active]) -> None:
         self._actives = actives
-        self._handler.hindered = self.answer if actives else None
+        self.handler.hindered = self.answer if actives else None
 
     def answer(
         self, message: bytes, client: str, protocol: str, exchange: Exchange | None
     ) -> Response | Awaitable[Response] | AsyncIterator[bytes] | Unhindered:
         """As `Handler.answer`. What is not understood, refused anyway or no query is not touched."""
-        query, allows = parse(message), self._handler.role.allows
+        query, allows = parse(message), self.handler.role.allows
         if query is None or query.rcode or (allows is not None and not allows(client)):
             return UNHINDERED
-        hits = self._faults.met(self._actives, question(query, client, protocol))
+        if query.tsig is not None and self.handler.signed is not None:
+            return UNHINDERED  # it comes again, without its signature
+        hits = self.faults.met(self._actives, question(query, client, protocol))
         if not hits:
             return UNHINDERED
-        transfer = self._handler.transfer if query.type in (types.AXFR, types.IXFR) else None
-        met = _Met(self, query, hits, client, protocol, self._faults.clock.now(), exchange)
+        transfer = self.handler.transfer if query.type in (types.AXFR, types.IXFR) else None
+        met = _Met(self, query, hits, client, protocol, self.faults.clock.now(), exchange)
         silent = met.silent()
         if silent is not None and protocol == "udp" and silent.fault.latency is None:
             met.tell_of_silence(silent)
@@ -66,19 +70,22 @@ class Hindrance:
             return met.written(found) if isinstance(found, Answer) else met.later(found)
         return met.slowly()
 
-    @property
-    def faults(self) -> Faults:
-        return self._faults
-
-    @property
-    def handler(self) -> Handler:
-        return self._handler
-
 
 class _Met:
     """One query and the faults that it met."""
 
-    __slots__ = ("_began", "_client", "_exchange", "_faults", "_handler", "_hits", "_marks", "_protocol", "_query")
+    __slots__ = (
+        "_began",
+        "_client",
+        "_exchange",
+        "_faults",
+        "_handler",
+        "_hits",
+        "_log",
+        "_marks",
+        "_protocol",
+        "_query",
+    )
 
     def __init__(
         self,
@@ -90,7 +97,7 @@ class _Met:
         began: float,
         exchange: Exchange | None,
     ) -> None:
-        self._faults, self._handler = hindrance.faults, hindrance.handler
+        self._faults, self._handler, self._log = hindrance.faults, hindrance.handler, hindrance.log
         self._query, self._hits = query, hits
         self._client, self._protocol, self._began, self._exchange = client, protocol, began, exchange
         self._marks: list[tuple[str, str]] = []
@@ -112,7 +119,8 @@ class _Met:
 
     def tell_of_silence(self, active: Active) -> None:
         self.note(active, "drop" if active.fault.drop or self._protocol == "udp" else "refused")
-        self._tell(Answer("dropped", types.NO_RCODE), 0)
+        answer = self._marked(Answer("dropped", types.NO_RCODE))
+        self._log.finished(self._query, answer, self._client, self._protocol, self._began, 0, self._exchange)
 
     def found(self) -> Answer | Awaitable[Answer]:
         """What is to be written: of the fault's making, or what the server would have said."""
@@ -129,7 +137,7 @@ class _Met:
             if fault.truncate is not None:
                 self.note(active, "truncate")
                 return alter.truncated(authoritative=not self._handler.role.recursion)
-        return self._handler.role.answer(self._query)
+        return self._handler.find(self._query, self._protocol, allowed=True)
 
     @property
     def replaces(self) -> bool:
@@ -152,10 +160,10 @@ class _Met:
                 await self._faults.wait(active.delay())
                 self.note(active, "latency")
 
-    async def later(self, found: Awaitable[Answer]) -> bytes:
+    async def later(self, found: Awaitable[Answer]) -> Response:
         return self.written(await found)
 
-    def written(self, answer: Answer) -> bytes:
+    def written(self, answer: Answer) -> Response:
         for active in self._hits:
             if active.fault.wrong_address:
                 changed = alter.with_addresses(answer, active.fault.wrong_address)
@@ -163,9 +171,7 @@ class _Met:
                     answer = changed
                     self.note(active, "wrong-address")
         answer = self._marked(answer)
-        response = self._handler.write(self._query, answer, self._protocol)
-        self._tell(answer, len(response))
-        return response
+        return self._handler.respond(self._query, answer, self._client, self._protocol, self._began, self._exchange)
 
     async def slowly(self) -> Response:
         await self._wait()
@@ -177,7 +183,7 @@ class _Met:
             self.note(narrow[0], "bandwidth")
         found = self.found()
         response = self.written(found if isinstance(found, Answer) else await found)
-        if narrow is None:
+        if narrow is None or response is None:
             return response
         slow = Trickle(response)
         slow.rate, slow.wait = narrow[1], self._faults.wait
@@ -202,9 +208,5 @@ class _Met:
         answer = alter.copied(answer)
         answer.marks = (*(("fault", kind) for _, kind in self._marks), *answer.marks)
         answer.faults = tuple(dict.fromkeys((*(name for name, _ in self._marks), *answer.faults)))
+        answer.explained = ExtendedError(edns.OTHER, f"injected: {', '.join(answer.faults)}")
         return answer
-
-    def _tell(self, answer: Answer, size: int) -> None:
-        if not answer.faults:
-            answer = self._marked(answer)
-        self._handler.tell(self._query, answer, self._client, self._protocol, self._began, size, self._exchange)

@@ -93,6 +93,8 @@ class Resolver:
         self._random = random
         self._flights = Flights(options.concurrent, clock=clock, tasks=tasks)
         self._slow: dict[Address, float] = {}
+        self.walked: Callable[[str, float], object] | None = None
+        """Told of each walk that ends: its word, and the seconds that it took."""
         self.walks = 0
         self.failures = 0
         self._epoch: tuple[int, int] = (0, 0)
@@ -166,6 +168,7 @@ class Resolver:
 
     async def _fly(self, key: bytes, type: int) -> Answer:
         budget = Budget(self._options.queries)
+        began = self._clock.now()
         self.walks += 1
         word = "walked"
         try:
@@ -180,7 +183,11 @@ class Resolver:
             answer, word = errors.answer(types.SERVFAIL, ExtendedError(error.code, str(error))), "failed"
         answer.marks = (("cache", "miss"), *(("fault", kind) for _, kind in budget.injected), ("walk", word))
         answer.faults = tuple(dict.fromkeys(name for name, _ in budget.injected))
+        if answer.faults:
+            answer.explained = ExtendedError(edns.OTHER, f"injected: {', '.join(answer.faults)}")
         answer.walk = tuple(budget.trail)
+        if self.walked is not None:
+            self.walked(word, self._clock.now() - began)
         return answer
 
     async def _lookup(self, key: bytes, type: int, budget: Budget, *, depth: int) -> Answer:

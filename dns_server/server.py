@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from dns_server import figures
+from dns_server.book import Book
 from dns_server.changes import Changes
 from dns_server.config import Config
 from dns_server.cookies import Cookies, secrets
@@ -75,7 +77,10 @@ class DnsServer(HttpHop):
         self.texts = texts
         self._fault = ""
         self._state_dir = state_dir
-        self.query_log = QueryLog(config.access_log, hop=name, clock=clock, metrics=metrics)
+        self.query_log = QueryLog(
+            config.access_log, hop=name, clock=clock, metrics=metrics, share=config.access_log_sample, random=random,
+            zone_of=_zone_of(role.book) if isinstance(role, Authority) else None,
+        )  # fmt: skip
         identity = b"" if config.nsid == "off" else (config.nsid or name).encode()
         self.edns = Edns(
             nsid=identity,
@@ -126,13 +131,18 @@ class DnsServer(HttpHop):
             per_client=config.tcp.connections_per_address,
             bursts=self.handler,
         )
+        figures.of_sockets(metrics, self.listener.statistics)
+        if isinstance(role, Resolver):
+            figures.of_resolver(metrics, role)
+        else:
+            figures.of_zones(metrics, role.book, clock.time)
 
     def _hinder(self, faults: Faults, role: Authority | Resolver, config: Config) -> None:
         """Faults stand around what it answers, and around what a resolver asks."""
         asking = None
         if isinstance(role, Resolver):
             asking = HinderedAsking(faults, role, role.ask, server_names(config.server))
-        faults.join_dns(Hindrance(faults, self.handler), asking)
+        faults.join_dns(Hindrance(faults, self.handler, self.query_log), asking)
 
     # What the process calls.
 
@@ -296,6 +306,14 @@ def _zone_key(request: Request) -> bytes | None:
         return from_text(names[0]).lower() if names else None
     except NameFault as fault:
         raise BadRequest(str(fault)) from None
+
+
+def _zone_of(book: Book) -> Callable[[bytes, int], bytes | None]:
+    def find(key: bytes, type: int) -> bytes | None:
+        zone = book.zones.find(key, type)
+        return zone.key if zone is not None else None
+
+    return find
 
 
 def _json(value: object, *, status: int = 200) -> Response:

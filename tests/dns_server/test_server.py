@@ -148,8 +148,10 @@ async def test_log_metrics_and_stats_tell_the_same(stack: Stack) -> None:
     ]  # fmt: skip
     assert lines[1]["marks"] == [["cache", "hit"], ["answer", "answered"]]
     samples = stack.metrics["resolver"].samples()
-    assert samples['hopstack_dns_queries_total{type="A",rcode="NOERROR",protocol="udp",word="answered"}'] == 2
-    assert samples['hopstack_dns_queries_total{type="TXT",rcode="NXDOMAIN",protocol="tcp",word="nxdomain"}'] == 1
+    assert samples['hopstack_dns_queries_total{type="A",rcode="NOERROR",protocol="udp",zone="",word="answered"}'] == 2
+    assert (
+        samples['hopstack_dns_queries_total{type="TXT",rcode="NXDOMAIN",protocol="tcp",zone="",word="nxdomain"}'] == 1
+    )
     assert resolver.stats()["dns"]["words"] == {"answered": 2, "nxdomain": 1}
     assert resolver.stats()["cache"]["entries"] == 2
 

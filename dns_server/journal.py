@@ -104,7 +104,7 @@ class Journal:
         self._seen = self._identity()
         try:
             content = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise JournalFault(f"cannot read {self.path}: {error.strerror}") from None

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -92,7 +93,7 @@ class Changes:
             self.aside[text.key] = aside
             for (name, type), why in aside.items():
                 log.warning("%s %s was set while running and is not in force: %s", to_text(name), _name(type), why)
-        whole = fingerprint(text.rrsets())
+        whole = _whole(text)
         if journal.serial is None or serial.newer(text.serial, journal.serial):
             number = text.serial
         elif whole == journal.text:
@@ -148,7 +149,7 @@ class Changes:
             if after is None:
                 raise ChangeRefused([fault for fault in faults if fault.fatal])
             text = self.texts[key]
-            whole = journal.text or await asyncio.to_thread(lambda: fingerprint(text.rrsets()))
+            whole = journal.text or await asyncio.to_thread(_whole, text)
             entries = [self._entry(text, place, rrset, by) for place, rrset in draft.changes().items()]
             kept = tuple(entry for entry in entries if not entry.reset or entry.place in journal.entries)
             if len(journal.entries) + len(kept) > MAX_CHANGED:
@@ -230,6 +231,17 @@ def _note(journal: Journal, step: Step) -> None:
                 journal.append(step)
     except JournalFault as fault:
         log.warning("%s", fault)  # nothing was changed that could be lost
+
+
+def _whole(text: Zone) -> str:
+    """Fingerprint of a zone, in whatever order its names are: a second for a million of them."""
+    total = 0
+    for key, node in text.packed.items():
+        if key != text.key:
+            total += int.from_bytes(blake2b(key + node, digest_size=16).digest(), "big")
+    apex = text.node(text.key)
+    assert apex is not None
+    return fingerprint([*apex.rrsets.values()]) + f"{total & (1 << 128) - 1:032x}"
 
 
 def _plain(rrset: RRset | None) -> RRset | None:

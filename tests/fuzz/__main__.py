@@ -15,6 +15,9 @@ import time
 from pathlib import Path
 from typing import Final, NoReturn
 
+from tests.fuzz.groups import corpus_of, shares, sources, target_of
+from tests.fuzz.mutator import inputs
+
 SLOWEST: Final = 10
 """Seconds for one input, on a machine that is busy with other things. Usual is a tenth of a millisecond."""
 
@@ -23,33 +26,28 @@ def with_atheris(name: str, count: int, seed: int) -> NoReturn:
     """libFuzzer with coverage of our own modules; ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["stack.http"]):
-        from tests.fuzz.targets import TARGETS
-    from tests.fuzz.corpus import TOKENS, seeds
-
+    with atheris.instrument_imports(include=[sources(name)]):
+        target = target_of(name)
+    seeds, pieces = corpus_of(name)
     with tempfile.TemporaryDirectory() as directory:
         corpus = Path(directory, "corpus")
         corpus.mkdir()
-        for number, data in enumerate(seeds(name)):
+        for number, data in enumerate(seeds):
             (corpus / str(number)).write_bytes(data)
         tokens = Path(directory, "tokens")
-        tokens.write_text("".join('"' + "".join(rf"\x{byte:02x}" for byte in token) + '"\n' for token in TOKENS))
+        tokens.write_text("".join('"' + "".join(rf"\x{byte:02x}" for byte in token) + '"\n' for token in pieces))
         options = [
             f"-atheris_runs={count}", f"-seed={seed}", f"-timeout={SLOWEST}", "-max_len=4096", f"-dict={tokens}",
             "-verbosity=0", "-rss_limit_mb=0", "-len_control=0", f"-artifact_prefix={tempfile.gettempdir()}/fuzz-{name}-",
         ]  # fmt: skip
-        atheris.Setup([sys.argv[0], *options, str(corpus)], TARGETS[name])
+        atheris.Setup([sys.argv[0], *options, str(corpus)], target)
         atheris.Fuzz()
         sys.exit(0)
 
 
 def with_mutator(name: str, count: int, seed: int) -> None:
-    from tests.fuzz.corpus import TOKENS, seeds
-    from tests.fuzz.mutator import inputs
-    from tests.fuzz.targets import TARGETS
-
-    target = TARGETS[name]
-    for data in inputs(seeds(name), TOKENS, count, seed):
+    target, (seeds, pieces) = target_of(name), corpus_of(name)
+    for data in inputs(seeds, pieces, count, seed):
         signal.alarm(SLOWEST)  # its default ends the process
         try:
             target(data)
@@ -65,7 +63,9 @@ def main() -> int:
     has_atheris = importlib.util.find_spec("atheris") is not None
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--target")
-    parser.add_argument("--inputs", type=int, default=100_000, help="of all targets together")
+    parser.add_argument(
+        "--inputs", type=int, default=100_000, help="of all targets of HTTP together, and as many of DNS"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--engine", choices=["atheris", "mutator"], default="atheris" if has_atheris else "mutator")
     options = parser.parse_args()
@@ -73,13 +73,11 @@ def main() -> int:
         run = with_atheris if options.engine == "atheris" else with_mutator
         run(options.target, options.inputs, options.seed)
         return 0
-    from tests.fuzz.targets import TARGETS
-
     failed = []
-    for name in TARGETS:
+    for name, count in shares(options.inputs).items():
         begun = time.monotonic()
         share = [
-            f"--inputs={-(-options.inputs // len(TARGETS))}",
+            f"--inputs={count}",
             f"--seed={options.seed}",
             f"--engine={options.engine}",
         ]

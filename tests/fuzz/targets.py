@@ -29,6 +29,7 @@ from stack.net.h1_server import H1ServerConnection
 from stack.net.h2_server import H2ServerConnection
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
+from tests.fuzz.mutator import Target
 from tests.support.memory import Link
 
 NOW: Final = 1_700_000_000.0
@@ -312,7 +313,6 @@ def h2_connection(data: bytes) -> None:
     _connection(whole, lambda context, peer: H2ServerConnection(context, peer, b"http"), data[0] * 8 + 1 if data else 1)
 
 
-Target = Callable[[bytes], None]
 TARGETS: Final[dict[str, Target]] = {
     "request-head": request_head,
     "response-head": response_head,

@@ -85,13 +85,14 @@ class Book:
         self.put(after)
         return after
 
-    def put(self, zone: Zone, touched: Collection[Place] | None = None) -> None:
-        """A zone as a whole, new or in place of its last version. `touched`: where alone the two may differ."""
+    def put(self, zone: Zone, touched: Collection[Place] | None = None, *, compared: bool = False) -> None:
+        """A zone as a whole, new or in place of its last version. `touched`: where alone the two may differ; or, with
+        `compared`, what `comparing` said of them."""
         before = self.zones.by_key.get(zone.key)
         if zone.key in self.absent:
             self.absent = {key: why for key, why in self.absent.items() if key != zone.key}
         self.zones = Zones({**self.zones.by_key, zone.key: zone}.values())
-        self._tell(before, zone, touched)
+        self._tell(before, zone, touched, compared=compared)
 
     def withdraw(self, key: bytes, why: str) -> None:
         """Answer from that zone no more, until it is `put` again."""

@@ -13,11 +13,12 @@ from dns_server.book import differing
 from dns_server.config import TransferOptions
 from dns_server.places import Place, source
 from dns_server.rules import types
+from dns_server.rules.draft import Draft
 from dns_server.rules.incoming import Incoming, TransferFault, apply, serial_of
 from dns_server.rules.rdata import RdataFault
 from dns_server.rules.reply import answers, parse
 from dns_server.rules.transfer import newer
-from dns_server.rules.zone import Fault, Zone, compile_zone
+from dns_server.rules.zone import Fault, Zone, finish
 from dns_server.tsig import Conversation
 from dns_server.tsig_keys import Key
 from stack.clock import Clock
@@ -39,7 +40,7 @@ class Fetched:
     form: str
     """`axfr` or `ixfr`."""
     touched: Collection[tuple[bytes, int]] | None
-    """Where alone it may differ from what is held: owner and type; None: nothing is held."""
+    """Where alone it may differ from what is held: owner and type; None: nothing is held, or nearly all differs."""
 
 
 class Primaries:
@@ -98,14 +99,15 @@ class Primaries:
                 except TransferFault:
                     pass  # not known to it, or not what we hold: the whole zone then
             incoming = await self._receive(place, origin, types.AXFR, None)
-            return await self._whole(origin, incoming, held)
+            assert incoming.whole is not None
+            return await self._whole(incoming.whole, incoming.records, held)
 
     async def _differences(self, place: Place, origin: bytes, held: Zone) -> Fetched:
         incoming = await self._receive(place, origin, types.IXFR, held)
         if incoming.current:
             raise TransferFault("had a newer serial and now has not")
-        if incoming.records:
-            return await self._whole(origin, incoming, held)
+        if incoming.whole is not None:
+            return await self._whole(incoming.whole, incoming.records, held)
         removed, added = apply(held, incoming.deltas)
         if sum(len(delta.removed) + len(delta.added) for delta in incoming.deltas) > LARGE:
             zone, faults = await asyncio.to_thread(held.changed, removed, added)
@@ -114,17 +116,17 @@ class Primaries:
         touched = {(rrset.owner.lower(), rrset.type) for rrset in (*removed, *added)}
         return Fetched(_accepted(zone, faults, held), "ixfr", touched)
 
-    async def _whole(self, origin: bytes, incoming: Incoming, held: Zone | None) -> Fetched:
+    async def _whole(self, draft: Draft, records: int, held: Zone | None) -> Fetched:
         def compile() -> Fetched:
-            zone = _accepted(*compile_zone(origin, incoming.records), held)
+            zone = _accepted(*finish(draft), held)
             return Fetched(zone, "axfr", differing(held, zone) if held is not None else None)
 
-        return await asyncio.to_thread(compile) if len(incoming.records) > LARGE else compile()
+        return await asyncio.to_thread(compile) if records > LARGE else compile()
 
     async def _receive(self, place: Place, origin: bytes, type: int, held: Zone | None) -> Incoming:
         id, message, conversation = self._question(place, origin, type, held)
         options = self._options
-        incoming = Incoming(origin.lower(), type, id, held.serial if held is not None else None)
+        incoming = Incoming(origin, type, id, held.serial if held is not None else None)
         messages = stream_tcp(
             place.address, message, clock=self._clock, connect=options.attempt, idle=options.idle,
             source=source(self.own, place.address),

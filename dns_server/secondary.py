@@ -224,7 +224,8 @@ class Secondary:
         )  # fmt: skip
         self.zone = zone
         # an expired version is none that changes
-        self._book.put(zone, fetched.touched if self.key in self._book.zones.by_key else None)
+        is_served = self.key in self._book.zones.by_key
+        self._book.put(zone, fetched.touched if is_served else None, compared=is_served)
         self._unsaved = True
 
     def _confirmed(self, errors: Sequence[str]) -> None:

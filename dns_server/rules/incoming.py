@@ -9,9 +9,10 @@ from struct import error as StructError
 from typing import Final
 
 from dns_server.rules import types
+from dns_server.rules.draft import Draft
 from dns_server.rules.names import is_at_or_below, to_text
 from dns_server.rules.query import QR, TC
-from dns_server.rules.rdata import RdataFault, expand, fold, read_name
+from dns_server.rules.rdata import RdataFault, check, expand, fold, read_name
 from dns_server.rules.rrset import RRset
 from dns_server.rules.transfer import newer
 from dns_server.rules.zone import Record, Zone
@@ -68,21 +69,25 @@ def soa_among(message: bytes, section: int) -> Record | None:
 class Incoming:
     """Takes the messages of one transfer in order, until `done`.
 
-    Then it is one of three: `current` (the primary has nothing newer), `deltas`, or the zone's `records`.
+    Then it is one of three: `current` (the primary has nothing newer), `deltas`, or the `whole` zone.
     """
 
-    def __init__(self, key: bytes, type: int, id: int, serial: int | None = None) -> None:
+    def __init__(self, origin: bytes, type: int, id: int, serial: int | None = None) -> None:
         """`type`: AXFR or IXFR, `serial` what the IXFR was asked from."""
-        self.key = key
+        self.key = origin.lower()
         self.done = False
         self.current = False
-        self.records: list[Record] = []
+        self.whole: Draft | None = None
+        """The zone, where it is all of it: a million records are not a million objects."""
+        self.records = 0
+        """How many there are in it."""
         self.deltas: list[Delta] = []
         self.octets = 0
         self._type = type
         self._id = id
         self._serial = serial
         self._first: Record | None = None
+        self._origin = origin
         self._form = "" if type == types.IXFR else "whole"
         self._adding = False
         self._messages = 0
@@ -154,13 +159,13 @@ class Incoming:
                 raise TransferFault("it does not begin with the SOA record")
             self._first = record
             if self._form:
-                self.records.append(record)
+                self._keep(record)
             return
         if not self._form:
             # RFC 1995 §4: a second SOA, with the serial that was asked from, begins a list of differences
             self._form = "steps" if is_soa and serial_of(record.rdata) != serial_of(self._first.rdata) else "whole"
             if self._form == "whole":
-                self.records.append(self._first)
+                self._keep(self._first)
             elif serial_of(record.rdata) != self._serial:
                 raise TransferFault(f"differences from serial {serial_of(record.rdata)}, asked from {self._serial}")
         if self._form == "whole":
@@ -169,9 +174,16 @@ class Incoming:
                     raise TransferFault("the last SOA is not the first: the zone changed in between")
                 self.done = True
             else:
-                self.records.append(record)
+                self._keep(record)
             return
         self._step(record, is_soa)
+
+    def _keep(self, record: Record) -> None:
+        if self.whole is None:
+            self.whole = Draft(self._origin)
+        check(record.type, record.rdata)
+        self.whole.add(record.owner, record.type, record.ttl, record.rdata, 0)
+        self.records += 1
 
     def _step(self, record: Record, is_soa: bool) -> None:
         assert self._first is not None

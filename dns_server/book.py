@@ -16,7 +16,7 @@ from dns_server.rules.zone import Fault, Zone, Zones
 
 log = logging.getLogger("hopstack.dns")
 
-_STEP: Final = 1000
+_STEP: Final = 500
 MOST_LISTED: Final = 50_000
 """Names that differ; of more than these nobody is told each."""
 

@@ -1,6 +1,7 @@
-"""Compiles one large zone in a process of its own, so that the server answers meanwhile: `ORIGIN FILE COMPILED`.
+"""Compiles one large zone in a process of its own, so that the server answers meanwhile.
 
-What was wrong is told as JSON; the zone itself goes through the file.
+`ORIGIN FILE COMPILED NICENESS`, the origin in hexadecimal. What was wrong is told as JSON; the zone itself goes through
+the file.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main(origin: bytes, file: Path, target: Path) -> int:
 
 
 if __name__ == "__main__":
+    os.nice(int(sys.argv[4]))
     try:
         status = main(bytes.fromhex(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
     except OSError as error:

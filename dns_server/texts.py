@@ -35,6 +35,9 @@ LOOK: Final = 1.0
 WORTH: Final = 1 << 19
 """Octets of a zone's file from which it is kept compiled: about 15,000 records."""
 
+NICENESS: Final = 10
+"""Of the process that compiles while we answer: the answers come first."""
+
 _Look = tuple[Look, ...]
 
 
@@ -143,7 +146,7 @@ class Texts:
             known.sources, known.fault = before.sources, ""
             return None
         try:
-            text = await self._text(known.origin, known.file)
+            text = await self._text(known.origin, known.file, niceness=NICENESS if before is not None else 0)
         except ConfigError as error:
             if isinstance(error, TextFault):
                 known.sources = error.sources
@@ -158,14 +161,14 @@ class Texts:
             _compare(before.zone, text.zone, known.file)
         return text.zone
 
-    async def _text(self, origin: bytes, file: Path) -> Text:
+    async def _text(self, origin: bytes, file: Path, *, niceness: int) -> Text:
         """Raises ConfigError."""
         if look(str(file))[3] < self._worth:
             return await asyncio.to_thread(read, origin, file)
         target = compiled.path(self._directory, origin, file)
         there = await asyncio.to_thread(_fitting, target, origin)
         if there is None:
-            await self._compile(origin, file, target)
+            await self._compile(origin, file, target, niceness)
             there = await asyncio.to_thread(_fitting, target, origin)
         if there is None:
             # it changed once more, or nothing can be written there
@@ -175,10 +178,10 @@ class Texts:
             await self._clock.sleep(0)
         return Text(Zone(origin, nodes), there.sources, there.warnings)
 
-    async def _compile(self, origin: bytes, file: Path, target: Path) -> None:
+    async def _compile(self, origin: bytes, file: Path, target: Path, niceness: int) -> None:
         """Raises ConfigError for what is wrong with the zone."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "dns_server.compiling", origin.hex(), str(file), str(target),
+            sys.executable, "-m", "dns_server.compiling", origin.hex(), str(file), str(target), str(niceness),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:

@@ -68,6 +68,11 @@ class Changes:
                     after[key] = present
                     continue
                 after[key] = await asyncio.to_thread(self._laid, text, journal)
+                if journal.entries:
+                    log.info(
+                        "%s: %d RRsets were changed while running and lie over the text; "
+                        "`hopstack dns show --changed` has them", to_text(key), len(journal.entries),
+                    )  # fmt: skip
                 self._journals[key] = journal
             touched = {}
             for key, zone in after.items():
@@ -85,7 +90,7 @@ class Changes:
         self.aside.pop(text.key, None)
         journal.read()
         if journal.damaged:
-            log.error("%s: %d changes are damaged and left out", journal.path, journal.damaged)
+            log.error("%s: damaged changes that are left out: %d", journal.path, journal.damaged)
         if journal.serial is None and not self._raises:
             return text
         zone, aside = _lay(text, journal.entries.values())
@@ -108,11 +113,17 @@ class Changes:
 
     async def follow(self) -> None:
         """Take over what another process changes: of two generations of a server each may be asked."""
+        told = ""
         while True:
             await self._clock.sleep(LOOK)
-            for key in self._stale():
-                async with self._lock:
-                    await self._catch_up(key)
+            try:
+                for key in self._stale():
+                    async with self._lock:
+                        await self._catch_up(key)
+            except JournalFault as fault:
+                if str(fault) != told:
+                    log.error("%s", fault)
+                told = str(fault)
 
     def _stale(self) -> list[bytes]:
         try:
@@ -152,7 +163,8 @@ class Changes:
             whole = journal.text or await asyncio.to_thread(_whole, text)
             entries = [self._entry(text, place, rrset, by) for place, rrset in draft.changes().items()]
             kept = tuple(entry for entry in entries if not entry.reset or entry.place in journal.entries)
-            if len(journal.entries) + len(kept) > MAX_CHANGED:
+            more = sum(not entry.reset and entry.place not in journal.entries for entry in kept)
+            if len(journal.entries) + more > MAX_CHANGED:
                 raise JournalFault(f"more than {MAX_CHANGED} RRsets of {to_text(key)} would differ from its text")
             await asyncio.to_thread(journal.append, Step(after.serial, whole, kept))
             for entry in kept:

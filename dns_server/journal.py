@@ -83,6 +83,7 @@ class Journal:
         self._seen: tuple[int, int, int] | None = None
         self._end = 0
         """Where the last whole line ends."""
+        self._compact_at = COMPACT
 
     @property
     def is_stale(self) -> bool:
@@ -152,14 +153,15 @@ class Journal:
         self._end += len(line)
         self._take(step)
         self._seen = self._identity()
-        if self._end > COMPACT:
+        if self._end > self._compact_at:
             self._compact()
 
     def _compact(self) -> None:
         """One line that says the same. A file that cannot be written anew is kept as it is."""
         assert self.serial is not None
         line = _line(Step(self.serial, self.text, tuple(self.entries.values())))
-        if self._end < 2 * len(line):
+        self._compact_at = max(COMPACT, 2 * len(line))
+        if self._end < self._compact_at:
             return
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         try:

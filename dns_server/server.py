@@ -33,6 +33,7 @@ from dns_server.rules.names import NameFault, from_text, to_text
 from dns_server.signed import SignedQueries
 from dns_server.texts import Texts
 from dns_server.tsig import Keyring
+from dns_server.tsig_keys import read_keys
 from dns_server.update import Updates
 from stack.clock import Clock
 from stack.config.listen import address
@@ -99,6 +100,7 @@ class DnsServer(HttpHop):
             name, "dns_server", config, Doh(self.handler),
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
         )  # fmt: skip
+        self._keyring = keyring
         self.handler.signed = SignedQueries(self.handler, keyring, payload=config.payload)
         self.replication: Replication | None = None
         if isinstance(role, Authority):
@@ -196,9 +198,11 @@ class DnsServer(HttpHop):
         self.query_log.lines.reopen()
 
     async def reload(self) -> None:
-        """Read anew the zones whose files have changed. One that is faulty stays as it was, and its fault is shown."""
+        """Read anew the keys, and the zones whose files have changed. One that is faulty stays as it was, and its fault
+        is shown."""
         try:
             self.edns.reload(self.config, self._state_dir)
+            self._keyring.replace(read_keys(self.config.tsig_key))
             if self.changes is not None:
                 await self.texts.reload(self.changes)
         except ConfigError as error:

@@ -104,8 +104,13 @@ class Keyring:
 
     def __init__(self, keys: Iterable[Key], time: Callable[[], float]) -> None:
         """`time`: seconds since the epoch."""
-        self.keys: Mapping[bytes, Key] = {key.name: key for key in keys}
+        self.keys: Mapping[bytes, Key] = {}
         self._time = time
+        self.replace(keys)
+
+    def replace(self, keys: Iterable[Key]) -> None:
+        """After the files have changed."""
+        self.keys = {key.name: key for key in keys}
 
     def __bool__(self) -> bool:
         return bool(self.keys)

@@ -273,7 +273,7 @@ async def test_a_damaged_entry_in_the_middle_is_told_and_the_others_hold(
     file.write_bytes(lines[0] + lines[1].replace(b"new", b"neu") + lines[2])
     again = await started(tmp_path)
     assert (now(again), now(again, NEW), now(again, from_text("x.shop.test"))) == ([9], None, [7])
-    assert "1 changes are damaged and left out" in caplog.text
+    assert "damaged changes that are left out: 1" in caplog.text
 
 
 async def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,13 @@ import random
 from collections.abc import Awaitable
 from pathlib import Path
 
+import dns.asyncquery
 import dns.edns
 import dns.flags
 import dns.message
 import dns.opcode
 import dns.rcode
+import dns.tsig
 import dns.tsigkeyring
 import dns.update
 import pytest
@@ -29,7 +31,9 @@ from dns_server.tsig_keys import make_key
 from dns_server.update import Updates
 from dns_server.zonefile import load_text
 from stack.clock import SystemClock
+from stack.errors import ConfigError
 from stack.telemetry.metrics import Metrics
+from tests.support.dns_hops import Servers, zone_option
 
 SECRET = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
 TEXT = "$TTL 60\n@ IN SOA ns h 5 1 1 1 30\n@ IN NS ns\nns IN A 192.0.2.1\nwww IN A 192.0.2.2\n"
@@ -201,3 +205,30 @@ async def test_any_octets_are_answered(tmp_path: Path) -> None:
         assert answer[:2] == message[:2]
         assert answer[2] & 0x80
         dns.message.from_wire(answer, keyring=False, continue_on_error=True)
+
+
+async def test_a_key_that_is_replaced_holds_from_the_next_reload_on(tmp_path: Path) -> None:
+    servers = Servers(tmp_path)
+    servers.zone.write_text(TEXT)
+    port = await servers.start("ns1", update=("xfr",), **zone_option(servers))
+
+    async def send(secret: str) -> int:
+        asked = change(signed=False)
+        asked.use_tsig(dns.tsigkeyring.from_text({"xfr": secret}), keyname="xfr", algorithm="hmac-sha256")
+        try:
+            return int((await dns.asyncquery.tcp(asked, "127.0.0.1", port=port, timeout=5)).rcode())
+        except dns.tsig.PeerBadSignature:
+            return int(dns.rcode.NOTAUTH)
+
+    other = SECRET.replace("MTIz", "MTI0")
+    try:
+        assert [await send(SECRET), await send(other)] == [0, 9]
+        servers.key.write_text(make_key("xfr", "hmac-sha256", other).text())
+        await servers.hops["ns1"].reload()
+        assert [await send(SECRET), await send(other)] == [9, 0]
+        servers.key.write_text("nothing")
+        with pytest.raises(ConfigError, match=r"xfr\.key:1: wanted key"):
+            await servers.hops["ns1"].reload()
+        assert await send(other) == 0
+    finally:
+        await servers.stop("ns1")

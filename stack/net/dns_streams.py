@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final, Protocol, cast
 
-from stack.clock import Clock
+from stack.clock import Clock, Handle
 from stack.net.sweeper import Sweeper
 from stack.net.tasks import Tasks
 
 MAX_PIPELINED: Final = 100
 """Queries of one connection that wait for their answers; then no more is taken and read from it."""
+LULL: Final = 0.01
+"""Seconds without a query after which a client is not in the middle of a burst."""
 MAX_UNSENT: Final = 65536
 """Octets of responses that are made before they are written, and the client is found to read them or not."""
 
@@ -80,8 +82,9 @@ class Streams:
             stream.abort()
 
     def finish(self, linger: float) -> None:
-        """The server stops. A connection is closed behind its next answer, or after `linger` seconds without a query:
-        what a client sent before it could know is answered. So it is with those that come through the door even now."""
+        """The server stops. A connection is closed in the first lull behind an answer; after `linger` seconds one that
+        is silent at once, and one that is busy behind its next answer. So what a client sent before it could know is
+        answered; and it is with those that come through the door even now."""
         self.linger = linger
         for stream in list(self._open):
             stream.finish()
@@ -120,6 +123,8 @@ class Stream(asyncio.Protocol):
         "_buffer",
         "_ending",
         "_held",
+        "_hurry",
+        "_lull",
         "_owner",
         "_protocol",
         "_reading",
@@ -137,6 +142,8 @@ class Stream(asyncio.Protocol):
         self._protocol = protocol
         self._answered = False
         """Whether a query was answered, or waits to be, since the server began to stop."""
+        self._hurry = False
+        self._lull: Handle | None = None
         self._buffer = bytearray()
         self._ending = False
         self._held: bytearray | None = None
@@ -158,10 +165,11 @@ class Stream(asyncio.Protocol):
         self._owner.add(self)
 
     def _touch(self) -> None:
-        linger = self._owner.linger
-        self.deadline = self._owner.clock.now() + (self._owner.idle if linger is None else linger)
+        if self._owner.linger is None:
+            self.deadline = self._owner.clock.now() + self._owner.idle
 
     def data_received(self, data: bytes) -> None:
+        self._cancel_lull()
         self._buffer += data
         self._take()
 
@@ -207,7 +215,10 @@ class Stream(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if self._owner.linger is not None and self._answered and not self._buffer and not self.waiting:
-            self._ending = True  # just answered: the client's next query is as far away as it can be
+            if self._hurry:
+                self._ending = True  # just answered: the client's next query is as far away as it can be
+            elif self._lull is None and not self._ending:
+                self._lull = self._owner.clock.call_later(LULL, self._end)
         if self._ending:
             # while writing is held up, the buffer may hold further queries
             if not self.waiting and self._writable:
@@ -220,6 +231,15 @@ class Stream(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+
+    def _end(self) -> None:
+        self._ending = True
+        self._go_on()
+
+    def _cancel_lull(self) -> None:
+        if self._lull is not None:
+            self._lull.cancel()
+            self._lull = None
 
     async def _later(self, response: Awaitable[bytes | None]) -> None:
         try:
@@ -299,17 +319,20 @@ class Stream(asyncio.Protocol):
         return self._protocol == "tcp" and not self._transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_lull()
         self._buffer.clear()
         self._owner.discard(self)
         self._wake()
 
     def expire(self) -> None:
         if self._writable:
-            if self.waiting:
+            if self._owner.linger is not None:
+                self.deadline = self._owner.clock.now() + self._owner.linger
+                if not self._answered or (self._hurry and not self.waiting):
+                    self._end()
+                self._hurry = True
+            elif self.waiting:
                 self._touch()
-            elif self._owner.linger is not None:
-                self._ending = True
-                self._go_on()
             else:
                 self.abort()
             return
@@ -322,7 +345,7 @@ class Stream(asyncio.Protocol):
 
     def finish(self) -> None:
         self._answered = self.waiting > 0
-        self._touch()
+        self.deadline = self._owner.clock.now() + (self._owner.linger or 0.0)
 
     def abort(self) -> None:
         self._owner.discard(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 
@@ -102,6 +103,27 @@ async def test_a_connection_is_closed_behind_its_next_answer(served: Served) -> 
     writer.write(query[3:])
     assert await asyncio.wait_for(reader.read(), 20) == framed(b"second!")
     await asyncio.wait_for(stopping, 5)
+    writer.close()
+
+
+async def test_a_burst_is_answered_to_its_end_and_a_busy_client_gets_no_endless_service(served: Served) -> None:
+    """A query each millisecond: no lull. It is served for the time to linger, and cut off behind an answer."""
+    reader, writer = await served.connect()
+    writer.write(framed(b"first"))
+    await reader.readexactly(8)
+    stopping = asyncio.ensure_future(served.listener.drain(20, linger=0.3))
+    sent = answered = 0
+    began = asyncio.get_running_loop().time()
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while not stopping.done():
+            writer.write(framed(b"%05d" % sent))
+            sent += 1
+            assert (await reader.readexactly(8))[2:] == b"%05d!" % answered
+            answered += 1
+            await asyncio.sleep(0.001)
+    assert asyncio.get_running_loop().time() - began > 0.25
+    assert answered >= 20
+    await asyncio.wait_for(stopping, 10)
     writer.close()
 
 

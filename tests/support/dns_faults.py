@@ -29,7 +29,7 @@ www IN A 192.0.2.1
 www IN A 192.0.2.2
 www IN AAAA 2001:db8::1
 alias IN CNAME www
-"""
+""" + "".join(f'big IN TXT "{number} {"x" * 200}"\n' for number in range(9))
 
 
 class Server:

@@ -104,7 +104,7 @@ class _Met:
         """(name of the fault, what it did)"""
 
     def note(self, active: Active, kind: str) -> None:
-        self._faults.note(active, None, kind)  # log and Server-Timing have it from the answer
+        self._faults.note(active, self._exchange, kind)  # here and now; the log has it from the answer
         self._marks.append((active.fault.name, kind))
 
     def silent(self) -> Active | None:
@@ -137,7 +137,10 @@ class _Met:
             if fault.truncate is not None:
                 self.note(active, "truncate")
                 return alter.truncated(authoritative=not self._handler.role.recursion)
-        return self._handler.find(self._query, self._protocol, allowed=True)
+        found = self._handler.find(self._query, self._protocol, allowed=True)
+        if not isinstance(found, Answer) and self._exchange is not None:
+            self._exchange.mark("cache", "miss")  # what follows is the walk's time
+        return found
 
     @property
     def replaces(self) -> bool:

@@ -152,10 +152,10 @@ class QueryLog:
         histogram.counts[bisect_left(BOUNDS, took)] += 1
         histogram.total += took
         if exchange is not None:
-            marked = {step for step, _, _ in exchange.marks}  # before a walk, at its time
-            for step, word in (*answer.marks, ("answer", answer.word)):
-                if step not in marked:
-                    exchange.mark(step, word)
+            marked = {mark[:2] for mark in exchange.marks}  # before a walk, at its time
+            for mark in (*answer.marks, ("answer", answer.word)):
+                if mark not in marked:
+                    exchange.mark(*mark)
             exchange.faults += tuple(name for name in answer.faults if name not in exchange.faults)
         if self.lines.enabled:
             if self._share >= 1 or took >= SLOW or _is_notable(answer):

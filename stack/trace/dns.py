@@ -24,6 +24,8 @@ DEPTH: Final = 4
 """Names of servers that must themselves be looked up, one for another."""
 OPT: Final = 11
 """Bytes of the OPT record at the end of a query (RFC 6891 §6.1.2)."""
+EXTENDED_ERROR: Final = 15
+INJECTED: Final = b"injected: "
 PAYLOAD: Final = 1232
 """Bytes of a UDP response (DNS flag day 2020)."""
 
@@ -51,6 +53,15 @@ class Reply:
 
     server: str
     message: Any
+
+    @property
+    def injected(self) -> str:
+        """The faults that a server of the stack says it injected: the text of an extended error (RFC 8914)."""
+        for rr in self.message.ar:
+            for option in rr.rdata if rr.rtype == dnslib.QTYPE.OPT else ():
+                if option.code == EXTENDED_ERROR and option.data[2:].startswith(INJECTED):
+                    return str(option.data[2:].decode("ascii", "replace"))
+        return ""
 
     @property
     def rcode(self) -> str:
@@ -159,7 +170,7 @@ class Walk:
 
         called = self._names.get(server, server[0])
         start = self._clock.now()
-        over, error = "", True
+        over, injected, error = "", "", True
         reply: Reply | None = None
         try:
             data = await ask_udp(server, message, accept=accept, clock=self._clock, timeout=patience)
@@ -168,9 +179,10 @@ class Walk:
                 data = await ask_tcp(server, message, accept=accept, clock=self._clock, timeout=patience)
             reply = Reply(called, dnslib.DNSRecord.parse(data))
             came, error = _came(reply, name, zone)
+            injected = f" ({reply.injected})" if reply.injected else ""
             if reply.rcode not in ("NOERROR", "NXDOMAIN"):
                 reply = None
-            failed = f"{called} says {came}"
+            failed = f"{called} says {came}{injected}"
         except TimeoutError:
             came = f"no answer in {patience:g} s"
             failed = f"{called} ({server[0]}:{server[1]}) gave {came}"
@@ -183,9 +195,13 @@ class Walk:
             failed = f"{called} gave {came}"
         took = (self._clock.now() - start) * 1000
         at = (start - self._began) * 1000
+        said = f"{kind} {name}: {came}{over}{injected}"
         self.spans.append(
-            Span(called, "dns", at, took, took, f"{kind} {name}: {came}{over}", busy=((at, took),), error=error)
-        )
+            Span(
+                called, "dns", at, took, took, said, busy=((at, took),), error=error,
+                injected=bool(injected), faults=((at, took),) if injected else (),
+            )
+        )  # fmt: skip
         return reply, failed
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from dns_server.rules.names import NameFault, from_text, labels, to_text
@@ -14,20 +16,27 @@ DELEGATION_TTL = 3600
 SERIAL = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where an edge is reached: its addresses, and the port of HTTPS; None when it has none."""
+
+    addresses: tuple[str, ...]
+    https_port: int | None = 8443
+
+
 def default_zones(
     name: str = "shop.test",
     *,
-    edges: Mapping[str, str],
+    edges: Mapping[str, str | Edge],
     servers: Mapping[str, str | Sequence[str]],
-    https_port: int = 8443,
     alpn: Sequence[str] = ("h2", "http/1.1"),
 ) -> dict[str, str]:
     """Master files by zone, each with its `$ORIGIN`: `.`, the TLD, and `name`.
 
-    `edges`: address by the edge's name (`edge-fra`); apex and `www` have all of them, in this order. `servers`:
-    addresses of the name servers `root`, `tld` and `shop`, one or several of each. `https_port` stands in the HTTPS
-    records (RFC 9460), which is how a client finds a port other than 443. Raises ConfigError for a name that is no
-    domain of two labels or more.
+    `edges`: by name (`edge-fra`) the address, or all that is known of it; apex and `www` have all of them, in this
+    order. `servers`: addresses of the name servers `root`, `tld` and `shop`, one or several of each. HTTPS records
+    (RFC 9460) say what an edge speaks, and at which port. Raises ConfigError for a name that is no domain of two
+    labels or more.
     """
     try:
         parts = [label.decode() for label in labels(from_text(name))]
@@ -40,7 +49,12 @@ def default_zones(
     return {
         ".": _root(roots, tld, tops),
         tld: _tld(tops, tld, zone, sites),
-        zone: _site(zone, sites, edges, https_port, alpn),
+        zone: _site(
+            zone,
+            sites,
+            {key: edge if isinstance(edge, Edge) else Edge((edge,)) for key, edge in edges.items()},
+            ",".join(alpn),
+        ),
     }
 
 
@@ -68,7 +82,7 @@ def _name_servers(named: Mapping[str, str], zone: str = "", ttl: str = "") -> li
     owner = zone or "@"
     return [
         *(f"{owner} {ttl}IN NS {name}{below}" for name in named),
-        *(f"{name}{below} {ttl}IN A {address}" for name, address in named.items()),
+        *(f"{name}{below} {ttl}IN {_address(address)}" for name, address in named.items()),
     ]
 
 
@@ -106,7 +120,34 @@ def _tld(servers: Mapping[str, str], tld: str, zone: str, below: Mapping[str, st
     )
 
 
-def _site(zone: str, servers: Mapping[str, str], edges: Mapping[str, str], port: int, alpn: Sequence[str]) -> str:
+def _address(address: str) -> str:
+    """Type and data."""
+    return f"{'AAAA' if ':' in address else 'A'} {address}"
+
+
+def _service(edges: Iterable[Edge], alpn: str, target: str = ".") -> str:
+    """Type and data of one HTTPS record for edges with one port. `.` as target is the owner (RFC 9460 §2.5.2).
+
+    The hints are the addresses that the target has, so that they never name an edge that those do not.
+    """
+    edges = list(edges)
+    found = dict.fromkeys(ipaddress.ip_address(address) for edge in edges for address in edge.addresses)
+    text = f'HTTPS 1 {target} alpn="{alpn}" port={edges[0].https_port}'
+    for version in (4, 6):
+        if hints := [str(address) for address in found if address.version == version]:
+            text += f" ipv{version}hint={','.join(hints)}"
+    return text
+
+
+def _services(edges: Mapping[str, Edge], alpn: str) -> list[str]:
+    """Of the site: one for all edges if they have one port, else one for each edge that has HTTPS."""
+    ports = {edge.https_port for edge in edges.values()}
+    if len(ports) == 1:
+        return [_service(edges.values(), alpn)] if ports != {None} else []
+    return [_service([edge], alpn, name) for name, edge in edges.items() if edge.https_port is not None]
+
+
+def _site(zone: str, servers: Mapping[str, str], edges: Mapping[str, Edge], alpn: str) -> str:
     lines = [
         f"$ORIGIN {zone}",
         f"$TTL {TTL}",
@@ -115,16 +156,25 @@ def _site(zone: str, servers: Mapping[str, str], edges: Mapping[str, str], port:
         "",
         "; the site: every edge, for clients to choose from",
     ]
-    # RFC 9460 §7: protocols and port; `.` says that the addresses are the name's own
-    service = f'HTTPS 1 . alpn="{",".join(alpn)}" port={port}'
-    if edges:
-        service += " ipv4hint=" + ",".join(edges.values())
-        for owner in ("@", "www"):
-            lines += [f"{owner} IN A {address}" for address in edges.values()]
-            lines.append(f"{owner} IN {service}")
+    every = dict.fromkeys(address for edge in edges.values() for address in edge.addresses)
+    for owner in ("@", "www"):
+        lines += [f"{owner} IN {_address(address)}" for address in every]
+        lines += [f"{owner} IN {service}" for service in _services(edges, alpn)]
     lines += ["", "; each edge by its own name"]
-    for edge, address in edges.items():
-        lines += [f"{edge} IN A {address}", f'{edge} IN HTTPS 1 . alpn="{",".join(alpn)}" port={port}']
+    for name, edge in edges.items():
+        lines += [f"{name} IN {_address(address)}" for address in edge.addresses]
+        lines += [f"{name} IN {service}" for service in _services({name: edge}, alpn)]
+    ports = sorted({edge.https_port for edge in edges.values()} - {None, 443}, key=str)
+    if ports:
+        lines += ["", "; what a client asks that has the port in its URL (RFC 9460 §9.1)"]
+    for port in ports:
+        here = {name: edge for name, edge in edges.items() if edge.https_port == port}
+        for owner, target in (("", "@"), (".www", "www")):
+            services = [_service(here.values(), alpn, target)]
+            if len(here) < len(edges):
+                services = [_service([edge], alpn, name) for name, edge in here.items()]
+            lines += [f"_{port}._https{owner} IN {service}" for service in services]
+        lines += [f"_{port}._https.{name} IN {_service([edge], alpn, name)}" for name, edge in here.items()]
     lines += [
         "",
         "; nobody may issue certificates for these names (RFC 8659), and nobody sends mail from them (RFC 7208)",

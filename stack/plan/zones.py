@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -246,15 +247,14 @@ def file_faults(plan: StackPlan, kinds: Kinds) -> list[Problem]:
 
 def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
     """The text of every zone but those of files, by its key."""
-    make = kinds.part("dns_server", "zones").default_zones
+    parts = kinds.part("dns_server", "zones")
     hosts = {zone.key: list(dict.fromkeys(server.host for server in zone.servers)) for zone in zones}
-    edges = {edge.name: edge.host for edge in stack.of("edges")}
-    https = next((item.port for edge in stack.of("edges") for item in edge.listens if item.scheme == "https"), 443)
+    edges = {edge.name: parts.Edge(*_reached(edge)) for edge in stack.of("edges")}
     found: dict[str, str] = {}
     for name in stack.names:
         top = name.rpartition(".")[2]
         servers = {"root": hosts["."], "tld": hosts[top], "shop": hosts.get(name, [LOCAL])}
-        texts = make(name, edges=edges, servers=servers, https_port=https)
+        texts = parts.default_zones(name, edges=edges, servers=servers)
         root, parent, own = (texts[zone] for zone in (".", f"{top}.", f"{name}."))
         found["."] = _joined(found.get("."), root)
         # a name below another site's is delegated by that, else by the top-level domain
@@ -263,6 +263,20 @@ def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, s
         found[above] = _joined(found.get(above), parent if above == top else delegation)
         found[name] = own + found.get(name, "")
     return found
+
+
+def _reached(edge: Draft) -> tuple[tuple[str, ...], int | None]:
+    """Addresses of an edge, and its port of HTTPS: those that have it, else all."""
+    https = [item for item in edge.listens if item.scheme == "https"]
+    port = https[0].port if https else None
+    if "host" in edge.more:
+        return (edge.host,), port
+    places = [item.host for item in edge.listens if not https or (item in https and item.port == port)]
+    return tuple(dict.fromkeys((edge.host, *(host for host in places if is_ip(host) and not _any(host))))), port
+
+
+def _any(host: str) -> bool:
+    return ipaddress.ip_address(host).is_unspecified
 
 
 def _joined(known: str | None, text: str) -> str:

@@ -11,6 +11,7 @@ from random import Random, SystemRandom
 from dns_server.book import Book
 from dns_server.cache import Cache
 from dns_server.config import Config
+from dns_server.follower import Follower
 from dns_server.grants import read_grants
 from dns_server.handler import Authority
 from dns_server.replication import secondary_zones
@@ -34,8 +35,14 @@ __all__ = ["build", "default_zones"]
 log = logging.getLogger("hopstack.dns")
 
 
-def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> DnsServer:
+def build(
+    config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path
+) -> DnsServer | Follower:
     """Raises ConfigError for options that do not go together; zone files are read when the server starts."""
+    if config.workers == 0:
+        return Follower(config.name or "dns_server", config, clock=clock, net=net, metrics=metrics, state_dir=state_dir)
+    if config.workers > 1 and config.resolver:
+        raise ConfigError("--workers is for servers with zones: a resolver has one process and its cache in it")
     if config.resolver == bool(config.zone or config.secondary):
         raise ConfigError(
             "a DNS server is authoritative or a resolver: give --zone NAME=FILE or --secondary NAME=ADDRESS, or "

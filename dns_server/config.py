@@ -244,6 +244,14 @@ class Config(HttpOptions, frozen=True, kw_only=True):
             " cookies are made with the first, all are accepted. Without it they are made, and anew each day."
         ),
     ] = ""
+    workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=256,
+            description="Processes that answer over UDP; one of them holds the zones and does everything else (Linux).",
+        ),
+    ] = 1
     answers: Annotated[Count, Meta(description="Finished responses kept for repeated queries. 0: none.")] = 20_000
     tcp: TcpOptions = TcpOptions()
     rrl: RrlOptions = RrlOptions()

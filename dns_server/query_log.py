@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -184,6 +184,36 @@ class QueryLog:
         self._until = now + 0.001 - wall % 0.001
         time = datetime.datetime.fromtimestamp(wall, datetime.UTC)
         self._prefix = f'{{"time":"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z","hop":{self._hop},'
+
+    # Of a worker, to the process that metrics are asked of.
+
+    def taken(self) -> list[Any]:
+        """What was counted since the last call, for `add`; empty for nothing. From then on it is somebody else's."""
+        cells = [(key, cell.count) for key, cell in self._cells.items() if cell.count]
+        if not cells and not self.ignored:
+            return []
+        took = [(protocol, histogram.counts[:], histogram.total) for protocol, histogram in self._took.items()]
+        tally = [cells, took, self.made, self.ignored]
+        for cell in self._cells.values():
+            cell.count = 0
+        for histogram in self._took.values():
+            histogram.counts[:] = [0] * len(histogram.counts)
+            histogram.total = 0.0
+        self.made = self.ignored = 0
+        return tally
+
+    def add(self, tally: Sequence[Any]) -> int:
+        """What a worker has `taken`. Gives how many queries that were."""
+        cells, took, made, ignored = tally
+        for (type, rcode, protocol, word, zone, truncated), count in cells:
+            self.cell_of(type, rcode, protocol, word, zone, truncated=truncated).count += count
+        for protocol, counts, total in took:
+            histogram = self._took.get(protocol) or self._histogram(protocol)
+            histogram.counts[:] = map(sum, zip(histogram.counts, counts, strict=True))
+            histogram.total += total
+        self.made += made - len(cells)  # those that finding the cells has counted
+        self.ignored += ignored
+        return sum(count for _, count in cells)
 
     def _refresh(self) -> None:
         queries: dict[Labels, float] = {}

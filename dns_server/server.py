@@ -5,36 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from dns_server import figures
-from dns_server.book import Book
+from dns_server.answering import answering, query_log
 from dns_server.changes import Changes
 from dns_server.config import Config
-from dns_server.cookies import Cookies, secrets
 from dns_server.doh import Doh
-from dns_server.edns import Edns
 from dns_server.grants import Grants
-from dns_server.handler import Authority, Handler
+from dns_server.handler import Authority
 from dns_server.hindered_asking import HinderedAsking, server_names
 from dns_server.hindrance import Hindrance
-from dns_server.query_log import QueryLog
 from dns_server.records import record_pages
 from dns_server.replication import Replication
 from dns_server.resolver import Resolver
-from dns_server.rrl import Limiter
 from dns_server.rules import notify, update
-from dns_server.rules.chaos import Chaos
 from dns_server.rules.names import NameFault, from_text, to_text
 from dns_server.signed import SignedQueries
 from dns_server.texts import Texts
 from dns_server.tsig import Keyring
 from dns_server.tsig_keys import read_keys
 from dns_server.update import Updates
+from dns_server.workers import Workers
 from stack.clock import Clock
 from stack.config.listen import address
 from stack.errors import BadRequest, ConfigError, NotFound
@@ -78,22 +75,13 @@ class DnsServer(HttpHop):
         self.texts = texts
         self._fault = ""
         self._state_dir = state_dir
-        self.query_log = QueryLog(
-            config.access_log, hop=name, clock=clock, metrics=metrics, share=config.access_log_sample, random=random,
-            zone_of=_zone_of(role.book) if isinstance(role, Authority) else None,
+        self.query_log = query_log(
+            name, config, clock=clock, metrics=metrics, random=random,
+            book=role.book if isinstance(role, Authority) else None,
         )  # fmt: skip
-        identity = b"" if config.nsid == "off" else (config.nsid or name).encode()
-        self.edns = Edns(
-            nsid=identity,
-            cookies=Cookies(secrets(config, state_dir), time=clock.time) if config.cookies != "off" else None,
-            require=config.cookies == "require",
-            idle=config.tcp.idle,
+        self.handler, self.edns, self.limiter = answering(
+            name, config, role, clock=clock, log=self.query_log, state_dir=state_dir
         )
-        self.limiter = Limiter(config.rrl, clock.now) if config.rrl.rate else None
-        self.handler = Handler(
-            role, payload=config.payload, responses=config.answers, now=clock.now, log=self.query_log, edns=self.edns,
-            chaos=Chaos(identity=identity, version=config.version.encode()), limiter=self.limiter,
-        )  # fmt: skip
         if isinstance(net, FaultyNet):
             self._hinder(net.faults, role, config)
         super().__init__(
@@ -138,6 +126,12 @@ class DnsServer(HttpHop):
             figures.of_resolver(metrics, role)
         else:
             figures.of_zones(metrics, role.book, clock.time)
+        self.workers: Workers | None = None
+        if config.workers > 1 and isinstance(role, Authority):
+            self.workers = Workers(
+                name, config, book=role.book, handler=self.handler, listener=self.listener, query_log=self.query_log,
+                clock=clock, tasks=net.tasks, metrics=metrics, state_dir=state_dir,
+            )  # fmt: skip
 
     def _hinder(self, faults: Faults, role: Authority | Resolver, config: Config) -> None:
         """Faults stand around what it answers, and around what a resolver asks."""
@@ -168,6 +162,8 @@ class DnsServer(HttpHop):
             place = f"{bound.scheme}://{address(*bound.address)}"
             if place not in self.listening:
                 self.listening.append(place)
+        if self.workers is not None:
+            await self.workers.start(own)
         if self.replication is not None:
             await self.replication.start(next((bound.address[0] for bound in own), ""))
         await super().start(web)
@@ -182,12 +178,17 @@ class DnsServer(HttpHop):
 
     async def _drain_dns(self) -> None:
         timeouts = self.config.timeouts
+        if self.workers is not None:
+            await self.workers.stop(timeouts.drain)  # first: what they leave unread is read here
         # in the door of TLS are some who will ask; connections of HTTP end as fast
         await self.listener.drain(
             timeouts.drain, linger=timeouts.linger, arriving=lambda: bool(self.context.connections)
         )
 
     async def on_stop(self) -> None:
+        if self.workers is not None:
+            await self.workers.stop(0.0)
+            self.workers.close()
         if self.replication is not None:
             await self.replication.close()
         await self.listener.close()
@@ -196,6 +197,8 @@ class DnsServer(HttpHop):
     def reopen_logs(self) -> None:
         super().reopen_logs()
         self.query_log.lines.reopen()
+        if self.workers is not None:
+            self.workers.signal(signal.SIGUSR1)
 
     async def reload(self) -> None:
         """Read anew the keys, and the zones whose files have changed. One that is faulty stays as it was, and its fault
@@ -209,6 +212,9 @@ class DnsServer(HttpHop):
             self._fault = "" if self.texts.fault else str(error)
             raise
         self._fault = ""
+        if self.workers is not None:
+            self.workers.signal(signal.SIGHUP)
+            await self.workers.settled()
         log.info("zones reloaded")
         self.certificates.reload()
 
@@ -222,6 +228,8 @@ class DnsServer(HttpHop):
             "sockets": self.listener.statistics(),
             **self.handler.statistics(),
         }
+        if self.workers is not None:
+            stats["workers"] = self.workers.statistics()
         if self.limiter is not None:
             stats["rate_limit"] = self.limiter.statistics()
         if isinstance(self.role, Resolver):
@@ -310,14 +318,6 @@ def _zone_key(request: Request) -> bytes | None:
         return from_text(names[0]).lower() if names else None
     except NameFault as fault:
         raise BadRequest(str(fault)) from None
-
-
-def _zone_of(book: Book) -> Callable[[bytes, int], bytes | None]:
-    def find(key: bytes, type: int) -> bytes | None:
-        zone = book.zones.find(key, type)
-        return zone.key if zone is not None else None
-
-    return find
 
 
 def _json(value: object, *, status: int = 200) -> Response:

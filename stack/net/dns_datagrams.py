@@ -63,6 +63,11 @@ class Datagrams(Protocol):
         """Answer what has come until now, and read no more: if another process has the socket too, the rest is its.
         What waits for its answer gets it, until `close`."""
 
+    def pause(self) -> None:
+        """Leave what comes to another process that reads the socket."""
+
+    def resume(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -115,7 +120,7 @@ class Batched(_Waiting):
     """A burst is read with one call, answered in place, and sent with one call. One burst at a time: in between, the
     loop sees to its other sockets."""
 
-    __slots__ = ("_batch", "_bursts", "_clients", "_loop", "_now", "_reading", "_socket")
+    __slots__ = ("_batch", "_bursts", "_clients", "_loop", "_now", "_reading", "_socket", "_stopped")
 
     def __init__(self, listener: DnsListener, sock: socket.socket) -> None:
         super().__init__(listener)
@@ -127,6 +132,7 @@ class Batched(_Waiting):
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._burst)
         self._reading = True
+        self._stopped = False
 
     def _burst(self) -> int:
         batch = self._batch
@@ -185,19 +191,29 @@ class Batched(_Waiting):
         return text
 
     def stop(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._loop.remove_reader(self._socket.fileno())
-            for _ in range(LAST_ROUNDS):  # what has come in
-                if self._burst() < dns_batch.SLOTS:
-                    break
+        if self._stopped:
+            return
+        self._stopped = True
+        self.pause()
+        for _ in range(LAST_ROUNDS):  # what has come in
+            if self._burst() < dns_batch.SLOTS:
+                break
         if not self._listener.waiting:
             self._socket.close()
 
-    def close(self) -> None:
+    def pause(self) -> None:
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._socket.fileno())
+
+    def resume(self) -> None:
+        if not self._reading and not self._stopped and self._socket.fileno() >= 0:
+            self._reading = True
+            self._loop.add_reader(self._socket.fileno(), self._burst)
+
+    def close(self) -> None:
+        self._stopped = True
+        self.pause()
         self._socket.close()
 
 
@@ -235,6 +251,11 @@ class Single(_Waiting, asyncio.DatagramProtocol):
         with contextlib.suppress(OSError):  # BlockingIOError: there is no more
             for _ in range(LAST_ROUNDS * dns_batch.SLOTS):
                 self.datagram_received(*spare.recvfrom(65535))
+
+    def pause(self) -> None:
+        raise NotImplementedError("several processes on one address are for systems with batches")
+
+    resume = pause
 
     def close(self) -> None:
         self._transport.close()

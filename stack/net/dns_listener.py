@@ -50,11 +50,17 @@ class DnsListener:
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         if sock.type == socket.SOCK_DGRAM:
-            self._datagrams.append(await serve(self, sock))
+            await self.listen_datagrams(sock)
             return
         server = await loop.create_server(lambda: Stream(self.streams, "tcp"), sock=sock, backlog=512)
         self._servers.append((server, sock))
         self.streams.start()
+
+    async def listen_datagrams(self, sock: socket.socket) -> Datagrams:
+        sock.setblocking(False)
+        datagrams = await serve(self, sock)
+        self._datagrams.append(datagrams)
+        return datagrams
 
     def adopt(self, transport: asyncio.Transport, protocol: str) -> None:
         """A connection that was accepted elsewhere, such as one whose TLS handshake is done (RFC 7858)."""

@@ -161,11 +161,12 @@ class Replication:
             if key in self._book.absent:
                 yield {"zone": to_text(secondary.origin), **self.row(key)}
 
-    def refresh(self, key: bytes | None) -> list[str]:
-        """Look at the primaries of one secondary zone now, or of all; gives the zones. KeyError for none of ours."""
+    def refresh(self, key: bytes | None, *, whole: bool = False) -> list[str]:
+        """Look at the primaries of one secondary zone now, or of all; gives the zones. `whole`: fetch all of them,
+        whatever their serials. KeyError for none of ours."""
         found = [self.secondaries[key]] if key is not None else list(self.secondaries.values())
         for secondary in found:
-            secondary.refresh()
+            secondary.refresh(whole=whole)
         return [to_text(secondary.origin) for secondary in found]
 
     def notify(self, key: bytes | None) -> dict[str, list[str]]:

@@ -85,6 +85,7 @@ class Secondary:
         self._saving: asyncio.Task[None] | None = None
         self._unsaved = False
         self._looking = False
+        self._whole = False
         book.withdraw(self.key, "it was not fetched yet")
 
     # What the server calls.
@@ -116,13 +117,14 @@ class Secondary:
             if self._clock.now() >= self._next:
                 await self._look()
 
-    def refresh(self, *, first: Place | None = None, serial: int | None = None) -> bool:
+    def refresh(self, *, first: Place | None = None, serial: int | None = None, whole: bool = False) -> bool:
         """Look now. `first`: the primary to begin with; `serial`: what it is said to have; False when that is no
-        news."""
+        news. `whole`: fetch all of it, whatever its serial."""
         if serial is not None and self.zone is not None and not newer(serial, self.zone.serial):
             return False
         if first is not None:
             self._first = first
+        self._whole = self._whole or whole
         self._next = self._clock.now()
         self._woken.set()
         return True
@@ -184,12 +186,13 @@ class Secondary:
         self._looking = True
         errors: list[str] = []
         behind = False
+        whole, self._whole = self._whole, False
         order = sorted(self.primaries, key=lambda primary: primary != self._first)
         try:
             for primary in order:
                 try:
                     serial = await self._ask.serial(primary, self.origin)
-                    held = self.zone
+                    held = self.zone if not whole else None
                     if held is not None and newer(held.serial, serial):
                         errors.append(f"{primary} has serial {serial}, older than {held.serial} here")
                         behind = True

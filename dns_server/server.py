@@ -274,10 +274,11 @@ class DnsServer(HttpHop):
         return _json({"zones": zones, "fault": self.texts.fault or self._fault})
 
     def _refresh(self, request: Request) -> Response:
-        """Look at the primaries now; with ?zone=NAME for that zone alone."""
+        """Look at the primaries now; with ?zone=NAME for that zone alone, with whole=1 to fetch whatever is there."""
         assert self.replication is not None
+        whole = parse_qs((request.query or b"").decode("latin-1")).get("whole") == ["1"]
         try:
-            return _json({"refreshing": self.replication.refresh(_zone_key(request))})
+            return _json({"refreshing": self.replication.refresh(_zone_key(request), whole=whole)})
         except KeyError as key:
             raise NotFound(f"{to_text(key.args[0])} is no secondary zone here") from None
 

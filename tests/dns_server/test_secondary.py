@@ -227,6 +227,21 @@ async def test_a_broken_transfer_leaves_the_old_version(world: World) -> None:
     assert world.serial() == 2
 
 
+async def test_a_primary_that_was_set_back_is_followed_when_told_to(world: World) -> None:
+    world.peers.at[ONE] = make(7, [www(7)])
+    await world.start()
+    world.peers.at[ONE] = make(5, [www(5)])
+    world.secondary.refresh()
+    await settle()
+    assert world.serial() == 7
+    world.secondary.refresh(whole=True)
+    await settle()
+    assert world.serial() == 5
+    world.peers.asked.clear()
+    await world.clock.advance(REFRESH)
+    assert ("zone", ONE) not in world.peers.asked
+
+
 # The copy on disk.
 
 

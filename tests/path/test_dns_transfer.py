@@ -137,6 +137,19 @@ def test_dig_and_kdig_get_it(servers: NameServers, tool: str) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.needs("kdig")
+def test_a_zone_goes_over_tls(servers: NameServers) -> None:
+    """RFC 9103, the server's side: the same over DNS over TLS, ALPN `dot`, the certificate verified."""
+    port, tls = free_port(), free_port()
+    zone = f"shop.test={servers.directory / 'shop.zone'}"
+    servers.ours("ns1", port, "--zone", zone, "--listen", f"tls://127.0.0.1:{tls}")
+    reach(servers, port, 1)
+    authority = f"+tls-ca={servers.directory / 'ca.pem'}"
+    command = ["kdig", "@127.0.0.1", "-p", str(tls), "+tls", authority, "+tls-hostname=127.0.0.1", "shop.test", "AXFR"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert len([line for line in done.stdout.splitlines() if "\tIN\t" in line]) == 63, done.stdout + done.stderr
+
+
 COUNT = 100_000
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
-from stack.clock import eventually, settle
+from stack.clock import VirtualClock, eventually, settle
 from stack.net.dns_datagrams import MAX_WAITING
+from stack.net.dns_streams import LULL
 from tests.stack.net.test_dns_sockets import Served
 
 
@@ -106,25 +106,28 @@ async def test_a_connection_is_closed_behind_its_next_answer(served: Served) -> 
     writer.close()
 
 
-async def test_a_burst_is_answered_to_its_end_and_a_busy_client_gets_no_endless_service(served: Served) -> None:
-    """A query each millisecond: no lull. It is served for the time to linger, and cut off behind an answer."""
-    reader, writer = await served.connect()
-    writer.write(framed(b"first"))
-    await reader.readexactly(8)
-    stopping = asyncio.ensure_future(served.listener.drain(20, linger=0.3))
-    sent = answered = 0
-    began = asyncio.get_running_loop().time()
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-        while not stopping.done():
-            writer.write(framed(b"%05d" % sent))
-            sent += 1
-            assert (await reader.readexactly(8))[2:] == b"%05d!" % answered
+async def test_a_busy_client_is_served_for_a_while_and_a_lull_is_the_end() -> None:
+    for gap, longest in ((LULL * 0.9, 60), (LULL * 1.1, 1)):
+        clock = VirtualClock()
+        served = await Served(clock=clock).start()
+        reader, writer = await served.connect()
+        await eventually(lambda served=served: len(served.listener.streams) == 1)  # type: ignore[misc]
+        stopping = asyncio.ensure_future(served.listener.drain(20, linger=0.3))
+        answered = 0
+        while answered < 200:
+            writer.write(framed(b"query"))
+            try:
+                await asyncio.wait_for(reader.readexactly(8), 20)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                break
             answered += 1
-            await asyncio.sleep(0.001)
-    assert asyncio.get_running_loop().time() - began > 0.25
-    assert answered >= 20
-    await asyncio.wait_for(stopping, 10)
-    writer.close()
+            await clock.advance(gap)
+        # 0.3 s and what the sweeper is late, at a query each 9 ms; or one query, and the silence behind it
+        assert (30 if longest > 1 else 1) <= answered <= longest
+        await clock.advance(1)
+        await asyncio.wait_for(stopping, 10)
+        writer.close()
+        await served.stop()
 
 
 async def test_a_connection_is_closed_behind_the_answers_that_wait(served: Served) -> None:

@@ -6,6 +6,7 @@ Exit status 0: none of the inputs crashed or took longer than SLOWEST. An input 
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import signal
 import subprocess
@@ -40,6 +41,8 @@ def with_atheris(name: str, count: int, seed: int) -> NoReturn:
             f"-atheris_runs={count}", f"-seed={seed}", f"-timeout={SLOWEST}", "-max_len=4096", f"-dict={tokens}",
             "-verbosity=0", "-rss_limit_mb=0", "-len_control=0", f"-artifact_prefix={tempfile.gettempdir()}/fuzz-{name}-",
         ]  # fmt: skip
+        # libFuzzer's timer goes on to the end, and Python takes its handler away before that
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
         atheris.Setup([sys.argv[0], *options, str(corpus)], target)
         atheris.Fuzz()
         sys.exit(0)

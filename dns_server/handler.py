@@ -15,9 +15,8 @@ from dns_server.rrl import Limiter, Verdict
 from dns_server.rules import errors, types
 from dns_server.rules.chaos import Chaos
 from dns_server.rules.direct import Direct, Directly
-from dns_server.rules.edns import PAD_TO, extend, padding
 from dns_server.rules.query import Query, parse
-from dns_server.rules.response import TCP_SIZE, limit, write
+from dns_server.rules.response import limit, with_options, write
 from dns_server.rules.rrset import Answer
 from dns_server.signed import SignedQueries
 from dns_server.ways import Hindered, Operation, Response, Transfer, Unhindered
@@ -52,6 +51,7 @@ class Handler:
         self._log = log
         self._finished = log.finished
         self._edns = edns
+        self._repeated = edns.repeated if edns is not None and limiter is None and not edns.require else None
         self._chaos = chaos
         self._limiter = limiter
         self._wants_cookie = edns is not None and edns.require
@@ -93,6 +93,10 @@ class Handler:
                 return self._give(response, known.query, known.answer, client, protocol, began, exchange, known.cell)
             self._finished(known.query, known.answer, client, protocol, began, len(tail) + 2, exchange, known.cell)
             return message[:2] + tail
+        if allowed and self._repeated is not None and (again_for := self._repeated(message, client, responses.get)):
+            response, known = again_for
+            self._finished(known.query, known.answer, client, protocol, began, len(response), exchange, known.cell)
+            return response
         if self._directly is not None and (made := self._direct(message, protocol)) is not None:
             tail, type, rcode, word, zone = made
             cell = self._log.cell_of(type, rcode, protocol, word, zone)
@@ -121,7 +125,7 @@ class Handler:
         if query.options:
             if self._edns is not None and query.rcode != types.BADVERS:
                 options = self._edns.options(query, client, protocol)
-            if query.bare and allowed and not query.rcode:
+            if query.bare and allowed and not query.rcode and not query.empty:
                 # the options are in no finished response: those of the client's cookie are its own
                 key = message[2 : query.bare] + b"\0\0"
                 if (known := responses.get(key)) is not None:
@@ -204,11 +208,7 @@ class Handler:
             return response
         if len(response) + len(options) > limit(query, stream=protocol in STREAMS, payload=self._payload):
             response = self.write(query, answer, protocol, len(options))
-        present = len(answer.explained.packed()) if answer.explained is not None else 0
-        response = extend(response, options, present)
-        if query.padded and len(response) + PAD_TO < TCP_SIZE:
-            response = extend(response, padding(len(response)), present + len(options))
-        return response
+        return with_options(response, query, answer, options)
 
     def respond(
         self, query: Query, answer: Answer, client: str, protocol: str, began: float, exchange: Exchange | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from dns_server.rules.edns import extend
+from dns_server.rules.edns import PAD_TO, extend, padding
 from dns_server.rules.query import AA, CD, OPCODE, QR, RA, RD, TC, Query
 from dns_server.rules.rrset import Answer, RRset
 
@@ -58,6 +58,15 @@ def write(query: Query, answer: Answer, *, size: int, recursion: bool = False, p
             chunks[-1] = extend(chunks[-1], explained)
     chunks[0] = _HEADER.pack(query.id, flags, 1 if query.question else 0, answers, authorities, additionals)
     return b"".join(chunks)
+
+
+def with_options(response: bytes, query: Query, answer: Answer, options: bytes) -> bytes:
+    """`response`, which `write` wrote, with what is for one client alone; padded if the client's query was."""
+    present = len(answer.explained.packed()) if answer.explained is not None else 0
+    response = extend(response, options, present)
+    if query.padded and len(response) + PAD_TO < TCP_SIZE:
+        response = extend(response, padding(len(response)), present + len(options))
+    return response
 
 
 def _opt(rcode: int, payload: int, *, dnssec_ok: bool) -> bytes:

@@ -69,6 +69,42 @@ def test_a_cookie_of_no_possible_length_is_formerr_with_opt(size: int) -> None:
     assert Server(cookies=False).ask(question("www.z.test", opt=sent))[0] == "NOERROR"
 
 
+@pytest.mark.parametrize("client", [True, False])
+def test_a_cookie_is_found_only_in_an_opt(client: bool) -> None:
+    """What is kept for a query that ends with two zeros of another record has no OPT to which a cookie belongs."""
+    server = Server()
+    record = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\1\1\0\0"
+    asked = question("www.z.test", opt=record)
+    cookie = CK if client else server.cookie()
+    sent = asked[:-2] + len(cookie).to_bytes(2, "big") + cookie
+    assert server.ask(asked)[0] == "NOERROR"
+    assert server.ask(sent)[0] == "FORMERR"
+
+
+@pytest.mark.parametrize("first", ["bare", "cookie"])
+def test_a_query_about_a_cookie_alone_and_one_about_nothing_are_two(first: str) -> None:
+    server = Server()
+    head = b"\0\1\0\0\0\0\0\0\0\0\0\1"
+    for kind in (first, "bare", "cookie", "bare", "cookie"):
+        rcode = server.ask(head + edns(options=CK if kind == "cookie" else b""))[0]
+        assert rcode == ("NOERROR" if kind == "cookie" else "FORMERR")
+
+
+def test_a_kept_response_brings_each_client_its_own_cookie() -> None:
+    server = Server()
+    for name in ("www.z.test", "nope.z.test", "other.test"):
+        server.raw(question(name, opt=edns()))
+        for number in range(3):
+            own = number.to_bytes(8, "big")
+            rcode, options, response = server.ask(question(name, id=number, opt=edns(options=b"\0\x0a\0\x08" + own)))
+            assert (options[10][:8], response.id) == (own, number)
+            assert server.cookies is not None
+            assert server.cookies.judge(options[10], CLIENT) == (options[10], True)
+            again = server.ask(question(name, opt=edns(options=b"\0\x0a\0\x18" + options[10])))
+            assert (again[0], again[1], again[2].answer) == (rcode, options, response.answer)
+    assert len(server.handler._datagrams) == 3
+
+
 def test_of_two_cookies_the_first_counts() -> None:
     options = Server().ask(question("www.z.test", opt=edns(options=CK + b"\0\x0a\0\x01x")))[1]
     assert options[10][:8] == b"abcdefgh"

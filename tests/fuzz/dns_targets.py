@@ -39,18 +39,19 @@ REMEMBERED: Final = 50_000
 
 
 class _Server:
-    """A server as it is configured by default, one that also limits and wants cookies, and what they said so far."""
+    """A server as it is configured by default, one that keeps no responses, one that also limits and wants cookies."""
 
     def __init__(self) -> None:
         self.zones = zones(dns_cases.load()["zonesets"]["auth"])
         self.plain = self._handler(limiter=None, require=False)
+        self.forgetful = self._handler(limiter=None, require=False, responses=0)
         self.strict = self._handler(limiter=Limiter(RrlOptions(rate=5, slip=2, entries=500), lambda: 0.0), require=True)
         self.read: set[bytes] = set()
 
-    def _handler(self, *, limiter: Limiter | None, require: bool) -> Handler:
+    def _handler(self, *, limiter: Limiter | None, require: bool, responses: int = 200) -> Handler:
         clock = VirtualClock()
         return Handler(
-            Authority(Book(self.zones)), payload=1232, responses=200, now=clock.now, limiter=limiter,
+            Authority(Book(self.zones)), payload=1232, responses=responses, now=clock.now, limiter=limiter,
             log=QueryLog("off", hop="dns", clock=clock, metrics=Metrics()), chaos=Chaos(identity=b"dns", version=b""),
             edns=Edns(nsid=b"dns", cookies=Cookies(Given([b"k" * 16]), time=clock.time), require=require, idle=10.0),
         )  # fmt: skip
@@ -74,6 +75,7 @@ def query(data: bytes) -> None:
     assert isinstance(response, bytes)
     _check(response, message, protocol, server.read)
     assert server.plain.answer(message, CLIENT, protocol) == response
+    assert server.forgetful.answer(message, CLIENT, protocol) == response
     if asked.rcode != types.NOTIMP and not asked.options and asked.cls != types.CH:
         assert response == respond(server.zones, message, stream=protocol != "udp")
     strict = server.strict.answer(message, CLIENT, protocol)

@@ -51,6 +51,8 @@ def judge(zones: Zones, world: World, name: Name, type: int) -> None:
     message = respond(zones, query(name, type, payload=0), stream=True)
     assert message is not None
     ours, wanted = read(message), dns_model.answer(world, name, type)
+    for payload in (0, 512, 1232):  # whichever way is taken, it is the same one: `respond` sees to that
+        respond(zones, query(name, type, payload=payload), stream=False)
     text = "\n".join(f"; {to_text(zone.origin)}\n{zone.text()}" for zone in world)
     assert shown(ours) == shown(wanted), f"{to_text(name)} TYPE{type}\n{text}"
     for owner, *_ in ours.answer[:1]:
@@ -72,7 +74,7 @@ def test_the_compiled_zones_answer_as_the_text_says(random: Random, strict: bool
         judge(zones, world, name, type)
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(SEEDED, st.booleans())
 def test_many_zones_answer_as_the_text_says(random: Random, strict: bool) -> None:
     maker = Maker(random, strict=strict)

@@ -10,6 +10,7 @@ from dns_server.cache import Cache
 from dns_server.config import CacheOptions, WalkOptions
 from dns_server.handler import Authority
 from dns_server.resolver import Resolver
+from dns_server.rules.direct import Directly
 from dns_server.rules.names import from_text, to_text
 from dns_server.rules.query import parse
 from dns_server.rules.reply import Reply
@@ -46,12 +47,24 @@ def zones(texts: Mapping[str, str]) -> Zones:
 
 
 def respond(served: Zones, message: bytes, *, stream: bool, payload: int = PAYLOAD) -> bytes | None:
-    """What an authoritative server with these zones answers to `message`: all of it but keeping and counting."""
+    """What an authoritative server with these zones answers to `message`: all of it but keeping and counting.
+
+    Where there is a short way, it must come to the same, octet for octet.
+    """
     query = parse(message)
+    short = Directly(payload).answer(message, served, stream=stream)
     if query is None:
+        assert short is None
         return None
     answer = Answer("refused", query.rcode) if query.rcode else Authority(Book(served)).answer(query)
-    return write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
+    response = write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
+    if short is not None:
+        tail, type, rcode, word, zone = short
+        assert message[:2] + tail == response
+        found = served.find(query.key, query.type)
+        assert found is not None
+        assert (type, rcode, word, zone) == (query.type, answer.rcode, answer.word, found.key)
+    return response
 
 
 class Network:

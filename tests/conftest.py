@@ -13,6 +13,9 @@ hypothesis.settings.register_profile("hopstack", deadline=None)  # how long an e
 hypothesis.settings.load_profile("hopstack")
 
 PACKAGES = {
+    "named-checkzone": "bind9-utils",
+    "nsd-checkzone": "nsd",
+    "knotc": "knot",
     "dig": "bind9-dnsutils",
     "nghttp": "nghttp2-client",
     "h2load": "nghttp2-client",

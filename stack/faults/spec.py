@@ -232,8 +232,8 @@ def from_table(name: str, table: Mapping[str, Any]) -> Fault:
         if key not in _FIELDS:
             raise ConfigError(f"{given}: {_unknown(given)}")
         if key in found:
-            raise ConfigError(f"{given}: it is the same as {key}, which is given too")
-        found[key] = _value(key, value)
+            raise ConfigError(f"delay: it is the same as {key}, which is given too")
+        found[key] = _value(key, value, given)
     on = _link(found.pop("on", ""))
     fault = Fault(
         name=name or _default_name(on, found), on=on, **{_FIELDS[key].name: item for key, item in found.items()}
@@ -281,7 +281,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
-def _value(key: str, value: Any) -> Any:
+def _value(key: str, value: Any, given: str) -> Any:
     field = _FIELDS[key]
     if key in _DNS_VALUES:
         return _DNS_VALUES[key](value)
@@ -297,7 +297,7 @@ def _value(key: str, value: Any) -> Any:
     try:
         return values.convert(field.type, value)
     except ValueError as error:
-        raise ConfigError(f"{key}={value}: {error}") from None
+        raise ConfigError(f"{'delay' if given == 'delay' else key}={value}: {error}") from None
 
 
 def _words(key: str, value: Any) -> list[str]:

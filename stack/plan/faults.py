@@ -76,7 +76,8 @@ def _read(reader: Reader, at: tuple[str, str], entry: Mapping[str, Any]) -> tupl
             else:
                 reader.fault(at, str(error))
             sound = False
-            left.setdefault("latency", 1)  # that it does nothing without what was wrong is no fault of its own
+            if "delay" not in left:
+                left.setdefault("latency", 1)  # that it does nothing without what was wrong is no fault of its own
             if word == "on":
                 left["on"] = f"{spec.CLIENT}>*"
 

@@ -170,7 +170,7 @@ def test_server_timing_of_dns_over_https_names_it(stack: Stack) -> None:
     with urllib.request.urlopen(request, timeout=10, context=context) as answer:
         timing = answer.headers["server-timing"]
     [took] = re.findall(r'resolver\.fault;dur=([0-9.]+);desc="latency"', timing)
-    assert float(took) >= 100
+    assert float(took) > 95
 
 
 def test_the_trace_shows_what_its_walk_met(stack: Stack) -> None:

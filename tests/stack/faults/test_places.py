@@ -13,6 +13,8 @@ EDGE = Standing("edge-fra", "cdn_edge", ("lb-a",))
 BALANCER = Standing("lb-a", "loadbalancer", ("proxy-1", "proxy-2"))
 PROXY = Standing("proxy-1", "proxy", ("app-1",))
 APP = Standing("app-1", "appserver")
+RESOLVER = Standing("resolver", "dns_server", ("dns-root", "dns-tld"))
+AUTHORITY = Standing("dns-tld", "dns_server")
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,32 @@ def test_in_the_environment_semicolons_stand_for_blanks() -> None:
         ("lb-a>proxy-1", ("refused",), 3),
         ("lb-a>proxy-2", ("latency",), None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "standing", "places", "refusal"),
+    [
+        ("resolver>dns-tld drop", RESOLVER, ["resolver>dns-tld"], ""),
+        ("resolver>dns-* drop", RESOLVER, ["resolver>dns-root", "resolver>dns-tld"], ""),
+        ("resolver>192.0.2.1 drop", RESOLVER, ["resolver>192.0.2.1"], ""),
+        ("resolver>2001:db8::1 drop", RESOLVER, ["resolver>2001:db8::1"], ""),
+        ("resolver>dns-tdl drop", RESOLVER, [], ""),
+        ("resolver>dns-tld drop", AUTHORITY, [], ""),
+        ("dns-tld>dns-root drop", AUTHORITY, [], ""),
+        ("client>resolver delay=1s", RESOLVER, ["client>resolver"], ""),
+        ("dns-* lame", AUTHORITY, ["dns-tld"], ""),
+        ("*>* delay=1s", RESOLVER, ["resolver>dns-root", "resolver>dns-tld", "client>resolver"], ""),
+        ("*>* proto=udp drop", RESOLVER, ["client>resolver"], ""),
+        ("dns-tld status=503", AUTHORITY, [], "dns-tld: status (here: rcode) is of HTTP alone, and this speaks DNS"),
+        ("dns-tld truncate=10", AUTHORITY, [], "dns-tld: a DNS response is truncated as a whole: truncate, without a number"),
+        ("resolver>dns-tld down=10", RESOLVER, [], "resolver>dns-tld: down is for what a DNS server serves: put it on that server, as dns-shop"),
+        ("edge-fra>lb-a rcode=SERVFAIL", EDGE, [], "edge-fra>lb-a: rcode (here: status) is of DNS alone, and this speaks HTTP"),
+        ("client>edge-fra qname=a drop", EDGE, [],
+         "client>edge-fra: drop (here: blackhole) and qname (here: path) are of DNS alone, and this speaks HTTP"),
+    ],
+)  # fmt: skip
+def test_dns_and_http_each_have_their_kinds(text: str, standing: Standing, places: list[str], refusal: str) -> None:
+    fault = parse(text)
+    assert standing.places(fault) == places
+    assert standing.refusal(fault) == refusal
+    assert concerns(fault, standing.name, standing.kind) or not places

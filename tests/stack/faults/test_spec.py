@@ -100,6 +100,61 @@ def test_what_is_wrong(text: str, says: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("dns-shop drop", {"drop": True}),
+        ("dns-shop delay=2s jitter=1s", {"latency": 2.0, "jitter": 1.0}),
+        ("dns-shop rcode=ServFail qname=WWW.*.", {"rcode": "SERVFAIL", "qname": "www.*"}),
+        ("dns-shop lame qname=.", {"lame": True, "qname": "."}),
+        ("dns-shop truncate", {"truncate": 0}),
+        ("dns-shop wrong_address=192.0.2.66,2001:DB8::66", {"wrong_address": ("192.0.2.66", "2001:db8::66")}),
+        ("dns-shop drop qtype=a,type65280", {"qtype": ("A", "TYPE65280")}),
+        (
+            "dns-shop drop source=192.0.2.7,2001:db8::/32 proto=UDP",
+            {"source": ("192.0.2.7", "2001:db8::/32"), "proto": ("udp",)},
+        ),
+        ("dns-shop down=100 first=3 for=30s", {"down": 100, "first": 3, "lasts": 30.0}),
+    ],
+)
+def test_text_of_faults_on_dns(text: str, want: dict[str, Any]) -> None:
+    fault = parse(text)
+    assert {key: getattr(fault, key) for key in want} == want
+    assert parse(show(fault)) == fault
+    assert from_table(fault.name, as_table(fault)) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a rcode=SERVFIAL", "rcode=SERVFIAL: wanted one of NOERROR, FORMERR"),
+        ("a rcode=SERVFIAL", "did you mean SERVFAIL?"),
+        ("a wrong_address=ns.test", "wanted addresses, as 192.0.2.66"),
+        ("a drop qtype=AAA", "qtype=AAA: wanted types of records, as A,AAAA; did you mean AAAA?"),
+        ("a drop qtype=TYPE70000", "one without a name is written TYPE65280"),
+        ("a drop qtype=", "wanted words with commas between them"),
+        ("a drop qtype=" + ",".join(["A"] * 17), "there are 17; at most 16 are taken"),
+        ("a drop source=192.0.2.0/33", "wanted addresses or networks"),
+        ("a drop proto=quic", "proto=quic: wanted udp, tcp, tls, https"),
+        ("a drop qname=", "wanted a name or a pattern of names"),
+        ("a qname=www.*", "it does nothing; give a kind"),
+        ("a drop refused", "refused and drop exclude each other"),
+        ("a rcode=REFUSED lame", "rcode and lame exclude each other"),
+        ("a truncate drop", "truncate and drop exclude each other"),
+        ("a drop status=503", "status is of HTTP and drop of DNS; give a fault for each"),
+        ("a latency=1 delay=2", "delay: it is the same as latency"),
+        ("a delay", "'delay': wanted delay=VALUE"),
+        ("a delay=soon", "delay=soon: wanted a duration up to a week"),
+        ("a drop name=www.*", "for one that is asked for say qname="),
+    ],
+)
+def test_what_is_wrong_of_faults_on_dns(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse(text)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_table_has_plain_values_too() -> None:
     table = {"on": "lb-a>proxy-2", "latency": 0.2, "share": 1, "reset": 100, "method": ["GET"], "for": "30s"}
     fault = from_table("slow", table)

@@ -184,6 +184,38 @@ CASES = [
     ),
     pytest.param(
         """
+        [faults.http]
+        on = "dns-shop"
+        status = 503
+        [faults.dns]
+        on = "edge-*>lb-a"
+        drop = true
+        [faults.rcode]
+        on = "resolver>dns-tld"
+        rcode = "SERVFIAL"
+        [faults.stream]
+        on = "resolver>dns-tld"
+        down = "1K"
+        [faults.who]
+        on = "resolver>dns-tdl"
+        drop = true
+        [faults.network]
+        on = "client>resolver"
+        delay = "1s"
+        source = ["192.0.2.0/24", "nowhere"]
+        """,
+        """
+        stack.toml:2: faults.http.on = "dns-shop": status (here: rcode) is of HTTP alone, and this speaks DNS
+        stack.toml:5: faults.dns.on = "edge-*>lb-a": drop (here: blackhole) is of DNS alone, and this speaks HTTP
+        stack.toml:9: faults.rcode.rcode = "SERVFIAL": wanted one of NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN, NOTAUTH; did you mean SERVFAIL?
+        stack.toml:11: faults.stream.on = "resolver>dns-tld": down is for what a DNS server serves: put it on that server, as dns-shop
+        stack.toml:14: faults.who.on = "resolver>dns-tdl": no hop is called 'dns-tdl'; did you mean dns-tld?
+        stack.toml:19: faults.network.source = ["192.0.2.0/24", "nowhere"]: wanted addresses or networks, as 192.0.2.7 or 192.0.2.0/24
+        """,
+        id="faults on DNS",
+    ),
+    pytest.param(
+        """
         [faults.slow]
         on = "lb-a>proxy-9"
         latency = "200ms"

@@ -108,6 +108,24 @@ async def test_the_balancer_meets_a_broken_link_as_it_would_a_real_one(fault: di
         assert statuses[1] == 200
 
 
+async def test_faults_on_dns() -> None:
+    async with WebStack(Probe) as web:
+        with web.fault("dns-shop", rcode="SERVFAIL") as fault:
+            with pytest.raises(NoSuchHost, match="SERVFAIL"):
+                await web.get("/")
+            assert fault.hits >= 1
+        with pytest.raises(ConfigError, match=r"status .here: rcode. is of HTTP alone"):
+            web.fault("resolver>dns-shop", status=503)
+    async with WebStack(Probe) as web:
+        web.fault("resolver>dns-*", latency=0.3)
+        assert (await web.get("/")).status == 200
+    async with WebStack(Probe) as web:
+        web.fault("client>resolver", rcode="REFUSED", count=1)
+        with pytest.raises(NoSuchHost, match="REFUSED"):
+            await web.get("/")
+        assert (await web.get("/")).status == 200
+
+
 async def test_faults_end_by_clear() -> None:
     async with WebStack(Probe) as web:
         web.fault("lb-a>proxy-*", refused=True)

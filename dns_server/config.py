@@ -128,6 +128,13 @@ class TransferOptions(Options, frozen=True, kw_only=True):
     bytes: Annotated[Bytes, Meta(description="The largest zone taken from a primary, as it comes over the wire.")] = (
         512 * MIB
     )
+    ca: Annotated[
+        str,
+        Meta(
+            description="Authority (PEM) that primaries at tls:// are verified against. Empty: the local CA of the "
+            "state directory; system: the system's authorities."
+        ),
+    ] = ""
     attempt: Annotated[Seconds, Meta(description="Waiting for a primary's answer, or for its connection.")] = 3.0
     idle: Annotated[
         Seconds, Meta(description="A transfer from a primary of which nothing comes; then it is ended.")
@@ -151,7 +158,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="A zone that is fetched from its primaries and kept up, as NAME=ADDRESS[:PORT][#KEY][,...]; "
-            "#KEY signs with that TSIG key. Repeats."
+            "#KEY signs with that TSIG key, tls://ADDRESS asks over TLS. Repeats."
         ),
     ] = ()
     notify: Annotated[

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -22,7 +24,9 @@ from dns_server.rules.zone import Fault, Zone, finish
 from dns_server.tsig import Conversation
 from dns_server.tsig_keys import Key
 from stack.clock import Clock
+from stack.errors import ConfigError
 from stack.net.dns_client import ask_tcp, ask_udp, stream_tcp
+from stack.net.tls import client_context
 
 PAUSE: Final = 500
 """Records read at a time; then others have their turn."""
@@ -47,16 +51,26 @@ class Primaries:
     """Speaks with primaries. What does not lead to a zone raises TransferFault, TsigFault, OSError, EOFError or
     TimeoutError."""
 
-    def __init__(self, keys: Mapping[bytes, Key], options: TransferOptions, *, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        keys: Mapping[bytes, Key],
+        options: TransferOptions,
+        *,
+        authority: Path,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        """`authority`: the certificate of the local CA."""
         self._keys = keys
         self._options = options
+        self._authority = authority
         self._clock = clock
         self._random = random
         self.own = ""
         """The address that this server listens on."""
 
     async def serial(self, place: Place, origin: bytes) -> int:
-        """That of the primary's zone: by UDP, twice, then by TCP (RFC 1034 §4.3.5)."""
+        """That of the primary's zone: by UDP, twice, then by TCP (RFC 1034 §4.3.5); at `tls://` by that alone."""
         id, message, conversation = self._question(place, origin, types.SOA, None)
         question = origin + b"\0\x06\0\x01"
         clock, attempt, own = self._clock, self._options.attempt, source(self.own, place.address)
@@ -65,7 +79,7 @@ class Primaries:
             return answers(response, id, question)
 
         response = b""
-        for _ in range(2):
+        for _ in range(0 if place.tls else 2):
             try:
                 response = await ask_udp(
                     place.address, message, accept=accept, clock=clock, timeout=attempt, source=own
@@ -74,7 +88,10 @@ class Primaries:
             except TimeoutError:
                 continue
         if not response or response[2] & 0x02:  # nothing, or truncated
-            response = await ask_tcp(place.address, message, accept=accept, clock=clock, timeout=attempt, source=own)
+            response = await ask_tcp(
+                place.address, message,
+                accept=accept, clock=clock, timeout=attempt, tls=self._context(place), source=own,
+            )  # fmt: skip
         if conversation is not None:
             response = conversation.check(response)
         try:
@@ -129,7 +146,7 @@ class Primaries:
         incoming = Incoming(origin, type, id, held.serial if held is not None else None)
         messages = stream_tcp(
             place.address, message, clock=self._clock, connect=options.attempt, idle=options.idle,
-            source=source(self.own, place.address),
+            tls=self._context(place), source=source(self.own, place.address),
         )  # fmt: skip
         async with aclosing(messages):  # type: ignore[type-var]
             try:
@@ -148,6 +165,18 @@ class Primaries:
         if conversation is not None:
             conversation.finish()
         return incoming
+
+    def _context(self, place: Place) -> ssl.SSLContext | None:
+        """Made for each connection: a new authority is believed at once."""
+        if not place.tls:
+            return None
+        ca = self._options.ca
+        try:
+            context = client_context(None if ca == "system" else ca or self._authority, alpn=("dot",))
+        except ConfigError as fault:
+            raise TransferFault(str(fault)) from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_3  # RFC 9103 §6.1
+        return context
 
     def _question(
         self, place: Place, origin: bytes, type: int, held: Zone | None

@@ -48,8 +48,10 @@ class Replication:
         tasks: Tasks,
         metrics: Metrics,
         directory: Path,
+        authority: Path,
     ) -> None:
-        """`directory`: where copies of secondary zones are kept. Raises ConfigError."""
+        """`directory`: where copies of secondary zones are kept; `authority`: the certificate of the local CA. Raises
+        ConfigError."""
         options = config.transfer
         self._book = book
         self._keyring = keyring
@@ -78,7 +80,7 @@ class Replication:
         ):
             _known(option, keys, keyring)
         self.notifier = Notifier(book, targets, keyring.keys, clock=clock, random=random, tasks=tasks)
-        self._ask = ask = Primaries(keyring.keys, options, clock=clock, random=random)
+        self._ask = ask = Primaries(keyring.keys, options, authority=authority, clock=clock, random=random)
         transfers = metrics.counter(
             "hopstack_dns_transfers_total", "Zones sent and fetched.", ("direction", "form", "result")
         )
@@ -186,7 +188,7 @@ def secondary_zones(config: Config) -> Mapping[bytes, tuple[Place, ...]]:
     """Primaries by zone. Raises ConfigError."""
     found: dict[bytes, tuple[Place, ...]] = {}
     for text in config.secondary:
-        origin, places = zone_places(text, "--secondary")
+        origin, places = zone_places(text, "--secondary", may_tls=True)
         if origin is None:
             raise ConfigError(f"--secondary {text}: wanted NAME=ADDRESS[:PORT][#KEY], as shop.test=127.0.53.3:5053")
         if origin.lower() in {known.lower() for known in found}:

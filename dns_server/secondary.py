@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import ssl
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, Protocol
@@ -294,6 +295,8 @@ def _said(failure: BaseException) -> str:
         return "no answer"
     if isinstance(failure, ConnectionRefusedError):
         return "nobody listens there"
+    if isinstance(failure, ssl.SSLError):
+        return f"TLS failed: {getattr(failure, 'verify_message', '') or failure.reason or failure}"
     if isinstance(failure, OSError):
         return failure.strerror or str(failure)
     return str(failure)

@@ -41,6 +41,7 @@ from stack.hop.hop import AdminHandler, Bound
 from stack.hop.http_hop import HttpHop
 from stack.http.message import Peer, Request, Response
 from stack.net import Net
+from stack.net.ca import ca_path
 from stack.net.context import Context
 from stack.net.dns_listener import DnsListener
 from stack.telemetry.metrics import Metrics
@@ -96,7 +97,7 @@ class DnsServer(HttpHop):
             self.replication = Replication(
                 config, role.book, keyring,
                 query_log=self.query_log, clock=clock, random=SystemRandom(), tasks=net.tasks, metrics=metrics,
-                directory=state_dir / "secondary" / name,
+                directory=state_dir / "secondary" / name, authority=ca_path(state_dir),
             )  # fmt: skip
             self.handler.transfer = self.replication.answer
             self.handler.operations[notify.OPCODE] = self.replication.hear

@@ -232,6 +232,8 @@ FILES: Final = frozenset(
         "backend_ca",
         "upstream_ca",
         "client_ca",
+        "ca",
+        "tsig_key",
         "origin_cert",
         "origin_key",
         "backend_cert",

@@ -330,6 +330,7 @@ async def test_a_burst_of_changes_is_one_notify(servers: Servers) -> None:
         ({"notify": ("127.0.0.1#nokey",), "secondary": ("a=127.0.0.1",)}, "--notify: no key is called nokey"),
         ({"secondary": ("a=127.0.0.1",), "transfer": TransferOptions(allow=("#nokey",))}, "--transfer-allow: no key"),
         ({"secondary": ("a=127.0.0.1",), "transfer": TransferOptions(allow=("10.0.0.1/8",))}, "has host bits set"),
+        ({"secondary": ("a=127.0.0.1",), "notify": ("tls://127.0.0.1",)}, "leave tls:// out"),
         ({"secondary": ("shop.test=127.0.0.1",), "zone": ("SHOP.test=x",)}, "with --zone and with --secondary"),
     ],
 )
@@ -346,10 +347,11 @@ def test_faults_of_options(tmp_path: Path, options: dict[str, Any], said: str) -
         ("shop.test.=192.0.2.1:5053#Key.Name.", "192.0.2.1:5053#key.name"),
         (".=2001:db8::1", "[2001:db8::1]:53"),
         (".=[2001:db8::1]:5053,192.0.2.1", "[2001:db8::1]:5053 192.0.2.1:53"),
+        (".=tls://192.0.2.1#k,tls://[2001:db8::1]:8853", "tls://192.0.2.1:853#k tls://[2001:db8::1]:8853"),
     ],
 )
 def test_how_a_primary_is_written(written: str, meant: str) -> None:
-    assert " ".join(map(str, zone_places(written, "--secondary")[1])) == meant
+    assert " ".join(map(str, zone_places(written, "--secondary", may_tls=True)[1])) == meant
 
 
 def test_addresses_of_ipv4_over_ipv6_sockets() -> None:

@@ -150,6 +150,22 @@ def test_a_zone_goes_over_tls(servers: NameServers) -> None:
     assert len([line for line in done.stdout.splitlines() if "\tIN\t" in line]) == 63, done.stdout + done.stderr
 
 
+def test_ours_fetches_over_tls_and_only_from_whom_it_can_verify(servers: NameServers) -> None:
+    port, tls, there = free_port(), free_port(), free_port()
+    zone = f"shop.test={servers.directory / 'shop.zone'}"
+    servers.ours("ns1", port, "--zone", zone, "--listen", f"tls://127.0.0.1:{tls}")
+    reach(servers, port, 1)
+    primary = f"shop.test=tls://127.0.0.1:{tls}#xfr"
+    servers.ours("ns2", there, "--secondary", primary)
+    reach(servers, there, 1)
+    asked = [line["proto"] for line in servers.log("ns1") if line["type"] == "AXFR"]
+    assert asked == ["tls"]
+    servers.kill("ns2")
+    servers.ours("ns3", there, "--secondary", primary, "--transfer-ca", "system")
+    asyncio.run(eventually(lambda: "TLS failed" in servers.said("ns3"), within=20))
+    assert serial(there) == -1
+
+
 COUNT = 100_000
 
 

@@ -169,6 +169,10 @@ zone:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.load(response)
 
+    def log(self, name: str) -> list[dict[str, Any]]:
+        """The query log of one of ours."""
+        return [json.loads(line) for line in (self.directory / f"{name}.log").read_text().splitlines()]
+
     def said(self, name: str) -> str:
         """All that it wrote: for the message of a failed test."""
         return (self.directory / f"{name}.err").read_text(errors="replace")

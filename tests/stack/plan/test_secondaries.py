@@ -63,3 +63,9 @@ def test_who_is_no_primary(primary: str, said: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         plan(f'[dns.shop]\n[dns.spare]\nprimary = "{primary}"\n[dns.other]\nprimary = "shop"\n[dns.resolver]\n')
     assert said in str(caught.value)
+
+
+def test_files_of_transfers_are_beside_the_file() -> None:
+    made = plan('[dns.root]\n[dns.resolver]\n[dns.shop]\ntsig_key = ["keys/a.key"]\ntransfer.ca = "own-ca.pem"\n')
+    config = made.hop("dns-shop").config
+    assert (config.tsig_key, config.transfer.ca) == (("/srv/keys/a.key",), "/srv/own-ca.pem")

@@ -233,7 +233,6 @@ FILES: Final = frozenset(
         "upstream_ca",
         "client_ca",
         "ca",
-        "tsig_key",
         "origin_cert",
         "origin_key",
         "backend_cert",

@@ -70,7 +70,7 @@ class Changes:
                 after[key] = await asyncio.to_thread(self._laid, text, journal)
                 if journal.entries:
                     log.info(
-                        "%s: %d RRsets were changed while running and lie over the text; "
+                        "%s: RRsets that were changed while running and lie over the text: %d; "
                         "`hopstack dns show --changed` has them", to_text(key), len(journal.entries),
                     )  # fmt: skip
                 self._journals[key] = journal

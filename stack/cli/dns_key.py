@@ -40,9 +40,12 @@ def _told(name: str, file: str) -> str:
 {file} is made: the key {name}.
 
 In stack.toml, what it may change (all of the zone, or as here an ACME client's):
+  [dns.root]
+  [dns.tld]
   [dns.shop]
   tsig_key = ["{file}"]
   update = ["{name} name=_acme-challenge.* type=TXT"]
+  [dns.resolver]
 
 nsupdate:      nsupdate -k {quoted}
 knsupdate:     knsupdate -k {quoted}

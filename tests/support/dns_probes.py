@@ -47,8 +47,8 @@ SERVERS = [
 
 
 @contextmanager
-def probed(kind: str, directory: Path) -> Iterator[Address]:
-    with served(kind, (ZONE,), directory / kind) as address:
+def probed(kind: str, directory: Path, more: str = "") -> Iterator[Address]:
+    with served(kind, (ZONE,), directory / kind, more) as address:
         yield address
 
 

@@ -25,7 +25,7 @@ def _files(world: World, directory: Path) -> dict[str, Path]:
     return found
 
 
-def _nsd(directory: Path, zones: Mapping[str, Path], port: int) -> list[str]:
+def _nsd(directory: Path, zones: Mapping[str, Path], port: int, more: str) -> list[str]:
     text = f"""
 server:
   ip-address: 127.0.0.1@{port}
@@ -43,6 +43,7 @@ server:
   ipv4-edns-size: 4096
   rrl-ratelimit: 0
   zonefiles-write: 0
+{more}
 remote-control:
   control-enable: no
 """
@@ -52,7 +53,7 @@ remote-control:
     return ["nsd", "-d", "-c", str(directory / "nsd.conf")]
 
 
-def _knot(directory: Path, zones: Mapping[str, Path], port: int) -> list[str]:
+def _knot(directory: Path, zones: Mapping[str, Path], port: int, more: str) -> list[str]:
     text = f"""
 server:
     listen: 127.0.0.1@{port}
@@ -72,6 +73,7 @@ template:
     zonefile-sync: -1
     journal-content: none
     semantic-checks: off
+{more}
 zone:
 """
     for name, path in zones.items():
@@ -80,9 +82,9 @@ zone:
     return ["knotd", "-c", str(directory / "knot.conf")]
 
 
-def _bind(directory: Path, zones: Mapping[str, Path], port: int) -> list[str]:
+def _bind(directory: Path, zones: Mapping[str, Path], port: int, more: str) -> list[str]:
     text = f"""options {{ directory "{directory}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
-recursion no; pid-file "{directory}/named.pid"; session-keyfile "{directory}/session.key"; max-udp-size 4096;
+recursion no; {more} pid-file "{directory}/named.pid"; session-keyfile "{directory}/session.key"; max-udp-size 4096;
 check-names primary ignore; allow-query {{ any; }}; notify no; check-integrity no;
 edns-udp-size 4096; dnssec-validation no; minimal-responses yes; empty-zones-enable no; }};
 controls {{ }};
@@ -93,10 +95,10 @@ controls {{ }};
     return ["named", "-g", "-c", str(directory / "named.conf"), "-n", "1"]
 
 
-def _ours(directory: Path, zones: Mapping[str, Path], port: int) -> list[str]:
+def _ours(directory: Path, zones: Mapping[str, Path], port: int, more: str) -> list[str]:
     served = [argument for name, path in zones.items() for argument in ("--zone", f"{name}={path}")]
     options = ["--access-log", "off", "--state-dir", str(directory), "--nsid", "ours"]
-    return [sys.executable, "-m", "dns_server", "--listen", f"dns://127.0.0.1:{port}", *options, *served]
+    return [sys.executable, "-m", "dns_server", "--listen", f"dns://127.0.0.1:{port}", *options, *served, *more.split()]
 
 
 _KINDS = {"hopstack": _ours, "nsd": _nsd, "knotd": _knot, "named": _bind}
@@ -117,11 +119,12 @@ def _free_port() -> int:
 
 
 @contextmanager
-def served(kind: str, world: World, directory: Path) -> Iterator[tuple[str, int]]:
-    """One of hopstack, nsd, knotd, named with these zones; its address."""
+def served(kind: str, world: World, directory: Path, more: str = "") -> Iterator[tuple[str, int]]:
+    """One of hopstack, nsd, knotd, named with these zones; its address. `more`: options of the server itself, as it
+    writes them; Knot takes them before its zones."""
     directory.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    command = _KINDS[kind](directory, _files(world, directory), port)
+    command = _KINDS[kind](directory, _files(world, directory), port, more)
     program = find(command[0])
     assert program is not None
     log = directory / "stderr"
@@ -151,7 +154,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, world: World, log: Path, 
         said = ask(("127.0.0.1", port), [waiting[0]], patience=0.2)[0]
         if said is not None:
             response = read(said)
-            if response.rcode == 0 and response.answer:
+            if response.rcode == 0 and (response.answer or said[2] & 2):  # or sends us to TCP
                 waiting.pop(0)
                 continue
         time.sleep(0.02)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from stack.cli import certificates
+from stack.cli import certificates, zones
 from stack.cli.table import table
 from stack.supervisor.state import StateDir
 
@@ -37,13 +37,14 @@ def show_status(*, as_json: bool) -> int:
         click.echo(f"No stack runs in {state.path}; `hopstack up` starts one.", err=True)
         return NOTHING_RUNS
     certificates.gather(status)
+    zones.gather(status)
     if as_json:
         click.echo(msgspec.json.encode(status))
     else:
         click.echo(table(status))
         from stack.clock import SystemClock
 
-        if told := certificates.lines(status, SystemClock().time()):
+        if told := [*zones.lines(status), *certificates.lines(status, SystemClock().time())]:
             click.echo("\n" + "\n".join(told))
         if status.get("reload_error"):
             click.echo(f"\nThe last reload was refused, and all is as before:\n{status['reload_error']}", err=True)

@@ -194,7 +194,7 @@ def _texts(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
             stack.fault(zone.said["file"].source, "there is no such file", value=zone.file, warning=records is None)
         elif zone.file and records is not None:
             try:
-                text = Path(zone.file).read_text("utf-8")
+                text = _included_from(Path(zone.file).absolute().parent, Path(zone.file).read_text("utf-8"))
             except (OSError, UnicodeDecodeError) as error:
                 stack.fault(zone.said["file"].source, f"cannot be read: {error}")
         if text is not None:
@@ -204,6 +204,15 @@ def _texts(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:
                 whole += "".join(f"{line}\n" for line in records.value)
             found[zone.key] = whole
     return found
+
+
+def _included_from(directory: Path, text: str) -> str:
+    """The text for a file elsewhere: what it includes is found as from here."""
+    return re.sub(
+        r'(?im)^(\$INCLUDE[ \t]+)("?)([^\s";/][^\s";]*)',
+        lambda found: f"{found[1]}{found[2]}{directory / found[3]}",
+        text,
+    )
 
 
 def _read_records(stack: Stack, kinds: Kinds, zone: Zone, text: str, records: Said) -> None:

@@ -321,7 +321,9 @@ async def _table(request: Request) -> Mapping[str, Any]:
         async for piece in request.body:
             content += piece
             if len(content) > _CONTENT:
-                raise ContentTooLarge(f"At most {_CONTENT} octets.")
+                break
+    if len(content) > _CONTENT:
+        raise ContentTooLarge(f"At most {_CONTENT} octets.")
     try:
         table = json.loads(content)
     except ValueError:

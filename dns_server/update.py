@@ -12,7 +12,7 @@ from dns_server.changes import Changes, NotPrimary
 from dns_server.grants import Grant, Grants, allowed
 from dns_server.journal import JournalFault
 from dns_server.query_log import QueryLog
-from dns_server.rules import types, update
+from dns_server.rules import edns, types, update
 from dns_server.rules.names import to_text
 from dns_server.rules.query import OPCODE, QR, Query
 from dns_server.rules.rrset import Answer
@@ -23,8 +23,13 @@ log = logging.getLogger("hopstack.dns")
 
 MAX_WAITING: Final = 100
 """Updates that wait for those before them; further ones are answered SERVFAIL."""
-_PROHIBITED: Final = 18
-"""Extended error (RFC 8914 §4.19)."""
+_CODES: Final = {
+    types.REFUSED: edns.PROHIBITED,
+    types.NOTAUTH: edns.NOT_AUTHORITATIVE,
+    types.NOTIMP: edns.NOT_SUPPORTED,
+    types.SERVFAIL: edns.OTHER,
+}
+"""Extended errors (RFC 8914), of the answers that have one."""
 
 
 class Updates:
@@ -141,9 +146,10 @@ class Updates:
         opt = b""
         if asked is not None and asked.payload:
             options = b""
-            if fault is not None and rcode in (types.REFUSED, types.SERVFAIL, types.NOTAUTH, types.NOTIMP):
+            if fault is not None and (code := _CODES.get(rcode)) is not None:
+                if signed is not None and signed.rcode:
+                    code = edns.PROHIBITED
                 said = str(fault).encode()[:120]
-                code = _PROHIBITED if rcode == types.REFUSED else 0
                 options = b"\0\x0f" + (len(said) + 2).to_bytes(2, "big") + code.to_bytes(2, "big") + said
             sizes = self._payload.to_bytes(2, "big"), len(options).to_bytes(2, "big")
             opt = b"\0\0\x29%b\0\0\0\0%b%b" % (*sizes, options)

@@ -121,9 +121,9 @@ async def test_what_changes_nothing_raises_no_serial(tmp_path: Path) -> None:
     ("asked", "rcode", "said"),
     [
         (change(signed=False), types.REFUSED, (18, "an update has to be signed (TSIG)")),
-        (change("other.test"), types.NOTAUTH, (0, "other.test. is no zone of this server")),
-        (change("www.shop.test"), types.NOTAUTH, (0, "www.shop.test. is no zone of this server")),
-        (change("mirror.test"), types.NOTIMP, (0, "a secondary does not forward updates; send them to the primary")),
+        (change("other.test"), types.NOTAUTH, (20, "other.test. is no zone of this server")),
+        (change("www.shop.test"), types.NOTAUTH, (20, "www.shop.test. is no zone of this server")),
+        (change("mirror.test"), types.NOTIMP, (21, "a secondary does not forward updates; send them to the primary")),
     ],
     ids=["unsigned", "no-zone", "below-a-zone", "secondary"],
 )

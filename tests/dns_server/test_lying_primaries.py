@@ -17,9 +17,11 @@ from dns_server.rules.rrset import RRset
 from dns_server.rules.transfer import messages, whole
 from dns_server.rules.zone import Zone
 from dns_server.server import DnsServer
+from dns_server.tsig import Keyring, Signer
+from dns_server.tsig_keys import make_key
 from dns_server.zonefile import load_text
 from stack.clock import eventually
-from tests.support.dns_hops import ORIGIN, Servers, text, zone_option
+from tests.support.dns_hops import CLOCK, ORIGIN, SECRET, Servers, text, zone_option
 
 
 @pytest.fixture
@@ -31,13 +33,16 @@ async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
         await made.stop(name)
 
 
+RING = Keyring([make_key("xfr", "hmac-sha256", SECRET)], CLOCK.time)
+
 Reply = Callable[[bytes, Zone], Sequence[bytes | None]]
 
 
-async def lying(servers: Servers, reply: Reply, *, transfer: TransferOptions | None = None) -> DnsServer:
-    """A secondary with version 1 whose primary then has version 2, and answers AXFR and IXFR by `reply`."""
+async def lying(servers: Servers, reply: Reply, *, transfer: TransferOptions | None = None, key: str = "") -> DnsServer:
+    """A secondary with version 1 whose primary then has version 2, and answers AXFR and IXFR by `reply`. With `key` all
+    is to be signed, and the answer to the query for the SOA is."""
     port = await servers.start("ns1", **zone_option(servers))
-    await servers.start("ns2", secondary=(f"shop.test=127.0.0.1:{port}",), transfer=transfer or TransferOptions())
+    await servers.start("ns2", secondary=(f"shop.test=127.0.0.1:{port}{key}",), transfer=transfer or TransferOptions())
     await servers.reach("ns2", 1)
     await servers.stop("ns1")
     zone, _ = load_text(ORIGIN, text(2, "www IN A 192.0.2.2"))
@@ -65,7 +70,9 @@ async def lying(servers: Servers, reply: Reply, *, transfer: TransferOptions | N
         def datagram_received(self, data: bytes, addr: Any) -> None:
             asked = parse(data)
             assert asked is not None
-            self.transport.sendto(next(messages(asked, [zone.soa])), addr)  # type: ignore[attr-defined]
+            response = next(messages(asked, [zone.soa]))
+            signed = RING.judge(data)
+            self.transport.sendto(signed.sign(response) if signed else response, addr)  # type: ignore[attr-defined]
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Serial, local_addr=("127.0.0.1", port))
@@ -122,6 +129,42 @@ async def test_a_lie_leaves_the_old_version(servers: Servers, reply: Reply, said
     assert said in row["error"]
     assert servers.metrics["ns2"].samples()['hopstack_dns_secondary_fault{zone="shop.test."}'] == 1
     assert hop.stats()["zones"] == 1
+
+
+def only_first(message: bytes, zone: Zone) -> list[bytes]:
+    signed = RING.judge(message)
+    assert signed is not None
+    first, *rest = (m for rrset in whole(zone) for m in messages(asked(message), [rrset]))
+    return [signed.sign(first), *rest]
+
+
+def by_another(message: bytes, zone: Zone) -> list[bytes]:
+    other = Keyring([make_key("xfr", "hmac-sha256", SECRET.replace("M", "N"))], CLOCK.time)
+    signed = Signer(other.keys[from_text("xfr")], b"", CLOCK.time)
+    return [signed.sign(part) for part in messages(asked(message), whole(zone))]
+
+
+def signed_well(message: bytes, zone: Zone) -> list[bytes]:
+    signed = RING.judge(message)
+    assert signed is not None
+    return [signed.sign(part) for part in messages(asked(message), whole(zone))]
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (lambda m, z: list(messages(asked(m), whole(z))), "not signed with xfr."),
+        (only_first, "the last message of the response is not signed"),
+        (by_another, "BADSIG"),
+        (signed_well, ""),
+    ],
+    ids=["unsigned", "first-only", "other-secret", "well"],
+)
+async def test_what_is_not_signed_as_agreed_is_not_taken(servers: Servers, reply: Reply, said: str) -> None:
+    await lying(servers, reply, key="#xfr")
+    (row,) = (await servers.admin("ns2", "GET", "/-/zones"))["zones"]
+    assert said in row["error"]
+    assert row["serial"] == (1 if said else 2)
 
 
 async def test_a_zone_that_is_too_large_is_not_taken(servers: Servers) -> None:

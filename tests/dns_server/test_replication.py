@@ -21,6 +21,7 @@ from dns_server.build import build
 from dns_server.config import Config, TransferOptions
 from dns_server.places import source, zone_places
 from dns_server.rules import types
+from dns_server.rules.names import from_text
 from stack.clock import eventually
 from stack.errors import ConfigError, NotFound
 from stack.net import Net
@@ -82,6 +83,21 @@ async def test_a_change_arrives_by_notify_and_ixfr(servers: Servers, key: str) -
     stats = servers.hops["ns1"].stats()
     assert stats["notify"]["unanswered"] == 0
     assert (stats["transfers"]["axfr"], stats["transfers"]["ixfr"]) == (1, 1)
+
+
+async def test_what_is_changed_while_it_runs_arrives_too(servers: Servers) -> None:
+    servers.zone.write_text(text(1, "www IN A 192.0.2.1", *MORE))
+    primary = await servers.start("ns1", **zone_option(servers))
+    await servers.start("ns2", secondary=(f"shop.test=127.0.0.1:{primary}",))
+    await servers.reach("ns2", 1)
+    changes = servers.hops["ns1"].changes
+    assert changes is not None
+    owner = from_text("new.shop.test")
+    await changes.change(ORIGIN, lambda draft: draft.put(owner, types.A, 60, [b"\xc0\0\2\7"]), by="a test")
+    await servers.admin("ns2", "POST", "/-/refresh")
+    await servers.reach("ns2", servers.serial("ns1") or 0)
+    assert servers.served("ns2").rrset(owner, types.A) is not None  # type: ignore[union-attr]
+    assert servers.hops["ns1"].stats()["transfers"]["ixfr"] == 1
 
 
 async def test_a_reload_leaves_secondary_zones_alone(servers: Servers) -> None:

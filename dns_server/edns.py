@@ -36,6 +36,10 @@ class Edns:
         # RFC 7828 §3.1: in tenths of a second
         self._keepalive = option(edns.KEEPALIVE, min(int(idle * 10), 0xFFFF).to_bytes(2, "big"))
 
+    def stop(self) -> None:
+        """The server stops: who asks how long a connection is kept is told to close it (RFC 7828 §3.3.2)."""
+        self._keepalive = option(edns.KEEPALIVE, b"\0\0")
+
     def reload(self, config: Config, state_dir: Path) -> None:
         """Read the secrets of cookies anew. Raises ConfigError."""
         if self.cookies is not None and config.cookie_secret:

@@ -179,6 +179,7 @@ class DnsServer(HttpHop):
 
     async def _drain_dns(self) -> None:
         timeouts = self.config.timeouts
+        self.edns.stop()
         if self.workers is not None:
             await self.workers.stop(timeouts.drain)  # first: what they leave unread is read here
         # in the door of TLS are some who will ask; connections of HTTP end as fast

@@ -24,14 +24,14 @@ import pytest
 from dns_server.build import build
 from dns_server.config import Config
 from dns_server.server import DnsServer
-from stack.clock import SystemClock, eventually
+from stack.clock import SystemClock, eventually, settle
 from stack.config.base import Limits, Timeouts
 from stack.config.listen import parse
 from stack.hop.hop import Bound
 from stack.net import Net
 from stack.telemetry.metrics import Metrics
 from tests.support.certificates import authority
-from tests.support.dns_network import question
+from tests.support.dns_network import edns, question
 
 CLOCK = SystemClock()
 ZONE = """$TTL 300
@@ -235,6 +235,27 @@ async def test_a_server_with_dot_alone_looks_at_its_certificates(tmp_path: Path)
     await server.hop.start([Bound("tls", sock)])
     assert "dns.certificates" in {task.get_name() for task in asyncio.all_tasks()}
     await server.stop()
+
+
+async def test_a_server_that_stops_says_so_to_who_asks_how_long_it_may_stay(server: Server) -> None:
+    """RFC 7828 §3.3.2: a time-out of 0 wants the connection closed. Both answers are of one kept response."""
+    sent = question("www.shop.test", opt=edns(options=b"\0\x0b\0\0"))
+    reader, writer = await server.connect(server.context("dot"))
+
+    async def told() -> bytes:
+        writer.write(framed(sent))
+        async with asyncio.timeout(20):
+            answer = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        assert answer[-6:-2] == b"\0\x0b\0\2"
+        return answer[-2:]
+
+    assert [await told(), await told()] == [b"\0\x64"] * 2  # tenths of a second
+    stopping = asyncio.ensure_future(server.hop.drain())
+    await settle(3)
+    assert await told() == b"\0\0"
+    assert await reader.read() == b""
+    await asyncio.wait_for(stopping, 20)
+    writer.close()
 
 
 async def test_a_dot_listener_may_ask_for_certificates(tmp_path: Path) -> None:

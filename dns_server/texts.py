@@ -180,10 +180,14 @@ class Texts:
 
     async def _compile(self, origin: bytes, file: Path, target: Path, niceness: int) -> None:
         """Raises ConfigError for what is wrong with the zone."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "dns_server.compiling", origin.hex(), str(file), str(target), str(niceness),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "dns_server.compiling", origin.hex(), str(file), str(target), str(niceness),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as error:  # too many processes or descriptors
+            log.warning("zone %s is read without keeping it compiled: %s", to_text(origin), error)
+            return
         try:
             out, _ = await process.communicate()
         except asyncio.CancelledError:
@@ -192,9 +196,12 @@ class Texts:
             raise
         if process.returncode == 0:
             return
-        said = json.loads(out) if out else {}
+        try:
+            said = json.loads(out)
+        except ValueError:
+            said = {}  # killed, or it died
         if "fault" in said:
-            raise TextFault(said["fault"], {str(file): b"", **dict.fromkeys(said.get("sources", ()), b"")})
+            raise TextFault(said["fault"], dict.fromkeys((str(file), *said["sources"]), b""))
         why = said.get("unable") or f"compiling it ended with {process.returncode}"
         log.warning("zone %s is read without keeping it compiled: %s", to_text(origin), why)
 

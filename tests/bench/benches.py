@@ -118,6 +118,14 @@ BENCHES = {
     "chain": Bench(chain, "three intermediaries before an app", 1.7, programs=("wrk", "nginx", "haproxy")),
     "dns-repeat": Bench(dns.repeat, "DNS over UDP, 200 names again and again", 1.3, Dnsperf(), _DNS),
     "dns-names": Bench(dns.names, "DNS over UDP, 200,000 names, half of them NXDOMAIN", 2.5, Dnsperf(), _DNS),
+    "dns-workers": Bench(
+        dns.workers,
+        "DNS over UDP, two workers: 1/1.7 of the CPU in the busier one is 1.7 times the answers",
+        0.588,
+        Dnsperf(clients=250, asked=500),
+        ("dnsperf",),
+        extra=True,
+    ),
     "dns-tcp": Bench(dns.repeat, "DNS over TCP, 200 names, pipelined", None, Dnsperf(tcp=True), _DNS),
     "connect": Bench(edge, "edge hit, a connection for each request", driver=_CLOSE, extra=True),
     "connect-tls": Bench(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from tests.bench import peers
+from tests.bench.meter import tree
 from tests.bench.rounds import Target
 from tests.bench.servers import Servers, free_port, hop_argv
 
@@ -17,6 +20,8 @@ ORIGIN: Final = "bench.test"
 NAMES: Final = 100_000
 """Names of the zone with an address; as many others are asked for that are not there."""
 REPEATED: Final = 200
+SHARE: Final = 10
+"""Percent of a core for each process where two are beside one."""
 APEX: Final = (
     "$TTL 300\n@ IN SOA ns1 hostmaster 1 3600 600 86400 30\n@ IN NS ns1\n@ IN NS ns2\n"
     "ns1 IN A 192.0.2.1\nns2 IN A 192.0.2.2\n"
@@ -82,12 +87,19 @@ def _peer(run: Servers, name: str, argv: list[str], conf: str, zone: Path) -> tu
     return run.start(name, [word.format(conf=folder / "conf") for word in argv], port, ready=answers), port
 
 
-def ours(run: Servers, zone: Path, *flags: str, log: bool = False, name: str = "dns") -> tuple[int, int]:
+def ours(
+    run: Servers,
+    zone: Path,
+    *flags: str,
+    log: bool = False,
+    name: str = "dns",
+    ready: Callable[[int], bool] = answers,
+) -> tuple[int, int]:
     """As a user starts it: every option by default, but where the query log goes."""
     port, folder = free_port(), run.folder(name)
     flags = ("--zone", f"{ORIGIN}={zone}", "--access-log", str(folder / "query.log") if log else "off", *flags)
     return run.start(
-        name, hop_argv("dns_server", name, folder, f"dns://127.0.0.1:{port}", *flags), port, ready=answers
+        name, hop_argv("dns_server", name, folder, f"dns://127.0.0.1:{port}", *flags), port, ready=ready
     ), port
 
 
@@ -110,3 +122,26 @@ def repeat(run: Servers) -> list[Target]:
 
 def names(run: Servers) -> list[Target]:
     return side_by_side(run, zone_file(run), different(run))
+
+
+def workers(run: Servers) -> list[Target]:
+    """One process beside two, each with a tenth of a core: so both are at their limit, with room for what drives them.
+    What one of two may answer by then is told by the CPU that the busier one needs for each query."""
+    zone, admin = zone_file(run, 1000), free_port()
+
+    def both_answer(port: int) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{admin}/-/stats", timeout=2) as response:
+                return all(worker["answers"] for worker in json.load(response)["workers"])
+        except OSError:
+            return False
+
+    one = ours(run, zone)
+    two = ours(run, zone, "--workers", "2", "--admin", f"http://127.0.0.1:{admin}", name="dns-2", ready=both_answer)
+    for pid in (one[0], *tree(two[0])):
+        run.limit(pid, SHARE)
+    questions = repeated(run, 1000)
+    return [
+        Target("one process", (one[0],), f"dns://127.0.0.1:{one[1]}{questions}"),
+        Target("two, the busier one", (two[0],), f"dns://127.0.0.1:{two[1]}{questions}", busiest=True),
+    ]

@@ -66,15 +66,26 @@ class Handshakes:
 
 @dataclass(frozen=True, slots=True)
 class Dnsperf:
-    """Questions of the file that the URL's path names, one after the other, at most 100 without their answers."""
+    """Questions of the file that the URL's path names, one after the other, at most `asked` without their answers."""
 
     clients: int = 8
+    asked: int = 100
     tcp: bool = False
 
     def drive(self, url: str, seconds: int) -> Driven:
         place = urlsplit(url)
         argv = ["dnsperf", "-s", str(place.hostname), "-p", str(place.port), "-d", place.path, "-l", str(seconds)]
-        argv += ["-T", "1", "-c", str(self.clients), "-t", "2", *(("-m", "tcp") if self.tcp else ())]
+        argv += [
+            "-T",
+            "1",
+            "-c",
+            str(self.clients),
+            "-q",
+            str(self.asked),
+            "-t",
+            "2",
+            *(("-m", "tcp") if self.tcp else ()),
+        ]
         return dnsperf_said(_run(argv, seconds))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.bench import peers
+from tests.bench import peers, quota
 
 NAME = "bench.test"
 
@@ -40,6 +40,7 @@ class Servers:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._running: list[subprocess.Popen[bytes]] = []
+        self._groups: list[Path] = []
         self._certificate: tuple[Path, Path] | None = None
         (home / "www").mkdir()
         for name, size in (("page.html", 1024), ("64k", 64 * 1024), ("1m", 1024 * 1024)):
@@ -115,6 +116,13 @@ class Servers:
         said = (self.home / f"{name}.out").read_text(errors="replace")[-2000:]
         raise SystemExit(f"{name} did not start: {said}")
 
+    def limit(self, pid: int, percent: int) -> None:
+        """Let a process have that much of one core."""
+        try:
+            self._groups.append(quota.limit(pid, percent))
+        except quota.NoQuota as error:
+            raise SystemExit(str(error)) from None
+
     def close(self) -> None:
         for process in reversed(self._running):
             process.terminate()
@@ -124,6 +132,9 @@ class Servers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for group in self._groups:
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from dns_server.rules.names import to_text
 from dns_server.rules.query import Query
 from dns_server.rules.rrset import Answer
 from dns_server.secondary import Secondary
+from dns_server.seldom import Seldom
 from dns_server.transfers import Transfers
 from dns_server.tsig import Keyring
 from stack.clock import Clock
@@ -58,6 +59,7 @@ class Replication:
         self._query_log = query_log
         self._clock = clock
         self._tasks = tasks
+        self._refused = Seldom(clock.now)
         self._hears = Access(options.notify_from, "--transfer-notify-from")
         allow = Access(options.allow, "--transfer-allow")
         self.history = History(book, records=options.history, octets=options.history_bytes)
@@ -140,7 +142,11 @@ class Replication:
             first = _sender(secondary.primaries, client, key)
             if first is None and not self._hears.allows(client, key):
                 rcode = types.REFUSED
-                log.warning("NOTIFY of %s from %s refused: it is no primary", to_text(notice.query.name), client)
+                if count := self._refused.told():
+                    log.warning(
+                        "NOTIFY of %s from %s refused: it is no primary (%d of this kind)",
+                        to_text(notice.query.name), client, count,
+                    )  # fmt: skip
             else:
                 secondary.refresh(first=first, serial=notice.serial)
         response = notify.response(notice.query, rcode)

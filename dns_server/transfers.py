@@ -20,6 +20,7 @@ from dns_server.rules.response import limit, write
 from dns_server.rules.rrset import Answer, RRset
 from dns_server.rules.transfer import TooLarge, messages, newer, steps, whole
 from dns_server.rules.zone import Zone
+from dns_server.seldom import Seldom
 from dns_server.tsig import Keyring, Signed
 from stack.telemetry.metrics import Metrics
 
@@ -59,6 +60,7 @@ class Transfers:
         self._payload = payload
         self._log = query_log
         self._now = now
+        self._refused = Seldom(now)
         self.under_way = 0
         self._total = metrics.counter(
             "hopstack_dns_transfers_total", "Zones sent and fetched.", ("direction", "form", "result")
@@ -77,7 +79,11 @@ class Transfers:
             return self._refuse(query, signed, client, protocol, began, types.NOTIMP)
         if not self._allow.allows(client, signed.key.name if signed is not None and signed.key is not None else None):
             self._count("axfr" if query.type == types.AXFR else "ixfr", "refused")
-            log.warning("transfer of %s to %s refused: not in --transfer-allow", to_text(query.name), client)
+            if count := self._refused.told():
+                log.warning(
+                    "transfer of %s to %s refused: not in --transfer-allow (%d of this kind)",
+                    to_text(query.name), client, count,
+                )  # fmt: skip
             return self._refuse(query, signed, client, protocol, began, types.REFUSED)
         if zone is None or query.cls != types.IN:
             return self._refuse(query, signed, client, protocol, began, types.NOTAUTH)

@@ -123,32 +123,47 @@ def served(kind: str, world: World, directory: Path, more: str = "") -> Iterator
     """One of hopstack, nsd, knotd, named with these zones; its address. `more`: options of the server itself, as it
     writes them; Knot takes them before its zones."""
     directory.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    for attempt in range(3):
+        port = _free_port()
+        process = _start(kind, world, directory, port, more)
+        try:
+            _wait(process, port, world, directory)
+        except Exception as error:
+            _stop(process)
+            if attempt == 2 or "in use" not in str(error):  # else somebody took the port in between
+                raise
+        else:
+            break
+    try:
+        yield "127.0.0.1", port
+    finally:
+        _stop(process)
+
+
+def _start(kind: str, world: World, directory: Path, port: int, more: str) -> subprocess.Popen[bytes]:
     command = _KINDS[kind](directory, _files(world, directory), port, more)
     program = find(command[0])
     assert program is not None
-    log = directory / "stderr"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
+    with (directory / "stderr").open("wb") as errors:
+        return subprocess.Popen(
             [program, *command[1:]], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, cwd=directory,
             env={**os.environ, "TZ": "UTC"},
         )  # fmt: skip
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
     try:
-        _wait(process, port, world, log, directory)
-        yield "127.0.0.1", port
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, world: World, log: Path, directory: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], port: int, world: World, directory: Path) -> None:
     from tests.support.dns_reading import read
 
-    until = time.monotonic() + 6
+    until = time.monotonic() + 20
     waiting = [query(zone.origin, 6) for zone in world]
     while waiting:
         said = ask(("127.0.0.1", port), [waiting[0]], patience=0.2)[0]
@@ -159,8 +174,8 @@ def _wait(process: subprocess.Popen[bytes], port: int, world: World, log: Path, 
                 continue
         time.sleep(0.02)
         if process.poll() is not None or time.monotonic() > until:
-            more = directory / "nsd.log"
-            text = log.read_text(errors="replace") + (more.read_text(errors="replace") if more.exists() else "")
+            logs = [path for path in (directory / "stderr", directory / "nsd.log") if path.exists()]
+            text = "".join(path.read_text(errors="replace") for path in logs)
             raise RuntimeError(f"{process.args!r} does not serve {waiting[0]!r}:\n{text[-3000:]}")
 
 

@@ -18,10 +18,11 @@ import dns.exception
 import dns.message
 import dns.query
 
+from dns_server.texts import WORTH
 from stack.clock import eventually
 from tests.support import big_zone
 
-RECORDS = 20_000
+RECORDS = 30_000
 
 
 def free_port() -> int:
@@ -64,6 +65,7 @@ def running(directory: Path) -> Iterator[Server]:
 
 async def test_a_changed_file_is_taken_up_and_a_faulty_one_is_not(tmp_path: Path) -> None:
     file = big_zone.write(tmp_path / "big.zone", RECORDS)
+    assert file.stat().st_size > WORTH
     with running(tmp_path) as server:
         await eventually(lambda: server.said("h1.big.test") == ["10.0.0.1"], within=30)
         file.write_text(file.read_text().replace("hostmaster 1 ", "hostmaster 2 ", 1) + "new A 192.0.2.1\n")

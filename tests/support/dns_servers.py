@@ -191,7 +191,7 @@ def ask(address: tuple[str, int], queries: Sequence[bytes], *, patience: float =
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
         sock.setblocking(False)
-        for _ in range(2):
+        for _ in range(4):
             open_ = [number for number, answer in enumerate(found) if answer is None]
             for start in range(0, len(open_), 32):
                 batch = set(open_[start : start + 32])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from struct import Struct
 from typing import Final, Protocol
@@ -160,6 +160,8 @@ class Cookies:
 
 def _packed(client: str) -> bytes:
     try:
-        return ip_address(client.partition("%")[0]).packed
+        address = ip_address(client.partition("%")[0])
     except ValueError:
         return client.encode()  # not from a network
+    # a client of IPv4 on a socket of IPv6 is the same client elsewhere
+    return ((address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address).packed

@@ -47,6 +47,10 @@ def test_examples(sent: str, client: str, now: int, keys: tuple[bytes, ...], ans
     assert judge(sent, client, now, *keys) == (answer, right)
 
 
+def test_a_client_of_ipv4_is_the_same_on_a_socket_of_ipv6() -> None:
+    assert judge("2464c4abcf10c957", "::ffff:198.51.100.100", 1559731985, FIRST)[0].endswith("1f8130c3eee29480")
+
+
 @pytest.mark.parametrize(
     ("later", "right", "renewed"),
     [(0, True, False), (1799, True, False), (1800, True, True), (3600, True, True), (3601, False, True),

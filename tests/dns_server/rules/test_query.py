@@ -79,6 +79,56 @@ def test_a_payload_below_512_is_512(offered: int, taken: int) -> None:
     assert query.payload == taken
 
 
+TSIG = b"\3key\0\0\xfa\0\xff\0\0\0\0\0\x1d\x0bhmac-sha256\0" + bytes(16)
+RECORD = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\1\2\3\4"
+
+
+def with_records(answers: int, additionals: int, *records: bytes, flags: bytes = b"\0\0") -> bytes:
+    counts = bytes((0, 1, 0, answers, 0, 0, 0, additionals))
+    return WWW[:2] + flags + counts + WWW[12:] + b"".join(records)
+
+
+@pytest.mark.parametrize(
+    ("message", "rcode", "at"),
+    [
+        (with_records(0, 1, TSIG), types.NOERROR, len(WWW)),
+        (with_records(0, 2, edns(), TSIG), types.NOERROR, len(WWW) + 11),
+        (with_records(1, 1, RECORD, TSIG), types.NOERROR, len(WWW) + 16),
+        (with_records(0, 2, TSIG, edns()), types.FORMERR, None),
+        (with_records(0, 2, TSIG, TSIG), types.FORMERR, None),
+        (with_records(1, 0, TSIG), types.FORMERR, None),
+        (with_records(1, 1, RECORD, TSIG, flags=b"\x28\0"), types.NOTIMP, len(WWW) + 16),
+        (WWW, types.NOERROR, None),
+    ],
+    ids=["alone", "behind-opt", "behind-answer", "before-opt", "two", "in-answer", "rfc2136-update", "none"],
+)
+def test_rfc8945_5_1_tsig_is_the_last_record(message: bytes, rcode: int, at: int | None) -> None:
+    query = parse(message)
+    assert query is not None
+    assert query.rcode == rcode
+    if rcode != types.FORMERR:
+        assert query.tsig == at
+        assert at is None or message[at:] == TSIG
+
+
+@pytest.mark.parametrize(
+    ("message", "bare"),
+    [
+        (question("a", opt=edns()), question("a", opt=edns())),
+        (question("a", opt=edns(options=b"\0\x0a\0\x08abcdefgh")), question("a", opt=edns())),
+        (question("a"), None),
+        (with_records(0, 2, edns(), TSIG), None),
+        (with_records(0, 2, edns(), RECORD), None),
+        (with_records(0, 2, RECORD, edns(options=b"\0\3\0\0")), with_records(0, 2, RECORD, edns())),
+    ],
+    ids=["bare", "cookie", "no-opt", "before-tsig", "before-record", "behind-record"],
+)
+def test_the_query_without_its_options(message: bytes, bare: bytes | None) -> None:
+    query = parse(message)
+    assert query is not None
+    assert (message[: query.bare] + b"\0\0" if query.bare else None) == bare
+
+
 @given(st.binary(max_size=80))
 @settings(max_examples=2000)
 def test_any_bytes_behind_a_header(rest: bytes) -> None:

@@ -141,7 +141,9 @@ class Handler:
         response = self.write(query, found, protocol)
         cell = self._log.cell(query, found, protocol, truncated=bool(response[2] & TRUNCATED))
         if allowed and key and query.tsig is None:
-            responses.keep(key, Finished(response[2:], query, found, cell))
+            # what the options said, as that a cookie is right, is true of this client alone
+            asked = parse(message[:2] + key) if query.options else query
+            responses.keep(key, Finished(response[2:], asked or query, found, cell))
         return self._give(response, query, found, client, protocol, began, exchange, cell, options)
 
     def _direct(self, message: bytes, protocol: str) -> Direct | None:
@@ -185,16 +187,16 @@ class Handler:
         """The response with the options that are this client's, if it may have it, and tell of it."""
         id = response[:2]
         response = self._complete(response, query, answer, protocol, options)
+        if cell is None:
+            cell = self._log.cell(query, answer, protocol, truncated=bool(response[2] & TRUNCATED))
         if self._limiter is not None and protocol == "udp" and not query.vouched:
             verdict = self._limiter.judge(client, query.key, answer)
             if verdict is not Verdict.SENT:
-                answer, cell, response = errors.limited(answer), None, b""
+                answer, response = errors.limited(answer), b""
                 if verdict is Verdict.TRUNCATED:
                     written = self.write(query, answer, protocol)
                     response = id + self._complete(written, query, answer, protocol, options)[2:]
-        if cell is None:
-            truncated = bool(response and response[2] & TRUNCATED)
-            cell = self._log.cell(query, answer, protocol, truncated=truncated)
+                cell = self._log.cell(query, answer, protocol, truncated=bool(response), made=False)
         self._finished(query, answer, client, protocol, began, len(response), exchange, cell)
         return response or None
 

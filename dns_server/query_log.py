@@ -99,9 +99,10 @@ class QueryLog:
             lambda: [((), self.ignored)],
         )
 
-    def cell(self, query: Query, answer: Answer, protocol: str, *, truncated: bool = False) -> Cell:
-        """Where such queries are counted."""
+    def cell(self, query: Query, answer: Answer, protocol: str, *, truncated: bool = False, made: bool = True) -> Cell:
+        """Where such queries are counted. `made`: whether the response was made for this one."""
         zone = self._zone_of(query.key, query.type) if self._zone_of is not None and query.key else None
+        self.made -= not made
         return self.cell_of(query.type, answer.rcode, protocol, answer.word, zone or b"", truncated=truncated)
 
     def cell_of(

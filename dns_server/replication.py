@@ -80,7 +80,7 @@ class Replication:
             ("--notify", {place.key for _, place in targets}),
             ("--secondary", {place.key for places in primaries.values() for place in places}),
         ):
-            _known(option, keys, keyring)
+            keyring.need(keys, option)
         self.notifier = Notifier(book, targets, keyring.keys, clock=clock, random=random, tasks=tasks)
         self._ask = ask = Primaries(keyring.keys, options, authority=authority, clock=clock, random=random)
         transfers = metrics.counter(
@@ -201,13 +201,6 @@ def secondary_zones(config: Config) -> Mapping[bytes, tuple[Place, ...]]:
             raise ConfigError(f"--secondary {text}: {to_text(origin)} is given twice; list its primaries with commas")
         found[origin] = places
     return found
-
-
-def _known(option: str, keys: Iterable[bytes | None], keyring: Keyring) -> None:
-    for key in keys:
-        if key is not None and key not in keyring.keys:
-            name = to_text(key).rstrip(".")
-            raise ConfigError(f"{option}: no key is called {name}; give its file with --tsig-key FILE")
 
 
 def _sender(primaries: Iterable[Place], client: str, key: bytes | None) -> Place | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from dns_server.rules import types
 from dns_server.rules.names import to_text
 from dns_server.rules.rdata import RdataFault, read_name
 from dns_server.tsig_keys import Key
+from stack.errors import ConfigError
 
 FUDGE: Final = 300
 """Seconds that the clocks of both sides may differ in what we sign (RFC 8945 §10)."""
@@ -104,16 +106,34 @@ class Keyring:
 
     def __init__(self, keys: Iterable[Key], time: Callable[[], float]) -> None:
         """`time`: seconds since the epoch."""
-        self.keys: Mapping[bytes, Key] = {}
+        self._keys: dict[bytes, Key] = {}
+        self.keys: Mapping[bytes, Key] = MappingProxyType(self._keys)
+        """By name, as they are now: whoever holds this sees them replaced."""
+        self._needed: dict[bytes, str] = {}
         self._time = time
         self.replace(keys)
 
+    def need(self, names: Iterable[bytes | None], option: str) -> None:
+        """That option names these keys (None: no key): they must be here, now and after every `replace`. Raises
+        ConfigError."""
+        self._needed |= {name: option for name in names if name is not None}
+        self._check(self._keys)
+
+    def _check(self, keys: Mapping[bytes, Key]) -> None:
+        for name, option in self._needed.items():
+            if name not in keys:
+                called = to_text(name).rstrip(".")
+                raise ConfigError(f"{option}: no key is called {called}; give its file with --tsig-key FILE")
+
     def replace(self, keys: Iterable[Key]) -> None:
-        """After the files have changed."""
-        self.keys = {key.name: key for key in keys}
+        """After the files have changed. Raises ConfigError when a key is gone that an option names; then all stay."""
+        found = {key.name: key for key in keys}
+        self._check(found)
+        self._keys.clear()
+        self._keys.update(found)
 
     def __bool__(self) -> bool:
-        return bool(self.keys)
+        return bool(self._keys)
 
     def judge(self, message: bytes) -> Signed | None:
         """None for a request without TSIG. Checked in the order of RFC 8945 §5.2: key, MAC, time, truncation. Never
@@ -125,7 +145,7 @@ class Keyring:
         if found is None:
             return None
         bare, owner, tsig = found
-        key = self.keys.get(owner.lower())
+        key = self._keys.get(owner.lower())
         if key is None or key.algorithm != tsig.algorithm.lower():
             return _unsigned(bare, owner, tsig, BADKEY)
         if len(tsig.mac) > key.size or len(tsig.mac) < max(_LEAST_MAC, key.size // 2):

@@ -21,7 +21,7 @@ from dns_server.tsig import Keyring, Signer
 from dns_server.tsig_keys import make_key
 from dns_server.zonefile import load_text
 from stack.clock import eventually
-from tests.support.dns_hops import CLOCK, ORIGIN, SECRET, Servers, text, zone_option
+from tests.support.dns_hops import CLOCK, ORIGIN, SECRET, Servers, bound, text, zone_option
 
 
 @pytest.fixture
@@ -74,8 +74,9 @@ async def lying(servers: Servers, reply: Reply, *, transfer: TransferOptions | N
             signed = RING.judge(data)
             self.transport.sendto(signed.sign(response) if signed else response, addr)  # type: ignore[attr-defined]
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Serial, local_addr=("127.0.0.1", port))
+    stream, datagrams = await bound(port)
+    server = await asyncio.start_server(serve, sock=stream)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Serial, sock=datagrams)
     hop = servers.hops["ns2"]
     try:
         await servers.admin("ns2", "POST", "/-/refresh")

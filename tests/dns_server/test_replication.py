@@ -22,6 +22,7 @@ from dns_server.config import Config, TransferOptions
 from dns_server.places import source, zone_places
 from dns_server.rules import types
 from dns_server.rules.names import from_text
+from dns_server.tsig_keys import make_key
 from stack.clock import eventually
 from stack.errors import ConfigError, NotFound
 from stack.net import Net
@@ -83,6 +84,31 @@ async def test_a_change_arrives_by_notify_and_ixfr(servers: Servers, key: str) -
     stats = servers.hops["ns1"].stats()
     assert stats["notify"]["unanswered"] == 0
     assert (stats["transfers"]["axfr"], stats["transfers"]["ixfr"]) == (1, 1)
+
+
+async def test_a_key_that_is_replaced_signs_what_is_asked_and_told_from_the_next_reload_on(servers: Servers) -> None:
+    spare = socket.create_server(("127.0.0.1", 0))
+    port = spare.getsockname()[1]
+    spare.close()
+    allow = TransferOptions(allow=("127.0.0.0/8#xfr",))
+    primary = await servers.start("ns1", **zone_option(servers), notify=(f"127.0.0.1:{port}#xfr",), transfer=allow)
+    await servers.start("ns2", port, secondary=(f"shop.test=127.0.0.1:{primary}#xfr",))
+    await servers.reach("ns2", 1)
+    servers.key.write_text(make_key("xfr", "hmac-sha256", SECRET.replace("MTIz", "MTI0")).text())
+    servers.zone.write_text(text(2))
+    for name in ("ns2", "ns1"):
+        await servers.hops[name].reload()
+    await servers.reach("ns2", 2)
+    notifier = servers.hops["ns1"].replication.notifier  # type: ignore[union-attr]
+    await eventually(lambda: notifier.answered > 0)
+    servers.key.write_text(make_key("other", "hmac-sha256", SECRET).text())
+    for name, option in (("ns1", "--notify"), ("ns2", "--secondary")):
+        with pytest.raises(ConfigError, match=f"{option}: no key is called xfr; give its file with --tsig-key FILE"):
+            await servers.hops[name].reload()
+    await servers.admin("ns2", "POST", "/-/refresh?whole=1")
+    (secondary,) = servers.hops["ns2"].replication.secondaries.values()  # type: ignore[union-attr]
+    await eventually(lambda: secondary.row()["state"] == "current")
+    assert not secondary.error
 
 
 async def test_what_is_changed_while_it_runs_arrives_too(servers: Servers) -> None:

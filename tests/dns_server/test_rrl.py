@@ -176,6 +176,26 @@ def test_a_right_cookie_is_never_limited_and_a_truncated_response_brings_one() -
     assert server.ask(client="192.0.2.10", opt=right) == "truncated"  # it is another's
 
 
+def test_a_right_cookie_speaks_for_nobody_else() -> None:
+    """What is kept from an answer to one who has a cookie is given to others, who have none."""
+    server = Server(slip=0)
+    first = server.handler.answer(question("ns.z.test", opt=edns(options=b"\0\x0a\0\x08abcdefgh")), "192.0.2.9", "udp")
+    assert isinstance(first, bytes)
+    [cookie] = dns.message.from_wire(first).options
+    assert server.ask(opt=edns(options=b"\0\x0a\0\x18" + cookie.to_wire())) == "full"  # type: ignore[operator]
+    assert server.several(20, opt=edns(), client="198.51.100.7") == ["full"] * 5 + ["dropped"] * 15
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["kept", "made"])
+def test_each_query_is_counted_once_as_made_or_kept(again: bool) -> None:
+    server = Server()
+    for number in range(20):
+        server.ask("www.z.test" if again else f"n{number}.z.test")
+    samples = server.metrics.samples()
+    made, kept = (samples[f'hopstack_dns_responses_total{{how="{how}"}}'] for how in ("made", "kept"))
+    assert (made, kept) == ((1, 19) if again else (20, 0))
+
+
 def test_who_is_exempt() -> None:
     server = Server(exempt=("192.0.2.8/31", "2001:db8::/32"))
     for client in ("192.0.2.9", "2001:db8::1", "::ffff:192.0.2.8"):

@@ -38,6 +38,22 @@ MORE = [f"host{number} IN A 192.0.2.{number}" for number in range(20)]
 """Without which a change would be more than the zone."""
 
 
+async def bound(port: int = 0) -> tuple[socket.socket, socket.socket]:
+    """TCP and UDP on one port of 127.0.0.1. That number may for a moment be some client's, anywhere on this machine."""
+    for _ in range(100):
+        stream = socket.create_server(("127.0.0.1", port))
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            datagrams.bind(stream.getsockname())
+        except OSError:
+            stream.close()
+            datagrams.close()
+            await CLOCK.sleep(0.05)
+        else:
+            return stream, datagrams
+    raise RuntimeError(f"no port for both TCP and UDP ({port or 'any'})")
+
+
 class Servers:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -50,9 +66,7 @@ class Servers:
         self._nets: dict[str, Net] = {}
 
     async def start(self, name: str, port: int = 0, **options: Any) -> int:
-        stream = socket.create_server(("127.0.0.1", port))
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind(stream.getsockname())
+        stream, datagrams = await bound(port)
         config = msgspec.structs.replace(Config(name=name, tsig_key=(str(self.key),)), **options)
         net = self._nets[name] = Net(CLOCK, Random(1))
         metrics = self.metrics[name] = Metrics()

@@ -71,7 +71,7 @@ def _resolver(config: Config, *, clock: Clock, random: Random, net: Net) -> Reso
     return Resolver(
         roots=[root_address(text, config.port) for text in config.root],
         port=config.port,
-        allow=_allowed(config.allow),
+        allow=allowed(config.allow),
         options=config.walk,
         cache=Cache(config.cache, now=clock.now),
         # ids must not be guessed from earlier ones (RFC 5452 §9.2): not from the process's ordinary source
@@ -82,7 +82,8 @@ def _resolver(config: Config, *, clock: Clock, random: Random, net: Net) -> Reso
     )
 
 
-def _allowed(networks: Iterable[str]) -> Callable[[str], bool]:
+def allowed(networks: Iterable[str]) -> Callable[[str], bool]:
+    """Whether an address is answered. Raises ConfigError."""
     try:
         return Trust(networks).believes
     except ConfigError as error:

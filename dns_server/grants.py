@@ -51,6 +51,11 @@ class Grants:
     def __bool__(self) -> bool:
         return bool(self._grants)
 
+    @property
+    def zones(self) -> set[bytes]:
+        """Those that grants name."""
+        return {grant.zone for grant in self._grants if grant.zone}
+
     def of(self, key: bytes, zone: bytes, client: str) -> Sequence[Grant]:
         """Those that a key has in a zone, asked from that address."""
         return [

@@ -54,7 +54,7 @@ class Limiter:
         self._slip = options.slip
         self._most = max(options.entries, 1)
         self._prefixes = {4: 32 - options.ipv4_prefix, 6: 128 - options.ipv6_prefix}
-        self._exempt = _exempt(options.exempt)
+        self._exempt = exempt(options.exempt)
         self._now = now
         self._accounts: dict[tuple[str, bytes], _Account] = {}
         """Those used longest ago come first."""
@@ -128,7 +128,8 @@ def kind(key: bytes, answer: Answer) -> bytes:
     return b"data" + key
 
 
-def _exempt(networks: Sequence[str]) -> Callable[[str], bool]:
+def exempt(networks: Sequence[str]) -> Callable[[str], bool]:
+    """Whether an address is never limited. Raises ConfigError."""
     try:
         return Trust(networks).believes
     except ConfigError as error:

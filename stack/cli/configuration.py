@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -11,12 +11,11 @@ import msgspec
 
 from stack.cli.options import given
 from stack.config import flags
-from stack.errors import ConfigError, ConfigErrors
+from stack.errors import ConfigError, ConfigErrors, Problem
 from stack.hop import registry
 from stack.plan import show
+from stack.plan.dns_faults import dns_faults
 from stack.plan.make import make_plan
-from stack.plan.model import StackPlan
-from stack.plan.zones import file_faults
 from stack.supervisor.source import Source, chosen, short
 from stack.supervisor.state import StateDir
 
@@ -26,11 +25,13 @@ DIFFERENT = 1
 def check_file(file: str) -> int:
     source = _source({"config": file})
     plan = source.plan()
-    if faults := file_faults(plan, registry):
+    faults, also = dns_faults(plan, registry)
+    if faults:
         raise ConfigErrors(faults)
-    _warn(plan)
+    warnings = (*plan.warnings, *also)
+    _warn(warnings)
     name = _name(source)
-    remark = f", {len(plan.warnings)} warning{'s' * (len(plan.warnings) != 1)}" if plan.warnings else ""
+    remark = f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
     click.echo(f"{name}: ok, {len(plan.hops)} hops{remark}")
     return 0
 
@@ -45,7 +46,7 @@ def show_plan(values: Mapping[str, Any], *, hop: str, every: bool, as_json: bool
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(show.as_data(plan, only=hop))))
     else:
-        _warn(plan)
+        _warn(plan.warnings)
         click.echo("\n".join(show.lines(plan, only=hop, every=every)))
     return 0
 
@@ -96,8 +97,8 @@ def _name(source: Source) -> str:
     return str(short(source.config)) if source.config is not None else "the default stack"
 
 
-def _warn(plan: StackPlan) -> None:
-    for problem in plan.warnings:
+def _warn(warnings: Iterable[Problem]) -> None:
+    for problem in warnings:
         click.echo(
             f"{problem.place}: warning: {problem.key}: {problem.text}" if problem.place else f"warning: {problem}",
             err=True,

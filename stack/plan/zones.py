@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from stack.config.listen import address
-from stack.errors import ConfigError, Problem
+from stack.errors import ConfigError
 from stack.plan import secondaries
 from stack.plan.draft import Draft, Stack, is_ip
-from stack.plan.model import Kinds, StackPlan
+from stack.plan.model import Kinds
 from stack.plan.ports import LOCAL
 from stack.plan.sources import DEFAULT, Said, Source
 
@@ -236,22 +236,6 @@ def _text_fault(kinds: Kinds, key: str, text: str) -> tuple[int, str] | None:
         place = re.match(r"zone:(\d+): ", str(error))
         return int(place[1]) if place else 0, re.sub(r"(?:^|(?<=; ))zone(?::\d+)?: ", "", str(error))
     return None
-
-
-def file_faults(plan: StackPlan, kinds: Kinds) -> list[Problem]:
-    """Of the zone files that a plan names; they are read only for this, and by the servers themselves."""
-    names, zonefile = (kinds.part("dns_server", module) for module in ("rules.names", "zonefile"))
-    found: dict[str, Problem] = {}
-    for hop in plan.of("dns_server"):
-        for text in getattr(hop.config, "zone", ()):
-            name, _, file = text.partition("=")
-            if not os.path.isfile(file) or any(file.endswith(f"/{known}") for known in hop.files):
-                continue
-            try:
-                zonefile.load(names.from_text(name), Path(file))
-            except ConfigError as error:
-                found[file] = Problem("", str(error))
-    return list(found.values())
 
 
 def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:

@@ -60,6 +60,61 @@ def test_a_warning_does_not_fail(directory: Path, capsys: pytest.CaptureFixture[
     assert told[0].startswith("stack.toml:2: warning: apps.1.limits.connections: app-1 accepts 10 connections")
 
 
+DNS = "[dns.root]\n[dns.tld]\n[dns.resolver]\n[dns.shop]\n"
+KEY = 'key "acme" { algorithm hmac-sha256; secret "c2VjcmV0"; };'
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('zone = "shop.test"', ['dns.shop.zone = "shop.test": wanted NAME=FILE']),
+        ('zone = ["shop.test=bad.zone"]', ["bad.zone:4: ", "bad.zone:5: ", "more.zone:2: "]),
+        ('update = ["acme zone=shop.test"]', ['dns.shop.update[0] = "acme zone=shop.test": no key is called acme']),
+        ('tsig_key = ["broken.key"]', ["dns.shop.tsig_key: broken.key:1: 'a..b' is no name of a key"]),
+        ('cookie_secret = "acme.key"', ["dns.shop.cookie_secret: wanted 32 hexadecimal digits"]),
+        (
+            'notify = ["x"]\ntransfer.allow = ["x", "#k"]\ntransfer.notify_from = ["#k"]\nsecondary = ["x"]\nrrl.exempt = ["x"]',
+            [
+                'dns.shop.notify[0] = "x": wanted ADDRESS',
+                """dns.shop.transfer.allow[0] = "x": 'x' does not appear""",
+                "dns.shop.transfer.notify_from: no key is called k",
+                'dns.shop.secondary[0] = "x": wanted NAME=ADDRESS',
+                """dns.shop.rrl.exempt[0] = "x": 'x' does not appear""",
+            ],
+        ),
+        ("\n[dns.second]\nroot = ['x']\nresolver = true", ["""dns.second.root[0] = "x": wanted ADDRESS"""]),
+    ],
+)  # fmt: skip
+def test_what_a_dns_server_would_not_start_with(
+    lines: str, told: list[str], directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "acme.key").write_text(KEY)
+    (directory / "broken.key").write_text(KEY.replace("acme", "a..b"))
+    soa = "$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 30\n@ NS ns\n"
+    (directory / "bad.zone").write_text(soa + "ns A 300.1.1.1\nwww MX mail\n$INCLUDE more.zone\n")
+    (directory / "more.zone").write_text("ns A 192.0.2.1\nb A c\n")
+    (directory / "stack.toml").write_text(DNS + lines + "\n")
+    status, printed, errors = run(capsys, "check")
+    assert (status, printed) == (2, [])
+    plain = [line.replace(f"{directory}/", "") for line in errors]
+    bare = [line.partition(": ")[2] if line.startswith("stack.toml") else line for line in plain]
+    assert [line[: len(text)] for line, text in zip(bare, told, strict=True)] == told
+
+
+def test_a_dns_server_that_will_surprise(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "acme.key").write_text(KEY)
+    own = 'tsig_key = ["acme.key"]\nupdate = ["acme zone=shp.test", "acme zone=shop.test"]\n[dns.other]\nzone = ["a.test=no.zone"]\n'
+    (directory / "stack.toml").write_text(DNS + own)
+    status, printed, errors = run(capsys, "check")
+    assert (status, printed) == (0, ["stack.toml: ok, 14 hops, 2 warnings"])
+    assert errors == [
+        'stack.toml:8: warning: dns.other.zone[0] = "a.test=no.zone": there is no such file',
+        'stack.toml:6: warning: dns.shop.update[0] = "acme zone=shp.test": dns-shop has no zone shp.test, so nothing is granted',
+    ]
+    (directory / "stack.toml").write_text('[defaults]\ntsig_key = ["acme.key"]\nupdate = ["acme zone=shop.test"]\n')
+    assert run(capsys, "check") == (0, ["stack.toml: ok, 13 hops"], [])
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("a = b", "stack.toml:1:5: not TOML"), (None, "nowhere.toml: No such file or directory; `hopstack init` writes")],

@@ -186,7 +186,9 @@ async def _unset(changes: Changes, request: Request) -> Response:
                 continue
             kept = [rdata for rdata in rrset.rdatas if gone and fold(type, rdata) not in gone]
             if gone and len(kept) == len(rrset.rdatas):
-                raise NotFound(f"{to_text(name)} {types.type_name(type)} has not {texts[0]}; it has {_data(rrset)}.")
+                raise NotFound(
+                    f"{to_text(name)} {types.type_name(type)} has not {texts[0]}; it has {', '.join(_data(rrset))}."
+                )
             draft.put(rrset.owner, type, rrset.ttl, kept)
 
     return await _changed(changes, zone, request, {(name, type) for type in wanted}, work)

@@ -245,6 +245,8 @@ def _hop(at: str, running: Sequence[dict[str, Any]]) -> dict[str, Any]:
     other = next((hop for hop in running if hop["name"] == at), None)
     if other is not None:
         raise ConfigError(f"--at {at}: it is no DNS server; there is {', '.join(servers)}")
+    if not at:
+        raise ConfigError(f"the running stack has no resolver; name a server, as --at {next(iter(servers))}")
     near = difflib.get_close_matches(wanted, servers, 1)
     hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(servers)}"
     raise ConfigError(f"--at {wanted}: the running stack has no such DNS server; {hint}")

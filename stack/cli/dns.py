@@ -60,7 +60,7 @@ def set_(name: str, words: tuple[str, ...], add: bool, keep_cache: bool, at: str
 
     \b
       hopstack dns set www.shop.test 60 A 192.0.2.1 192.0.2.2
-      hopstack dns set www CNAME other.example
+      hopstack dns set blog CNAME other.example
       hopstack dns set shop.test TXT "v=spf1 -all"
       hopstack dns set shop.test MX "10 mail.shop.test"
 

@@ -12,7 +12,8 @@ from typing import Final
 import click
 
 _SIZES: Final = {"hmac-sha256": 32, "hmac-sha384": 48, "hmac-sha512": 64}
-_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9_])?\.?")
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 
 
 def make(name: str, algorithm: str, file: str) -> int:

@@ -93,6 +93,8 @@ def _place(servers: Servers, name: str) -> tuple[str, str, list[Server]]:
     """The name in full, its zone, and who serves that. The nearest zone has it; the root and top-level domains are
     asked only for what is theirs by name, or with --at."""
     whole = f"{name}.{servers.site}" if "." not in name and name != "@" else servers.site if name == "@" else name
+    if ".." in whole or (whole.startswith(".") and whole != "."):
+        raise click.ClickException(f"{name!r} has an empty label")
     key = _key(whole)
     zones = {zone for server in servers.authorities for zone in server.zones}
     above = [key.split(".", number)[-1] for number in range(key.count(".") + 1)] if key else []
@@ -110,7 +112,8 @@ def _no_zone(servers: Servers, key: str, zones: list[str]) -> str:
         own = labels[: -zone.count(".") - 1]
         if difflib.SequenceMatcher(None, ".".join(labels[len(own) :]), zone).ratio() > 0.7:
             near = ".".join((*own, zone))
-    hint = f"did you mean {near}?" if near else f"zones are {', '.join(zone or '.' for zone in zones) or 'none'}"
+    there = f"zones are {', '.join(zone or '.' for zone in zones) or 'none'}; of the site it is {key}.{servers.site}"
+    hint = f"did you mean {near}?" if near else there
     return f"{key}: no server here has a zone for that name; {hint}"
 
 
@@ -155,6 +158,8 @@ def put(servers: Servers, name: str, words: Sequence[str], *, add: bool, flush: 
     ttl: int | None = None
     if len(words) > 1 and _TTL.fullmatch(words[0]):
         ttl, words = _seconds(words[0]), words[1:]
+    elif words[0][:1] in "-+0123456789":
+        raise click.ClickException(f"{words[0]!r} is no TTL: seconds, or as 1h30m")
     type, *data = words
     if not data:
         raise click.UsageError("DATA is missing, as in `hopstack dns set www 60 A 192.0.2.1`")
@@ -162,7 +167,13 @@ def put(servers: Servers, name: str, words: Sequence[str], *, add: bool, flush: 
     table: Table = {"zone": zone or ".", "name": whole, "type": type, "data": _records(type.upper(), data)}
     if ttl is not None:
         table["ttl"] = ttl
-    answers, silent = _each(_primaries(asked, zone), "POST" if add else "PUT", "/-/records", table)
+    try:
+        answers, silent = _each(_primaries(asked, zone), "POST" if add else "PUT", "/-/records", table)
+    except click.ClickException as fault:
+        if "has a CNAME and other data" not in fault.message:
+            raise
+        remedy = f"take away first what it has, as `hopstack dns unset {name}{' CNAME' * (type.upper() != 'CNAME')}`"
+        raise click.ClickException(f"{fault.message}; {remedy}") from None
     return _told(servers, whole, answers, silent, flush=flush, as_json=as_json)
 
 

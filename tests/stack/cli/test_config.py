@@ -78,7 +78,7 @@ KEY = 'key "acme" { algorithm hmac-sha256; secret "c2VjcmV0"; };'
                 'dns.shop.notify[0] = "x": wanted ADDRESS',
                 """dns.shop.transfer.allow[0] = "x": 'x' does not appear""",
                 "dns.shop.transfer.notify_from: no key is called k",
-                'dns.shop.secondary[0] = "x": wanted NAME=ADDRESS',
+                'dns.shop.secondary[0] = "x": wanted ADDRESS',
                 """dns.shop.rrl.exempt[0] = "x": 'x' does not appear""",
             ],
         ),

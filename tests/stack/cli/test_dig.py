@@ -256,6 +256,14 @@ def test_a_server_that_is_not_there(
     assert says in capsys.readouterr().err
 
 
+def test_a_stack_without_a_resolver(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    hops = [hop for hop in RUNNING["hops"] if hop["name"] != "resolver"]
+    monkeypatch.setattr(StateDir, "running", lambda self: {**RUNNING, "hops": hops})
+    assert main(["dig", "shop.test"]) == 2
+    told = "hopstack: the running stack has no resolver; name a server, as --at dns-root\n"
+    assert capsys.readouterr().err == told
+
+
 def test_what_a_server_says_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     def evil(data: bytes) -> list[bytes]:
         response: Any = dns.message.make_response(dns.message.from_wire(data))

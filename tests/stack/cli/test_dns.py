@@ -182,7 +182,7 @@ def test_add_and_take_away_one(stack: Stack, capsys: pytest.CaptureFixture[str])
     assert told(capsys, "unset", "www", "A", "192.0.2.2")[1][0] == "www.shop.test. 60 IN A 192.0.2.7"
     status, lines = told(capsys, "unset", "www", "A", "192.0.2.2")
     assert status == 2
-    assert "www.shop.test. A has not 192.0.2.2" in lines[0]
+    assert "www.shop.test. A has not 192.0.2.2; it has 192.0.2.7" in lines[0]
 
 
 def test_the_resolver_may_keep_what_it_has(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,7 +218,14 @@ def test_what_nobody_would_be_answered_is_told(stack: Stack, capsys: pytest.Capt
             "no server here has a zone for that name; did you mean www.shop.test?",
         ),
         (("set", "a.example", "A", "1.2.3.4"), "no server here has a zone for that name; zones are ., shop.test"),
-        (("set", "www", "CNAME", "x.example"), "has a CNAME and other data"),
+        (("set", "*.wild", "A", "1.2.3.4"), "zones are ., shop.test; of the site it is *.wild.shop.test"),
+        (("set", "a..b", "A", "1.2.3.4"), "'a..b' has an empty label"),
+        (("set", "www", "-1", "A", "1.2.3.4"), "'-1' is no TTL: seconds, or as 1h30m"),
+        (("set", "www", "1x", "A", "1.2.3.4"), "'1x' is no TTL"),
+        (
+            ("set", "www", "CNAME", "x.example"),
+            "has a CNAME and other data (A); nothing was changed; take away first what it has, as `hopstack dns unset www`",
+        ),
         (("set", "a..b.shop.test", "A", "1.2.3.4"), "has an empty label"),
         (("set", "www", "99999999999", "A", "1.2.3.4"), "A TTL is a whole number of seconds, at most 2147483647"),
         (("unset", "nope"), "nope.shop.test. has no records that could be taken away"),
@@ -279,5 +286,7 @@ def test_a_key_is_for_its_owner_alone(
         assert f"nsupdate -k {algorithm}.key" in capsys.readouterr().out
     assert main(["dns", "key", "hmac-sha256"]) == 2
     assert capsys.readouterr().err == "hopstack: hmac-sha256.key is there already; --file names another\n"
-    assert main(["dns", "key", "a/b"]) == 2
-    assert "is no name of a key" in capsys.readouterr().err
+    for name in ("a/b", "a..b", "a" * 64, ".a", "a-", "a" * 63 + 4 * ("." + "a" * 62)):
+        assert main(["dns", "key", name]) == 2
+        assert "is no name of a key" in capsys.readouterr().err
+    assert main(["dns", "key", "host-1.acme."]) == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from typing import Final
 
 from dns_server import rdata_text
@@ -23,6 +25,8 @@ log = logging.getLogger("hopstack.dns")
 
 MAX_WAITING: Final = 100
 """Updates that wait for those before them; further ones are answered SERVFAIL."""
+REMEMBERED: Final = 1000
+"""Updates that are known when they come again; for most clients the signature of older ones is out of date."""
 _CODES: Final = {
     types.REFUSED: edns.PROHIBITED,
     types.NOTAUTH: edns.NOT_AUTHORITATIVE,
@@ -52,23 +56,26 @@ class Updates:
         self._log = query_log
         self._now = now
         self._waiting = 0
+        self._given: dict[bytes, asyncio.Future[bytes]] = {}
+        """By message, answers of updates that are under way or done. One that is sent again, by a client that heard
+        nothing or by somebody who listened, is done once and answered the same (RFC 8945 §10)."""
 
     def operation(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None]:
         """The response; an awaitable of it when there is something to do. Never raises."""
         began = self._now()
         signed = self._keyring.judge(message)
         asked: Update | None = None
+        bare = signed.message if signed is not None else message
         try:
-            asked = update.read(signed.message if signed is not None else message)
-            grants = self._entitled(asked, signed, client)
-            if self._waiting >= MAX_WAITING:
-                raise UpdateFault(types.SERVFAIL, f"{MAX_WAITING} updates are waiting")
+            asked = update.begin(bare)
+            key, grants = self._entitled(asked, signed, client)
+            asked = update.read(bare)
         except UpdateFault as fault:
             return self._answer(message, asked, signed, client, protocol, began, fault)
-        self._waiting += 1
-        return self._later(message, asked, signed, grants, client, protocol, began)
+        return self._later(message, asked, signed, key, grants, client, protocol, began)
 
-    def _entitled(self, asked: Update, signed: Signed | None, client: str) -> list[Grant]:
+    def _entitled(self, asked: Update, signed: Signed | None, client: str) -> tuple[str, list[Grant]]:
+        """The key's name, and what it may."""
         if signed is not None and signed.rcode:
             raise UpdateFault(signed.rcode, f"TSIG: {signed.word}")
         if asked.zone not in self._changes.texts:
@@ -78,27 +85,50 @@ class Updates:
             raise UpdateFault(types.NOTAUTH, f"{to_text(asked.zone)} is no zone of this server")
         if signed is None or signed.key is None:
             raise UpdateFault(types.REFUSED, "an update has to be signed (TSIG)")
+        key = to_text(signed.key.name)
         grants = list(self._grants.of(signed.key.name, asked.zone, client))
         if not grants:
-            raise UpdateFault(
-                types.REFUSED, f"the key {to_text(signed.key.name)} has no grant for {to_text(asked.zone)}"
-            )
-        return grants
+            raise UpdateFault(types.REFUSED, f"the key {key} has no grant for {to_text(asked.zone)}")
+        return key, grants
 
     async def _later(
         self,
         message: bytes,
         asked: Update,
         signed: Signed | None,
+        key: str,
         grants: list[Grant],
         client: str,
         protocol: str,
         began: float,
     ) -> bytes:
-        assert signed is not None
-        assert signed.key is not None
-        fault: UpdateFault | None = None
-        key = to_text(signed.key.name)
+        # whoever gave us this may drop it before it begins: nothing is held or counted until here
+        mark = blake2b(message, digest_size=16).digest()
+        if (given := self._given.get(mark)) is not None:
+            response = await asyncio.shield(given)
+            self._tell(message, asked, client, protocol, began, response)
+            return response
+        if self._waiting >= MAX_WAITING:
+            full = UpdateFault(types.SERVFAIL, f"{MAX_WAITING} updates are waiting")
+            return self._answer(message, asked, signed, client, protocol, began, full)
+        self._waiting += 1
+        given = self._given[mark] = asyncio.get_running_loop().create_future()
+        fault: UpdateFault | None = UpdateFault(types.SERVFAIL, "it was ended")
+        try:
+            fault = await self._change(asked, key, grants, client)
+            response = self._answer(message, asked, signed, client, protocol, began, fault)
+            given.set_result(response)
+        finally:
+            self._waiting -= 1
+            if fault is not None:
+                del self._given[mark]
+                given.cancel()
+        if len(self._given) > REMEMBERED:
+            del self._given[next(iter(self._given))]
+        return response
+
+    async def _change(self, asked: Update, key: str, grants: list[Grant], client: str) -> UpdateFault | None:
+        """What is wrong; None when it is done."""
 
         def work(draft: Draft) -> None:
             # the order of RFC 2136 §3.2 to §3.4
@@ -112,23 +142,21 @@ class Updates:
         try:
             before = self._changes.book.zones.by_key.get(asked.zone)
             after = await self._changes.change(asked.zone, work, by=f"key {key} from {client}")
-            if after is not before:
-                log.info("%s updated by key %s from %s: serial %d", to_text(asked.zone), key, client, after.serial)
-        except UpdateFault as error:
-            fault = error
-        except ChangeRefused as error:
-            fault = UpdateFault(types.REFUSED, str(error))
-        except NotPrimary as error:
-            fault = UpdateFault(types.NOTAUTH, str(error))
-        except JournalFault as error:
-            log.error("update of %s by key %s: %s", to_text(asked.zone), key, error)
-            fault = UpdateFault(types.SERVFAIL, str(error))
+        except UpdateFault as fault:
+            return fault
+        except ChangeRefused as fault:
+            return UpdateFault(types.REFUSED, str(fault))
+        except NotPrimary as fault:
+            return UpdateFault(types.NOTAUTH, str(fault))
+        except JournalFault as fault:
+            log.error("update of %s by key %s: %s", to_text(asked.zone), key, fault)
+            return UpdateFault(types.SERVFAIL, str(fault))
         except Exception:
             log.exception("update of %s by key %s failed", to_text(asked.zone), key)
-            fault = UpdateFault(types.SERVFAIL, "it failed")
-        finally:
-            self._waiting -= 1
-        return self._answer(message, asked, signed, client, protocol, began, fault)
+            return UpdateFault(types.SERVFAIL, "it failed")
+        if after is not before:
+            log.info("%s updated by key %s from %s: serial %d", to_text(asked.zone), key, client, after.serial)
+        return None
 
     def _answer(
         self,
@@ -157,10 +185,17 @@ class Updates:
         response = message[:2] + head.to_bytes(2, "big") + counts + (asked.question if asked is not None else b"") + opt
         if signed is not None:
             response = signed.sign(response)
-        query = Query(int.from_bytes(message[:2], "big"), flags, rcode)
+        self._tell(message, asked, client, protocol, began, response)
+        return response
+
+    def _tell(
+        self, message: bytes, asked: Update | None, client: str, protocol: str, began: float, response: bytes
+    ) -> None:
+        rcode = response[3] & 0xF
+        query = Query(int.from_bytes(message[:2], "big"), int.from_bytes(message[2:4], "big"), rcode)
         if asked is not None:
             query.name = query.key = asked.zone
-            query.question, query.type, query.cls, query.edns = asked.question, types.SOA, types.IN, bool(opt)
+            query.question, query.type, query.cls = asked.question, types.SOA, types.IN
+            query.edns, query.payload = bool(asked.payload), asked.payload
         word = types.rcode_name(rcode).lower() if rcode else "updated"
         self._log.finished(query, Answer(word, rcode), client, protocol, began, len(response))
-        return response

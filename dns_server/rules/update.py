@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
-from dns_server.rules import serial, types
+from dns_server.rules import query, serial, types
 from dns_server.rules.names import is_at_or_below
 from dns_server.rules.rdata import RdataFault, expand, fold, read_name
 from dns_server.rules.rrset import RRset
@@ -62,21 +63,29 @@ class Update:
     """What the client takes over UDP, and 0 without EDNS."""
 
 
+def begin(message: bytes) -> Update:
+    """The zone section of an update without TSIG, and no record yet: who asks is judged before the work of reading
+    them is done. Raises UpdateFault with FORMERR, or NOTAUTH for another class than IN (§2.3, §3.1)."""
+    if message[4:6] != b"\0\1":
+        raise UpdateFault(types.FORMERR, "the zone section holds one zone")
+    asked = query.parse(message)
+    if asked is None or not asked.name:
+        raise UpdateFault(types.FORMERR, "the message ends in the zone section, or a name is none")
+    if asked.type != types.SOA:
+        raise UpdateFault(types.FORMERR, "the type in the zone section is SOA")
+    if asked.cls != types.IN:
+        raise UpdateFault(types.NOTAUTH, "only class IN is served")
+    question = message[12 : 16 + len(asked.name)]
+    return Update(asked.id, asked.flags, question, asked.key, (), (), asked.payload if asked.edns else 0)
+
+
 def read(message: bytes) -> Update:
-    """The update in `message`, without TSIG. Raises UpdateFault with FORMERR, or NOTAUTH for another class than IN
-    (§2.3, §3.1)."""
-    counts = [int.from_bytes(message[at : at + 2], "big") for at in (4, 6, 8, 10)]
+    """All of it. Raises UpdateFault as `begin` does, and with FORMERR."""
+    asked = begin(message)
+    at = 12 + len(asked.question)
+    sections: list[tuple[Row, ...]] = []
     try:
-        if counts[0] != 1:
-            raise UpdateFault(types.FORMERR, "the zone section holds one zone")
-        zone, at = read_name(message, 12)
-        if len(message) < at + 4:
-            raise RdataFault("the message ends in the zone section")
-        type, cls = message[at] << 8 | message[at + 1], message[at + 2] << 8 | message[at + 3]
-        question = message[12 : at + 4]
-        at += 4
-        sections: list[tuple[Row, ...]] = []
-        for count in counts[1:]:
+        for count in (int.from_bytes(message[place : place + 2], "big") for place in (6, 8, 10)):
             rows = []
             for _ in range(count):
                 row, at = _row(message, at)
@@ -86,13 +95,7 @@ def read(message: bytes) -> Update:
         raise UpdateFault(types.FORMERR, str(fault)) from None
     if at != len(message):
         raise UpdateFault(types.FORMERR, "octets behind the last record")
-    if type != types.SOA:
-        raise UpdateFault(types.FORMERR, "the type in the zone section is SOA")
-    if cls != types.IN:
-        raise UpdateFault(types.NOTAUTH, "only class IN is served")
-    opt = next((row for row in sections[2] if row.type == types.OPT), None)
-    head = int.from_bytes(message[:2], "big"), int.from_bytes(message[2:4], "big")
-    return Update(*head, question, zone.lower(), sections[0], sections[1], max(opt.cls, 512) if opt else 0)
+    return replace(asked, prerequisites=sections[0], updates=sections[1])
 
 
 def _row(message: bytes, at: int) -> tuple[Row, int]:
@@ -199,6 +202,8 @@ class Draft:
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
         self._sets: dict[tuple[bytes, int], RRset | None] = {}
+        self._touched: dict[bytes, dict[int, None]] = {}
+        """Types that were put, by name."""
 
     def get(self, key: bytes, type: int) -> RRset | None:
         place = key, type
@@ -208,13 +213,14 @@ class Draft:
         """Of the RRsets at that name."""
         node = self.zone.node(key)
         known = dict.fromkeys(node.rrsets if node is not None else ())
-        known |= dict.fromkeys(type for owner, type in self._sets if owner == key)
-        return [type for type in known if self.get(key, type) is not None]
+        return [type for type in known | self._touched.get(key, {}) if self.get(key, type) is not None]
 
     def put(self, owner: bytes, type: int, ttl: int, rdatas: Iterable[bytes]) -> None:
         """The whole RRset; without data it goes."""
         kept = tuple(rdatas)
-        self._sets[owner.lower(), type] = RRset(owner, type, ttl, kept) if kept else None
+        key = owner.lower()
+        self._touched.setdefault(key, {})[type] = None
+        self._sets[key, type] = RRset(owner, type, ttl, kept) if kept else None
 
     def changes(self) -> dict[tuple[bytes, int], RRset | None]:
         """What differs from the zone: the RRset as it becomes, None for one that goes."""
@@ -229,40 +235,57 @@ class Draft:
 
 def apply(update: Update, draft: Draft) -> None:
     """§3.4.2, record by record; what the section says not to be done is passed over."""
-    for row in update.updates:
-        if row.cls == types.IN:
-            _add(draft, row)
-        elif row.cls == CLASS_NONE:
-            _delete_record(draft, row)
+    # records of one set that follow each other are added at once: thousands of them do not take their square in time
+    for (key, type, cls), rows in groupby(update.updates, lambda row: (row.key, row.type, row.cls)):
+        if cls == types.IN:
+            if type in SINGLE:
+                for row in rows:
+                    _set(draft, row)
+            else:
+                _add(draft, key, type, list(rows))
+        elif cls == CLASS_NONE:
+            for row in rows:
+                _delete_record(draft, row)
         else:
-            for type in draft.types(row.key) if row.type == types.ANY else [row.type]:
-                if not _is_kept(draft.zone, row.key, type):
-                    draft.put(row.name, type, 0, ())
+            for other in draft.types(key) if type == types.ANY else [type]:
+                if not _is_kept(draft.zone, key, other):
+                    draft.put(key, other, 0, ())
 
 
-def _add(draft: Draft, row: Row) -> None:
-    """§3.4.2.2. The TTL of what is added is that of the whole set (§7.12, RFC 2181 §5.2)."""
-    key, type = row.key, row.type
+def _stands_alone(draft: Draft, key: bytes, type: int) -> bool:
+    """Whether such a record is passed over, because beside an alias stands nothing (§3.4.2.2)."""
     others = [other for other in draft.types(key) if other != type]
-    if (type == types.CNAME and others) or types.CNAME in others:
-        return  # beside an alias stands nothing
-    ttl = row.ttl if row.ttl <= MAX_TTL else 0  # RFC 2181 §8
+    return (type == types.CNAME and bool(others)) or types.CNAME in others
+
+
+def _set(draft: Draft, row: Row) -> None:
+    """§3.4.2.2: a record that takes the place of another."""
+    key, type = row.key, row.type
+    if _stands_alone(draft, key, type):
+        return
     rrset = draft.get(key, type)
     if type == types.SOA and (
         key != draft.zone.key or rrset is None or not serial.newer(serial.of(row.rdata), serial.of(rrset.rdatas[0]))
     ):
         return
-    if rrset is None or type in SINGLE:
-        owner = rrset.owner if rrset is not None else row.name
-        if rrset is None or (rrset.ttl, rrset.rdatas) != (ttl, (row.rdata,)):
-            draft.put(owner, type, ttl, (row.rdata,))
+    ttl = _ttl(row)
+    if rrset is None or (rrset.ttl, rrset.rdatas) != (ttl, (row.rdata,)):
+        draft.put(rrset.owner if rrset is not None else row.name, type, ttl, (row.rdata,))
+
+
+def _add(draft: Draft, key: bytes, type: int, rows: Sequence[Row]) -> None:
+    """§3.4.2.2: records that join a set. The TTL of the last is that of them all (§7.12, RFC 2181 §5.2)."""
+    if _stands_alone(draft, key, type):
         return
-    same = fold(type, row.rdata)
-    kept = [rdata for rdata in rrset.rdatas if fold(type, rdata) != same]
-    if len(kept) < len(rrset.rdatas):
-        draft.put(rrset.owner, type, ttl, rrset.rdatas)
-    else:
-        draft.put(rrset.owner, type, ttl, (*kept, row.rdata))
+    rrset = draft.get(key, type)
+    whole = {fold(type, rdata): rdata for rdata in rrset.rdatas} if rrset is not None else {}
+    for row in rows:
+        whole.setdefault(fold(type, row.rdata), row.rdata)
+    draft.put(rrset.owner if rrset is not None else rows[0].name, type, _ttl(rows[-1]), whole.values())
+
+
+def _ttl(row: Row) -> int:
+    return row.ttl if row.ttl <= MAX_TTL else 0  # RFC 2181 §8
 
 
 def _delete_record(draft: Draft, row: Row) -> None:

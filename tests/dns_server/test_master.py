@@ -10,7 +10,7 @@ import dns.rdatatype
 import dns.zone
 import dns.zonefile
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dns_server.master import MOST_FAULTS, Sources, read_into
@@ -104,6 +104,7 @@ def records(draft: Draft) -> Iterator[tuple[str, str, int, bytes]]:
 
 
 @settings(max_examples=300, deadline=None)
+@example(" DNAME a\n DNAME B.a\n")
 @given(st.lists(lines(), min_size=1, max_size=6).map("".join).filter(lambda text: "9999999 g$" not in text))
 def test_what_dnspython_alone_accepts_is_read_the_same(text: str) -> None:
     text = "seed 5 A 192.0.2.9\n" + text  # the owner of a record before which there is none would be the zone
@@ -119,11 +120,13 @@ def test_what_dnspython_alone_accepts_is_read_the_same(text: str) -> None:
         for name, ttl, rdata in zone.iterate_rdatas()
         for rdtype in (rdata.rdtype,)
     }
-    found = {(str(dns.name.from_text(owner)).lower(), type, rdata) for owner, type, _, rdata in records(draft)}
-    # where rdatas differ in letter case only, dnspython keeps one
-    assert {(owner, type, rdata.lower()) for owner, type, rdata in expected} == {
-        (owner, type, rdata.lower()) for owner, type, rdata in found
-    }
+    found = {}
+    for owner, type, _, rdata in records(draft):
+        # where rdatas differ in letter case only, dnspython keeps one; of a second DNAME or the like, the last
+        place = (str(dns.name.from_text(owner)).lower(), type)
+        single = dns.rdatatype.is_singleton(dns.rdatatype.from_text(type))
+        found[(*place, b"" if single else rdata.lower())] = (*place, rdata.lower())
+    assert {(owner, type, rdata.lower()) for owner, type, rdata in expected} == set(found.values())
 
 
 @pytest.mark.parametrize(

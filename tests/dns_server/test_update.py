@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 
 import dns.asyncquery
@@ -191,6 +191,58 @@ async def test_updates_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest
     answers = await asyncio.gather(*(server.send(change()) for _ in range(6)))
     assert sorted(answer.rcode() for answer in answers) == [0, 0, 0, 2, 2, 2]
     assert (await server.send(change())).rcode() == dns.rcode.NOERROR
+
+
+async def test_what_is_dropped_before_it_begins_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a listener does that has too many datagrams waiting."""
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
+    server = await Server(tmp_path).start()
+    for _ in range(10):
+        answer = server.updates.operation(change().to_wire(), "127.0.0.1", "udp")
+        assert isinstance(answer, Coroutine)
+        answer.close()
+    assert (await server.send(change())).rcode() == dns.rcode.NOERROR
+
+
+async def test_an_update_that_comes_again_is_done_once_and_answered_the_same(tmp_path: Path) -> None:
+    server = await Server(tmp_path).start()
+    asked = change()
+    asked.absent("new")
+    wire = asked.to_wire()
+    first, second = await asyncio.gather(server.ask(wire), server.ask(wire, "127.0.0.2"))
+    assert first == second == await server.ask(wire)
+    assert dns.message.from_wire(first, keyring=KEYS, request_mac=asked.mac).rcode() == dns.rcode.NOERROR
+    assert server.serial == 6
+    other = change()
+    other.replace("new", 60, "A", "192.0.2.10")
+    await server.send(other)
+    await server.ask(wire)  # and brings back nothing of what was changed since
+    [record] = server.book.zones.by_key[SITE].rrset(from_text("new.shop.test"), types.A).rdatas  # type: ignore[union-attr]
+    assert record == bytes((192, 0, 2, 10))
+    assert server.log.statistics()["words"] == {"updated": 5}
+
+
+async def test_an_update_that_failed_is_tried_when_it_comes_again(tmp_path: Path) -> None:
+    server = await Server(tmp_path).start()
+    asked = change()
+    asked.present("later")
+    wire = asked.to_wire()
+    assert (await server.ask(wire))[3] & 0xF == types.NXDOMAIN
+    other = change()
+    other.add("later", 60, "A", "192.0.2.9")
+    await server.send(other)
+    assert (await server.ask(wire))[3] & 0xF == types.NOERROR
+
+
+async def test_what_nobody_signed_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of records with the longest names are work for whom we know alone."""
+    server = await Server(tmp_path).start()
+    monkeypatch.setattr(module.update, "read", lambda message: pytest.fail("it was read"))
+    for asked in (change(signed=False), change("other.test")):
+        assert (await server.send(asked)).rcode() in (dns.rcode.REFUSED, dns.rcode.NOTAUTH)
+    forged = bytearray(change().to_wire())
+    forged[-20] ^= 1
+    assert (await server.ask(bytes(forged)))[3] & 0xF == types.NOTAUTH
 
 
 async def test_any_octets_are_answered(tmp_path: Path) -> None:

@@ -324,3 +324,22 @@ def test_any_octets_are_read_or_refused() -> None:
                     hold(found, there, rdata_text.check)
                     scan(found, there, rdata_text.check)
                     apply(found, Draft(there))
+
+
+def test_thousands_of_records_take_no_square_of_time() -> None:
+    rows = [(2, f"many 60 IN A #\\{number:08x}".replace("\\", "")) for number in range(3000)]
+    rows += [(2, f"h{number} 60 IN A #c0000201") for number in range(1000)]
+    steps = 0
+
+    class Counted(Draft):
+        def put(self, *args: object) -> None:
+            nonlocal steps
+            steps += len(args[3])  # type: ignore[arg-type]
+            super().put(*args)  # type: ignore[arg-type]
+
+    draft = Counted(zone())
+    apply(read(wire(*rows)), draft)
+    many = draft.get(from_text("many.shop.test"), types.A)
+    assert many is not None
+    assert len(many.rdatas) == 3000
+    assert steps == 4000

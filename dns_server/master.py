@@ -167,6 +167,8 @@ class _Reader(dns.zonefile.Reader):
         if token.is_eol():
             return True
         if not token.is_identifier() or not token.value.startswith("$"):
+            if token.is_quoted_string() and token.value:
+                token = dns.tokenizer.Token(dns.tokenizer.IDENTIFIER, token.value, token.has_escape)
             tok.unget(token)
             self._rr_line()
             return True
@@ -195,7 +197,8 @@ class _Reader(dns.zonefile.Reader):
         return str(token.value)
 
     def _include(self) -> None:
-        """RFC 1035 §5.1: origin and TTLs of this file are as they were when it is read."""
+        """RFC 1035 §5.1: origin and owner of this file are as they were when it was read. A $TTL holds on: it is for
+        all that follows (RFC 2308 §4), to BIND and NSD too."""
         name = self._word("$INCLUDE needs a file")
         token = self.tok.get()
         origin = self.current_origin
@@ -222,6 +225,8 @@ class _Reader(dns.zonefile.Reader):
         reader.default_ttl, reader.default_ttl_known = self.default_ttl, self.default_ttl_known
         reader.default_ttl_from_soa = self.default_ttl_from_soa
         reader.run()
+        self.default_ttl, self.default_ttl_known = reader.default_ttl, reader.default_ttl_known
+        self.default_ttl_from_soa = reader.default_ttl_from_soa
 
     def _generate_line(self) -> None:
         token = self.tok.get()

@@ -12,6 +12,7 @@ from typing import Final
 from dns_server.rules import advice, packed, types
 from dns_server.rules.faults import Fault
 from dns_server.rules.names import ancestors, is_at_or_below, parent, to_text
+from dns_server.rules.rdata import fold
 
 _ENTRY: Final = Struct(">HIQB")
 """Type, TTL, place, octets of the owner if its letter case is not the key's; then that owner, then rdata."""
@@ -106,10 +107,7 @@ class Draft:
         names, apex = self.names, self.apex
         for key in names:
             groups = self.groups(key)
-            sets = [
-                (type, group[0][2], group[0][1], list(dict.fromkeys(record[3] for record in group)))
-                for type, group in groups.items()
-            ]
+            sets = [(type, group[0][2], group[0][1], _distinct(type, group)) for type, group in groups.items()]
             names[key] = packed.pack(
                 key,
                 sets,
@@ -148,10 +146,11 @@ class Draft:
 
     def _check_set(self, key: bytes, type: int, group: Group) -> None:
         place, ttl, owner, rdata = group[0]
-        seen = {rdata}
+        seen = {fold(type, rdata)}
         for other, other_ttl, _, other_rdata in group[1:]:
+            other_rdata = fold(type, other_rdata)
             if other_rdata in seen:
-                # RFC 2181 §5: a record is in a set once
+                # RFC 2181 §5: a record is in a set once, whatever the letter case of its names (RFC 4034 §6.2)
                 self.warn(other, f"the same {types.type_name(type)} record of {to_text(owner)} a second time")
                 continue
             seen.add(other_rdata)
@@ -165,7 +164,18 @@ class Draft:
             self.fault(place, too_many(type, owner))
 
 
-_CHECKED: Final = frozenset({types.SOA, types.OPT, types.NXNAME, *range(249, 256)})
+_NO_DATA: Final = frozenset({0, types.OPT, types.NXNAME, *range(249, 256)})
+"""RFC 6895 §3.1."""
+_CHECKED: Final = frozenset({types.SOA, *_NO_DATA})
+
+
+def _distinct(type: int, group: Group) -> list[bytes]:
+    if len(group) == 1:
+        return [group[0][3]]
+    found: dict[bytes, bytes] = {}
+    for _, _, _, rdata in group:
+        found.setdefault(fold(type, rdata), rdata)
+    return list(found.values())
 
 
 def missing(origin: bytes, found: Collection[int]) -> Iterator[str]:
@@ -178,7 +188,7 @@ def missing(origin: bytes, found: Collection[int]) -> Iterator[str]:
 def misplaced(type: int, *, at_apex: bool) -> Iterator[str]:
     if type == types.SOA and not at_apex:
         yield "a SOA record stands only at the apex"
-    if type in (types.OPT, types.NXNAME, *range(249, 256)):
+    if type in _NO_DATA:
         yield f"{types.type_name(type)} is no type of zone data"
 
 

@@ -27,7 +27,7 @@ REFUSED: Final = {
     "two-soas": f"@ {SOA.replace(' 1 ', ' 2 ')}", "outside": "a.example. A 192.0.2.2\n", "parenthesis": "a TXT ( x\n", "quote": 'a TXT "x\n',
     "long-label": "x" * 64 + " A 192.0.2.2\n", "long-name": ".".join(["y" * 60] * 4) + ".y.y.y A 192.0.2.2\n", "empty-label": "a..b A 192.0.2.2\n",
     "long-string": 't TXT "' + "x" * 256 + '"\n', "rfc3597-5-size": "u TYPE65280 \\# 3 abcd\n", "rfc3597-5-known": "a A \\# 3 c00002\n",
-    "meta-type": "a TYPE252 \\# 0\n", "opt": "a TYPE41 \\# 0\n", "directive": "$NOSUCH x\n", "include": "$INCLUDE none\n", "ttl": "a -1 A 192.0.2.2\n",
+    "meta-type": "a TYPE252 \\# 0\n", "rfc6895-3.1-type-0": "a TYPE0 \\# 0\n", "opt": "a TYPE41 \\# 0\n", "directive": "$NOSUCH x\n", "include": "$INCLUDE none\n", "ttl": "a -1 A 192.0.2.2\n",
     "rfc9460-8-mandatory": "w HTTPS 1 . mandatory=port\n", "rfc9460-2.1-twice": "w HTTPS 1 . port=1 port=2\n", "escape": "a\\256 A 192.0.2.2\n",
     "no-soa": "", "no-ns": "",
 }  # fmt: skip
@@ -37,7 +37,7 @@ TAKEN: Final = {
     "rfc3597-known": "a A \\# 4 c0000202\n", "origin": "$ORIGIN sub.z.test.\na A 192.0.2.2\n", "generate": "$GENERATE 1-3 g$ A 192.0.2.$\n",
     "caa": 'a CAA 0 issue ";"\n', "https": "w HTTPS 1 . alpn=h2\n", "parentheses": "a TXT ( x\n y\n)\n", "no-glue": "s NS ns.s\n",
     "no-address": "s NS there\n", "ns-alias": "s NS al\nal CNAME ns\n", "mx-alias": "a MX 1 al\nal CNAME ns\n", "mx-no-address": "a MX 1 b\n",
-    "ttls": "a 5 A 192.0.2.2\na 6 A 192.0.2.3\n", "twice": "a A 192.0.2.2\na A 192.0.2.2\n", "rfc2181-8": "a 2147483648 A 192.0.2.2\n",
+    "ttls": "a 5 A 192.0.2.2\na 6 A 192.0.2.3\n", "twice": "a A 192.0.2.2\na A 192.0.2.2\n", "rfc4034-6.2-twice": "a CNAME x\na CNAME X\n", "rfc2181-8": "a 2147483648 A 192.0.2.2\n",
     "below-cut": "c NS ns.c\nns.c A 192.0.2.2\nb.c MX 1 x\n", "at-cut": "c NS ns.c\nns.c A 192.0.2.2\nc TXT x\n",
     "below-dname": "d DNAME e\na.d A 192.0.2.2\n", "wildcard-ns": "*.w NS ns\n", "ds": "a DS 1 13 2 " + "00" * 32 + "\n", "dot": "a.z.test A 192.0.2.2\n",
 }  # fmt: skip
@@ -53,6 +53,7 @@ OTHERWISE: Final = {
         "long-string": "it splits it",
         "rfc3597-5-known": "it does not look",
         "meta-type": "it does not look",
+        "rfc6895-3.1-type-0": "it does not look",
         "opt": "it does not look",
         "escape": "it takes the number's low octet",
         "crlf": "it does not read such files",

@@ -33,10 +33,11 @@ def read(text: str) -> tuple[Zone, list[str]]:
         ("w HTTPS 1 . alpn=h2 port=8443 ipv4hint=192.0.2.1\n", "w.z.test", "HTTPS", 3600, 1),
         ("u TYPE65280 \\# 2 abcd\n", "u.z.test", "TYPE65280", 3600, 1),
         ("a\\.b A 192.0.2.2\n", "a\\.b.z.test", "A", 3600, 1),
+        ('"a;b" A 192.0.2.2\n', "a\\;b.z.test", "A", 3600, 1),
     ],
     ids=[
         "ttl", "rfc1035-5.1-class-ttl", "same-owner", "parentheses", "origin", "absolute", "rfc9460", "rfc3597-5",
-        "escape",
+        "escape", "quoted-owner",
     ],
 )  # fmt: skip
 def test_a_record(text: str, name: str, type: str, ttl: int, count: int) -> None:
@@ -168,3 +169,22 @@ def test_octets_that_are_not_utf_8(tmp_path: Path) -> None:
     assert str(caught.value) == "; ".join(
         f"{file}:{line}: octet \\252 is not UTF-8; write \\DDD for it" for line in (5, 6)
     )
+
+
+@pytest.mark.parametrize("type", ["NS", "CNAME", "MX"])
+def test_the_same_name_in_another_letter_case_is_the_same_record(type: str) -> None:
+    first = "10 " if type == "MX" else ""
+    zone, warnings = read(f"a {type} {first}x.\na {type} {first}X.\n")
+    found = zone.rrset(from_text("a.z.test"), NUMBERS[type])
+    assert found is not None
+    assert [rdata[-3:] for rdata in found.rdatas] == [b"\1x\0"]  # RFC 4034 §6.2
+    assert warnings == [f"z.zone:6: the same {type} record of a.z.test. a second time"]
+
+
+def test_a_ttl_of_an_included_file_holds_on(tmp_path: Path) -> None:
+    (tmp_path / "more").write_text("$TTL 7\nb A 192.0.2.2\n")
+    (tmp_path / "z.zone").write_text(f"{HEAD}$INCLUDE more\nc A 192.0.2.3\n")
+    zone, _ = load(ORIGIN, tmp_path / "z.zone")
+    found = zone.rrset(from_text("c.z.test"), 1)
+    assert found is not None
+    assert found.ttl == 7  # RFC 2308 §4; BIND and NSD too

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dns_server.rules.draft import Draft
-from dns_server.rules.faults import Fault, told
+from dns_server.rules.faults import Fault, fatal, told
 from dns_server.rules.names import to_text
 from dns_server.rules.zone import Zone, finish
 from dns_server.sources import CannotRead, Sources
@@ -27,11 +27,12 @@ class Text:
 
 
 class TextFault(ConfigError):
-    """No zone; `sources` are the files that may be mended."""
+    """No zone; `sources` are the files that may be mended, `faults` what is wrong in them."""
 
-    def __init__(self, message: str, sources: Mapping[str, bytes]) -> None:
+    def __init__(self, message: str, sources: Mapping[str, bytes], faults: Sequence[Fault] = ()) -> None:
         super().__init__(message)
         self.sources = sources
+        self.faults = faults
 
 
 def read(origin: bytes, path: Path) -> Text:
@@ -67,7 +68,8 @@ def load_text(origin: bytes, text: str, place: str = "<text>") -> tuple[Zone, Se
 def _finished(draft: Draft, sources: Mapping[str, bytes]) -> Text:
     zone, faults = finish(draft)
     if zone is None:
-        raise TextFault("; ".join(told(fault for fault in faults if fault.fatal)), sources)
+        found = fatal(faults)
+        raise TextFault("; ".join(told(found)), sources, found)
     return Text(zone, sources, faults)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -45,8 +44,9 @@ def _problem(plan: StackPlan, hop: HopPlan, path: tuple[str, ...], error: Config
 
 
 def _zone_faults(plan: StackPlan, kinds: Kinds) -> Iterator[Problem]:
-    """Of zone files, but those that are made from the plan."""
+    """Of zone files, but those that are made from the plan; a line each, and what is legal and unwise as warnings."""
     names, zonefile = (kinds.part("dns_server", module) for module in ("rules.names", "zonefile"))
+    told = kinds.part("dns_server", "rules.faults").told
     seen: set[str] = set()
     for hop in plan.of("dns_server"):
         for text in getattr(hop.config, "zone", ()):
@@ -59,10 +59,11 @@ def _zone_faults(plan: StackPlan, kinds: Kinds) -> Iterator[Problem]:
                     yield _warning(_problem(plan, hop, ("zone",), ConfigError(f"--zone {text}: {_MISSING}")))
                 continue
             try:
-                zonefile.load(names.from_text(name.strip()), Path(file))
+                unwise = zonefile.load(names.from_text(name.strip()), Path(file))[1]
             except ConfigError as error:
-                # a line each; each begins with the file that has it, or one that it includes
-                yield from (Problem("", fault) for fault in re.split(r"; (?=[^\s;:]+(?::\d+)?: )", str(error)))
+                yield from (Problem("", line) for line in told(getattr(error, "faults", ())) or [str(error)])
+            else:
+                yield from (Problem("", line, warning=True) for line in told(unwise))
 
 
 def _grants_for_nothing(plan: StackPlan, inspection: Any) -> Iterator[Problem]:

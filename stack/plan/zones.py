@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stack.config.listen import address
 from stack.errors import ConfigError
@@ -21,6 +21,9 @@ from stack.plan.sources import DEFAULT, Said, Source
 
 ROLES: Final = ("root", "tld", "shop")
 """Of zones by their depth, and the usual server's key of each."""
+
+_MOST: Final = 20
+"""Faults of one zone that are told."""
 
 Given = Mapping[str, tuple[Source, Mapping[str, Said]]]
 
@@ -216,26 +219,25 @@ def _included_from(directory: Path, text: str) -> str:
 
 
 def _read_records(stack: Stack, kinds: Kinds, zone: Zone, text: str, records: Said) -> None:
-    """A fault for what the server would not take, at the record."""
-    fault = _text_fault(kinds, zone.key, text + "\n".join(records.value))
-    if fault is not None:
-        line, what = fault
-        number = line - len(text.splitlines()) - 1
-        if 0 <= number < len(records.value):
-            stack.fault(records.source.item(number), what, value=records.value[number])
-        else:
-            stack.fault(records.source, what)
-
-
-def _text_fault(kinds: Kinds, key: str, text: str) -> tuple[int, str] | None:
-    """Line and fault of a zone that a server would not take."""
-    origin = kinds.part("dns_server", "rules.names").from_text(key)
+    """A fault for what the server would not take, at the record or in the zone's own file."""
+    origin = kinds.part("dns_server", "rules.names").from_text(zone.key)
+    faults: Sequence[Any] = ()
     try:
-        kinds.part("dns_server", "zonefile").load_text(origin, text, "zone")
+        kinds.part("dns_server", "zonefile").load_text(origin, text + "\n".join(records.value), "zone")
     except ConfigError as error:
-        place = re.match(r"zone:(\d+): ", str(error))
-        return int(place[1]) if place else 0, re.sub(r"(?:^|(?<=; ))zone(?::\d+)?: ", "", str(error))
-    return None
+        faults = getattr(error, "faults", ())
+    own = len(text.splitlines())
+    for fault in faults[:_MOST]:
+        file, line = fault.line
+        number = line - own - 1
+        if file == "zone" and 0 <= number < len(records.value):
+            stack.fault(records.source.item(number), fault.message, value=records.value[number])
+        elif file == "zone" and line and zone.file:
+            stack.fault(zone.said["file"].source, f"{zone.file}:{line}: {fault.message}")
+        else:
+            stack.fault(records.source, fault.message if file in ("zone", "") else str(fault))
+    if len(faults) > _MOST:
+        stack.fault(records.source, f"and {len(faults) - _MOST} more")
 
 
 def _generated(stack: Stack, kinds: Kinds, zones: Sequence[Zone]) -> dict[str, str]:

@@ -115,6 +115,31 @@ def test_a_dns_server_that_will_surprise(directory: Path, capsys: pytest.Capture
     assert run(capsys, "check") == (0, ["stack.toml: ok, 13 hops"], [])
 
 
+def test_a_zone_file_that_is_legal_and_unwise(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "own.zone").write_text("$TTL 60\n@ SOA ns hostmaster 1 3600 600 1209600 30\n@ NS ns\n")
+    (directory / "stack.toml").write_text('[zones."shop.test"]\nfile = "own.zone"\n')
+    status, printed, errors = run(capsys, "check")
+    assert (status, printed) == (0, ["stack.toml: ok, 13 hops, 1 warning"])
+    assert errors == [f"warning: {directory}/own.zone:3: the name server ns.shop.test. has no address here"]
+
+
+def test_faults_of_a_zone_file_with_more_records(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soa = "$TTL 60\n@ SOA ns hostmaster 1 3600 600 1209600 30\n@ NS ns\nns A 192.0.2.1\n"
+    (directory / "own.zone").write_text(soa + "www BAD\n$INCLUDE more.zone\nb MX mail\n")
+    (directory / "more.zone").write_text("a AAAA 192.0.2.1\n")
+    (directory / "stack.toml").write_text(
+        '[zones."shop.test"]\nfile = "own.zone"\nrecords = ["c A 1.2.3", "d A 192.0.2.1"]\n'
+    )
+    status, _, errors = run(capsys, "check")
+    assert status == 2
+    assert [line.replace(f"{directory}/", "").partition(" not understood")[0] for line in errors] == [
+        "stack.toml:2: zones.\"shop.test\".file: own.zone:5: unknown rdatatype 'BAD'",
+        'stack.toml:2: zones."shop.test".file: own.zone:7: expecting an integer',
+        'stack.toml:3: zones."shop.test".records: more.zone:1:',
+        'stack.toml:3: zones."shop.test".records[0] = "c A 1.2.3":',
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("a = b", "stack.toml:1:5: not TOML"), (None, "nowhere.toml: No such file or directory; `hopstack init` writes")],

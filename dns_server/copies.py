@@ -37,8 +37,8 @@ class Copies:
         os.utime(path, (checked, checked))
 
     def touch(self, key: bytes, checked: float) -> None:
-        """The primary said that it still holds."""
-        with contextlib.suppress(FileNotFoundError):
+        """The primary said that it still holds. A copy that cannot be touched is believed for less long."""
+        with contextlib.suppress(OSError):
             os.utime(self.path(key), (checked, checked))
 
     def load(self, origin: bytes) -> tuple[Zone, float] | None:

@@ -60,6 +60,7 @@ class Follower:
         self._sockets: Sequence[Bound] = ()
         self._names: dict[bytes, tuple[bytes, dict[bytes, bytes]]] = {}
         self._asked: dict[int, asyncio.Future[bytes | None]] = {}
+        self._number = 0
         self._served = asyncio.Event()
         self._draining = False
         self._dropped = 0
@@ -165,14 +166,12 @@ class Follower:
 
     # What goes over it.
 
-    def _ask(self, message: bytes, client: str, protocol: str) -> Awaitable[bytes | None]:
-        number = max(self._asked, default=0) + 1
+    async def _ask(self, message: bytes, client: str, protocol: str) -> bytes | None:
+        # whoever wants the answer may drop this before it begins: nothing is asked or held until here
+        self._number = number = self._number + 1
         waiting: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._asked[number] = waiting
         self._feed.send("ask", number, message, client, protocol)
-        return self._answered(number, waiting)
-
-    async def _answered(self, number: int, waiting: asyncio.Future[bytes | None]) -> bytes | None:
         try:
             async with self._clock.timeout(PATIENCE):
                 return await waiting

@@ -52,12 +52,13 @@ class Hindrance:
         query, allows = parse(message), self.handler.role.allows
         if query is None or query.rcode or (allows is not None and not allows(client)):
             return UNHINDERED
-        if query.tsig is not None and self.handler.signed is not None:
+        is_transfer = query.type in (types.AXFR, types.IXFR)
+        if query.tsig is not None and self.handler.signed is not None and not is_transfer:
             return UNHINDERED  # it comes again, without its signature
         hits = self.faults.met(self._actives, question(query, client, protocol))
         if not hits:
             return UNHINDERED
-        transfer = self.handler.transfer if query.type in (types.AXFR, types.IXFR) else None
+        transfer = self.handler.transfer if is_transfer else None
         met = _Met(self, query, hits, client, protocol, self.faults.clock.now(), exchange)
         silent = met.silent()
         if silent is not None and protocol == "udp" and silent.fault.latency is None:

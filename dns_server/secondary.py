@@ -115,6 +115,7 @@ class Secondary:
             self._woken.clear()
             if self.zone is not None and self.key not in self._book.absent and self._expires_in() <= 0:
                 self._expire()
+                self._next = min(self._next, self._clock.now())  # a clock that was set, or an EXPIRE below REFRESH
             if self._clock.now() >= self._next:
                 await self._look()
 

@@ -182,7 +182,7 @@ class Texts:
         """Raises ConfigError for what is wrong with the zone."""
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "dns_server.compiling", origin.hex(), str(file), str(target), str(niceness),
+                sys.executable, "-P", "-m", "dns_server.compiling", origin.hex(), str(file), str(target), str(niceness),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             )  # fmt: skip
         except OSError as error:  # too many processes or descriptors

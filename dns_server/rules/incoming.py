@@ -49,9 +49,9 @@ def soa_among(message: bytes, section: int) -> Record | None:
     asked from (RFC 1995 §3), what a NOTIFY hints at (RFC 1996 §3.7). Raises RdataFault."""
     counts = _HEADER.unpack_from(message)[3:5]
     try:
-        at = read_name(message, 12)[1] + 4
+        at = _behind_name(message, 12) + 4
         for index in range(sum(counts[: section + 1])):
-            owner, at = read_name(message, at)
+            start, at = at, _behind_name(message, at)
             type, cls, ttl, size = _RR.unpack_from(message, at)
             at += 10 + size
             if at > len(message):
@@ -60,10 +60,19 @@ def soa_among(message: bytes, section: int) -> Record | None:
                 rdata = expand(type, message, at - size, at)
                 if len(rdata) < 22:
                     raise RdataFault("the SOA record is too short")
-                return Record(owner, type, ttl, rdata)
+                return Record(read_name(message, start)[0], type, ttl, rdata)
     except (StructError, IndexError):
         raise RdataFault("the message is cut short") from None
     return None
+
+
+def _behind_name(message: bytes, at: int) -> int:
+    """Where a name ends. It is not written out: of thousands in a message that anybody can send, that takes long."""
+    while length := message[at]:
+        if length >= 0xC0:
+            return at + 2
+        at += length + 1
+    return at + 1
 
 
 class Incoming:

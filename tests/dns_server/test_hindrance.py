@@ -11,6 +11,8 @@ import dns.rcode
 import pytest
 
 from dns_server.rules import types
+from dns_server.tsig import Conversation
+from dns_server.tsig_keys import make_key
 from stack.errors import CutOff
 from stack.faults import spec
 from stack.net.dns_streams import ConnectionCut, Trickle
@@ -241,6 +243,8 @@ async def test_a_transfer_is_late_whole_or_not_at_all(server: Server) -> None:
     assert server.clock.now() - began >= 1
     server.net.faults.clear()
     server.add("dns-shop rcode=REFUSED")
-    refused = server.hop.handler.answer(asked, "127.0.0.1", "tcp")
-    assert isinstance(refused, bytes)
-    assert refused[3] & 0xF == 5
+    signed = Conversation(make_key("xfr", "hmac-sha256", "c2VjcmV0"), server.clock.time).request(asked)
+    for message in (asked, signed):
+        refused = server.hop.handler.answer(message, "127.0.0.1", "tcp")
+        assert isinstance(refused, bytes)
+        assert refused[3] & 0xF == 5

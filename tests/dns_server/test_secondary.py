@@ -157,6 +157,18 @@ async def test_it_expires_and_comes_back(world: World) -> None:
     assert world.peers.asked.count(("zone", ONE)) == 1
 
 
+async def test_who_expires_before_the_next_look_looks_at_once(world: World) -> None:
+    """As with an EXPIRE below REFRESH."""
+    world.peers.at[ONE] = make(1, [www(1)])
+    secondary = await world.start()
+    secondary._options = TransferOptions(min_refresh=2.0 * EXPIRE, max_refresh=2.0 * EXPIRE)
+    await world.clock.advance(REFRESH)
+    world.peers.asked.clear()
+    await world.clock.advance(EXPIRE + 1)
+    assert world.peers.asked == [("soa", ONE)]
+    assert world.answer().word == "answered"
+
+
 async def test_each_confirmation_begins_the_expiry_anew(world: World) -> None:
     world.peers.at[ONE] = make(1, [www(1)])
     await world.start()
@@ -286,6 +298,21 @@ async def test_a_confirmation_makes_the_copy_younger(world: World) -> None:
     loaded = world.copies.load(ORIGIN)
     assert loaded is not None
     assert world.clock.time() - loaded[1] < REFRESH
+
+
+async def test_a_copy_that_cannot_be_touched_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.peers.at[ONE] = make(1, [www(1)])
+    await world.start()
+
+    def utime(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", utime)
+    await world.clock.advance(REFRESH)
+    monkeypatch.undo()
+    world.peers.at[ONE] = make(2, [www(2)])
+    await world.clock.advance(REFRESH)
+    assert world.serial() == 2
 
 
 async def test_the_copy_is_for_its_user_alone(world: World) -> None:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from dns_server.book import Book, Change, difference
 from dns_server.history import History
+from dns_server.rules import incoming as module
 from dns_server.rules import types
 from dns_server.rules.incoming import Incoming, TransferFault, apply, soa_among
 from dns_server.rules.query import Query, parse
+from dns_server.rules.rdata import read_name
 from dns_server.rules.rrset import RRset
 from dns_server.rules.transfer import LARGEST, SIZE, Step, TooLarge, messages, newer, steps, whole
 from dns_server.rules.zone import Zone, finish
@@ -281,3 +283,23 @@ def test_a_zone_that_goes_takes_its_history_along() -> None:
     history, zone = changes(make(1, MANY), make(2, [*MANY, A1]))
     history.note(Change(zone, None, [], []))
     assert history.since(zone, 1) is None
+
+
+def test_names_that_nobody_wants_to_know_are_not_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may send a NOTIFY with thousands of records and the longest names in them."""
+    written = 0
+
+    def counting(message: bytes, at: int) -> tuple[bytes, int]:
+        nonlocal written
+        written += 1
+        return read_name(message, at)
+
+    monkeypatch.setattr(module, "read_name", counting)
+    hint = soa(7).rdata
+    record = ORIGIN + b"\0\1\0\1\0\0\0\x3c\0\4\1\2\3\4"
+    last = ORIGIN + b"\0\6\0\1\0\0\0\x3c" + len(hint).to_bytes(2, "big") + hint
+    message = b"\0\1\x20\0\0\1\7\xd1\0\0\0\0" + ORIGIN + b"\0\6\0\1" + record * 2000 + last
+    found = soa_among(message, 0)
+    assert found is not None
+    assert found.rdata == hint
+    assert written == 1

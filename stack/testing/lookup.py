@@ -14,7 +14,7 @@ from typing import Any
 from stack.clock import Clock, SystemClock
 from stack.net.dns_client import Address, ask_tcp, ask_udp
 
-_A = 1
+_A, _OPT, _EDE = 1, 41, 15
 _WITHIN = 30.0
 """Seconds of the machine's time for one question; the call that asks has a deadline of its own."""
 _RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
@@ -80,7 +80,8 @@ class Lookup:
             raise NoSuchHost(f"{name}: the resolver at {place} answered what is no DNS message") from None
         if rcode or not found:
             said = _RCODES.get(rcode, str(rcode)) if rcode else "no address"
-            raise NoSuchHost(f"{name}: the resolver at {place} says {said}")
+            why = f" ({reason})" if rcode and (reason := _reason(answer)) else ""
+            raise NoSuchHost(f"{name}: the resolver at {place} says {said}{why}")
         return min(ttl for ttl, _ in found), tuple(address for _, address in found)
 
 
@@ -122,7 +123,8 @@ def _ask_blocking(resolver: Address, name: str) -> tuple[str, ...]:
 
 
 def _question(mark: int, name: str) -> bytes:
-    """RFC 1035 §4.1: one question for A, recursion desired. NoSuchHost for what is no name."""
+    """RFC 1035 §4.1: one question for A, recursion desired; with EDNS, or nobody would say why it failed. NoSuchHost
+    for what is no name."""
     try:
         labels = [label.encode("ascii" if label.isascii() else "idna") for label in name.rstrip(".").split(".")]
     except UnicodeError:
@@ -130,7 +132,8 @@ def _question(mark: int, name: str) -> bytes:
     if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > 254:
         raise NoSuchHost(f"{name!r} is no host name")
     wire = b"".join(bytes([len(label)]) + label for label in labels)
-    return struct.pack("!HHHHHH", mark, 0x0100, 1, 0, 0, 0) + wire + b"\0" + struct.pack("!HH", _A, 1)
+    head = struct.pack("!HHHHHH", mark, 0x0100, 1, 0, 0, 1)
+    return head + wire + b"\0" + struct.pack("!HH", _A, 1) + b"\0" + struct.pack("!HHIH", _OPT, 1232, 0, 0)
 
 
 def _answers(message: bytes) -> tuple[int, list[tuple[int, str]]]:
@@ -148,6 +151,29 @@ def _answers(message: bytes) -> tuple[int, list[tuple[int, str]]]:
             found.append((ttl, ".".join(map(str, message[at : at + 4]))))
         at += size
     return flags & 0x0F, found
+
+
+def _reason(message: bytes) -> str:
+    """The text of an extended error (RFC 8914 §2), if there is one: an injected fault is told there."""
+    try:
+        _, _, questions, *counts = struct.unpack_from("!HHHHHH", message)
+        at = 12
+        for _ in range(questions):
+            at = _past_name(message, at) + 4
+        for _ in range(sum(counts)):
+            at = _past_name(message, at)
+            kind, _, _, size = struct.unpack_from("!HHIH", message, at)
+            at += 10
+            end = at + size
+            while kind == _OPT and at + 4 <= end:
+                code, length = struct.unpack_from("!HH", message, at)
+                if code == _EDE:
+                    return message[at + 6 : at + 4 + length].decode("utf-8", "replace")
+                at += 4 + length
+            at = end
+    except (IndexError, struct.error):
+        pass
+    return ""
 
 
 def _past_name(message: bytes, at: int) -> int:

@@ -29,6 +29,8 @@ class Records:
 
         With `flush` the stack's resolver and clients know it at once; without it they keep what they have for its TTL.
         """
+        if not data:
+            raise ValueError(f"data is missing, as in set({name!r}, {type!r}, '192.0.2.1')")
         whole, zone, members = await self._place(name)
         table: dict[str, Any] = {"zone": zone, "name": whole, "type": type, "data": data}
         if ttl is not None:

@@ -111,6 +111,15 @@ async def test_a_host_that_is_not_the_one_connected_to(http: str) -> None:
         ] == "www.example"
 
 
+async def test_a_name_that_a_fault_hides_is_told_with_the_fault() -> None:
+    async with WebStack(Probe, replicas=1) as web:
+        with web.fault("resolver", rcode="SERVFAIL", name="cable"), pytest.raises(NoSuchHost) as told:
+            await web.get("/")
+        assert str(told.value).endswith("says SERVFAIL (injected: cable)")
+        with web.fault("resolver>dns-shop", drop=True, name="cut"), pytest.raises(NoSuchHost, match=r"injected: cut\)"):
+            await web.get("/")
+
+
 async def test_names_come_from_the_stacks_own_dns() -> None:
     async with WebStack(Probe) as web:
         assert (await web.get(f"https://www.{web.name}/")).status == 200

@@ -53,6 +53,8 @@ async def test_what_cannot_be_is_a_value_error() -> None:
             await web.dns.set("api", "A", "1.2.3")
         with pytest.raises(ValueError, match="has no records"):
             await web.dns.unset("nope")
+        with pytest.raises(ValueError, match="data is missing, as in set"):
+            await web.dns.set("api", "A")
 
 
 def test_without_awaiting() -> None:

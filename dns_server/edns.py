@@ -17,7 +17,8 @@ _BOTH_COOKIES = b"\0\x1c\0\x0a\0\x18"
 """Length of the options, and the head of the only one."""
 _ROOM = PLAIN_UDP - 2 - 28
 """Octets behind the id that leave room for a cookie whatever the client takes."""
-Repeated = tuple[bytes, Finished]
+Repeated = tuple[bytes, Finished, bool]
+"""The response, what it is made from, and whether the client's cookie is right."""
 
 _STREAMS = ("tcp", "tls")
 _PRIVATE = ("tls", "https")
@@ -63,10 +64,10 @@ class Edns:
         if known.answer.explained or len(known.tail) > _ROOM:
             return None
         if self.cookies is None:
-            return message[:2] + known.tail, known
+            return message[:2] + known.tail, known, False
         judged = self.cookies.judge(message[-size:], client)
         assert judged is not None
-        return b"%b%b\0\x1c\0\x0a\0\x18%b" % (message[:2], known.tail[:-2], judged[0]), known
+        return b"%b%b\0\x1c\0\x0a\0\x18%b" % (message[:2], known.tail[:-2], judged[0]), known, judged[1]
 
     def options(self, query: Query, client: str, protocol: str) -> bytes:
         """The options for the response; the query's `rcode`, `vouched` and `padded` are set by what was sent."""

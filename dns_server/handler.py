@@ -50,6 +50,7 @@ class Handler:
         self._now = now
         self._log = log
         self._finished = log.finished
+        self.told = log.burst
         self._edns = edns
         self._repeated = edns.repeated if edns is not None and limiter is None and not edns.require else None
         self._chaos = chaos
@@ -91,25 +92,24 @@ class Handler:
             if self._limiter is not None:
                 response = message[:2] + tail
                 return self._give(response, known.query, known.answer, client, protocol, began, exchange, known.cell)
-            self._finished(known.query, known.answer, client, protocol, began, len(tail) + 2, exchange, known.cell)
+            self._log.again(known, client, protocol, began, len(tail) + 2, exchange)
             return message[:2] + tail
         if allowed and self._repeated is not None and (again_for := self._repeated(message, client, responses.get)):
-            response, known = again_for
-            self._finished(known.query, known.answer, client, protocol, began, len(response), exchange, known.cell)
+            response, known, vouched = again_for
+            self._log.again(known, client, protocol, began, len(response), exchange, vouched=vouched)
             return response
         if self._directly is not None and (made := self._direct(message, protocol)) is not None:
-            tail, type, rcode, word, zone = made
+            tail, type, rcode, word, zone, labels = made
             cell = self._log.cell_of(type, rcode, protocol, word, zone)
             again = responses.again(key)
-            if again or self._log.lines.enabled or exchange is not None:
-                query, answer = parse(message), Answer(word, rcode, authoritative=True)
-                assert query is not None
+            if (again or exchange is not None) and (query := parse(message)) is not None:
+                known = Finished(tail, query, Answer(word, rcode, authoritative=True), cell)
                 if again:
-                    responses.keep(key, Finished(tail, query, answer, cell))
-                self._finished(query, answer, client, protocol, began, len(tail) + 2, exchange, cell)
+                    responses.keep(key, known)
+            if exchange is not None and known is not None:
+                self._log.again(known, client, protocol, began, len(tail) + 2, exchange)
             else:
-                cell.count += 1
-                self._log.told(1, self._now() - began, protocol)
+                self._log.bare(message, labels, client, protocol, began, len(tail) + 2, cell, rcode)
             return message[:2] + tail
         query = parse(message)
         if query is None:
@@ -231,16 +231,16 @@ class Handler:
 
     def look(self) -> Callable[[bytes], Finished | None] | None:
         """Where finished responses stand that a burst of datagrams may give without a call for each; None while each
-        query has to be answered for itself: because of a fault, to write its line, or for who asks."""
-        if self.hindered or self._allows or self._limiter or self._log.lines.enabled:
+        query has to be answered for itself: because of a fault, or for who asks."""
+        if self.hindered or self._allows or self._limiter:
             return None
         responses, epoch = self._datagrams, self.role.epoch()
         if epoch is not responses.epoch:
             responses.flush(epoch)
         return responses.look
 
-    def told(self, count: int, seconds: float) -> None:
-        self._log.told(count, seconds, "udp")
+    def wants_clients(self) -> bool:
+        return self._log.lines.enabled
 
     def flush(self) -> None:
         self._datagrams.flush(None)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import copy
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
+from dns_server import query_lines
+from dns_server.query_lines import Beginnings
 from dns_server.rules import types
-from dns_server.rules.names import to_text
-from dns_server.rules.query import Query
+from dns_server.rules.names import plain_text, to_text
+from dns_server.rules.query import Query, parse
 from dns_server.rules.rrset import Answer
 from stack.clock import Clock
 from stack.telemetry.exchange import Exchange
@@ -21,23 +21,31 @@ from stack.telemetry.line_log import LineLog
 from stack.telemetry.metrics import Histogram, Labels, Metrics
 from stack.telemetry.requests import BOUNDS
 
+if TYPE_CHECKING:
+    from dns_server.responses import Finished
+
 SLOW: Final = 0.5
 """Seconds from which a query has its line, sampled or not."""
+_BARE: Final = 64
+"""Ways to ask bare questions, by flags and OPT, whose text is remembered for what is counted in one cell."""
+
+
+_MS: Final = tuple(f"{micros / 1000:.3f}" for micros in range(1000))
+"""Milliseconds, by microseconds."""
 
 
 class Cell:
     """Queries that count alike: `count` may be bumped directly."""
 
-    __slots__ = ("count", "labels", "truncated")
+    __slots__ = ("bare", "count", "labels", "truncated")
 
     def __init__(self, labels: Labels, *, truncated: bool = False) -> None:
         self.labels = labels
         """Type, rcode, protocol, zone, word."""
         self.truncated = truncated
         self.count = 0
-
-
-_OPCODES: Final = {4: "notify", 5: "update"}
+        self.bare: dict[bytes, tuple[str, str]] = {}
+        """What lines of bare questions say before and behind the name, by what else is in the question."""
 
 
 class QueryLog:
@@ -67,10 +75,7 @@ class QueryLog:
         """Responses that were made; all others were kept from before."""
         self.ignored = 0
         """Messages without an answer: too short, or responses."""
-        self._hop = msgspec.json.encode(hop).decode()
-        self._until = float("-inf")
-        self._prefix = ""
-        self._clock = clock
+        self._beginnings = Beginnings(hop, clock)
         self._now: Callable[[], float] = clock.now
         self._cells: dict[tuple[int, int, str, str, bytes, bool], Cell] = {}
         self._metrics = metrics
@@ -120,12 +125,6 @@ class QueryLog:
             cell = self._cells[key] = Cell(labels, truncated=truncated)
         return cell
 
-    def told(self, count: int, seconds: float, protocol: str) -> None:
-        """Of queries that were counted in their cells and have no lines: how many, and what they took together."""
-        histogram = self._took.get(protocol) or self._histogram(protocol)
-        histogram.counts[bisect_left(BOUNDS, seconds / count)] += count
-        histogram.total += seconds
-
     def _histogram(self, protocol: str) -> Histogram:
         histogram = self._took[protocol] = self._metrics.histogram(
             "hopstack_dns_seconds", "From a query read to its response handed on, waiting included.",
@@ -147,44 +146,91 @@ class QueryLog:
         """`cell`: that of such queries, where it is known."""
         if cell is None:
             cell = self.cell(query, answer, protocol, truncated=answer.truncated)
+        took = self._count(cell, protocol, began)
+        if exchange is not None:
+            _mark(exchange, answer)
+        if self.lines.enabled and (drawn := self._drawn(answer, took)) is not None:
+            said = query_lines.said(query, answer, zone=cell.labels[3], truncated=cell.truncated)
+            cookie = ',"cookie":"valid"' if query.vouched else ""
+            self.lines.add(
+                f'{self._beginnings.at(began + took)}{client}","proto":"{protocol}",{said}{cookie},"bytes":{size},'
+                f'"ms":{took * 1000:.3f}{drawn}}}\n'
+            )
+
+    def again(
+        self, known: Finished, client: str, protocol: str, began: float, size: int, exchange: Exchange | None,
+        *, vouched: bool = False,
+    ) -> None:  # fmt: skip
+        """A finished response was given again, with options of the client's if `size` says so."""
+        if vouched or size != len(known.tail) + 2 or exchange is not None:
+            query = copy(known.query)
+            query.vouched = vouched
+            self.finished(query, known.answer, client, protocol, began, size, exchange, known.cell)
+            return
+        took = self._count(known.cell, protocol, began)
+        if self.lines.enabled and (drawn := self._drawn(known.answer, took)) is not None:
+            line = known.line or _behind_client(known)
+            self.lines.add(f"{self._beginnings.at(began + took)}{client}{line}{took * 1000:.3f}{drawn}}}\n")
+
+    def burst(self, found: Sequence[Finished], clients: Sequence[str], took: float) -> None:
+        """Finished responses were given to a burst of datagrams, and counted in their cells. `clients`: who asked, in
+        the same order; needed if there are lines. `took`: seconds, for each."""
+        histogram = self._took["udp"]
+        histogram.counts[bisect_left(BOUNDS, took)] += len(found)
+        histogram.total += took * len(found)
+        if not self.lines.enabled:
+            return
+        begun, ms = self._beginnings.at(self._now()), f"{took * 1000:.3f}"
+        if self._share >= 1 or took >= SLOW:
+            pieces = [begun]
+            between = f"{ms}}}\n{begun}"
+            for known, client in zip(found, clients, strict=True):
+                pieces += client, known.line or _behind_client(known), between
+            pieces[-1] = f"{ms}}}\n"
+            self.lines.add_many("".join(pieces), len(found))
+            return
+        for known, client in zip(found, clients, strict=True):
+            if (drawn := self._drawn(known.answer, took)) is not None:
+                self.lines.add(f"{begun}{client}{known.line or _behind_client(known)}{ms}{drawn}}}\n")
+
+    def bare(
+        self, message: bytes, labels: int, client: str, protocol: str, began: float, size: int, cell: Cell, rcode: int
+    ) -> None:
+        """Of one question, with a bare OPT or nothing behind it, that is answered by a zone and not by a failure.
+        `labels`: how many its name has."""
+        took = self._count(cell, protocol, began)
+        if not self.lines.enabled:
+            return
+        drawn = ""
+        if self._share < 1 and took < SLOW:
+            if self._random.random() >= self._share:
+                return
+            drawn = self._sample
+        end = len(message) - (15 if message[11] else 4)
+        name = message[12:end]
+        key = message[2:4] + message[end:]
+        behind = cell.bare.get(key) or _behind_name(message, cell, key, rcode)
+        text = plain_text(name, labels) or query_lines.name(name)[1:-1]
+        micros = int(took * 1e6 + 0.5)
+        ms = _MS[micros] if micros < 1000 else f"{took * 1000:.3f}"
+        self.lines.add(
+            f'{self._beginnings.at(began + took)}{client}{behind[0]}{text}{behind[1]}{size},"ms":{ms}{drawn}}}\n'
+        )
+
+    def _count(self, cell: Cell, protocol: str, began: float) -> float:
+        """Seconds that it took."""
         cell.count += 1
         took = self._now() - began
         histogram = self._took.get(protocol) or self._histogram(protocol)
         histogram.counts[bisect_left(BOUNDS, took)] += 1
         histogram.total += took
-        if exchange is not None:
-            marked = {mark[:2] for mark in exchange.marks}  # before a walk, at its time
-            for mark in (*answer.marks, ("answer", answer.word)):
-                if mark not in marked:
-                    exchange.mark(*mark)
-            exchange.faults += tuple(name for name in answer.faults if name not in exchange.faults)
-        if self.lines.enabled:
-            if self._share >= 1 or took >= SLOW or _is_notable(answer):
-                self.lines.add(self._line(query, answer, client, protocol, took, size, cell, ""))
-            elif self._random.random() < self._share:
-                self.lines.add(self._line(query, answer, client, protocol, took, size, cell, self._sample))
+        return took
 
-    def _line(
-        self, query: Query, answer: Answer, client: str, protocol: str, took: float, size: int, cell: Cell, tail: str
-    ) -> str:
-        now = self._now()
-        if now >= self._until:
-            self._tick(now)
-        # what is the same every time the answer is given is written once
-        said = answer.said or _said(query, answer, cell)
-        if query.vouched:
-            tail = f',"cookie":"valid"{tail}'
-        return (
-            f'{self._prefix}"client":"{client}","proto":"{protocol}",{said},"bytes":{size},"ms":{took * 1000:.3f}'
-            f"{tail}}}\n"
-        )
-
-    def _tick(self, now: float) -> None:
-        """Time (RFC 3339, UTC) and hop: the same for all lines of one millisecond."""
-        wall = self._clock.time()
-        self._until = now + 0.001 - wall % 0.001
-        time = datetime.datetime.fromtimestamp(wall, datetime.UTC)
-        self._prefix = f'{{"time":"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z","hop":{self._hop},'
+    def _drawn(self, answer: Answer, took: float) -> str | None:
+        """What ends the line; None for no line. Who looks for a failure or a fault looks for each."""
+        if self._share >= 1 or took >= SLOW or answer.rcode in _FAILURES or answer.faults:
+            return ""
+        return self._sample if self._random.random() < self._share else None
 
     # Of a worker, to the process that metrics are asked of.
 
@@ -242,47 +288,32 @@ class QueryLog:
         }
 
 
-def _is_notable(answer: Answer) -> bool:
-    """Has its line whatever is drawn: who looks for it looks for each."""
-    return answer.rcode in _FAILURES or bool(answer.faults)
-
-
 _FAILURES: Final = frozenset({types.SERVFAIL, types.FORMERR, types.NO_RCODE})
 
 
-def _said(query: Query, answer: Answer, cell: Cell) -> str:
-    record: dict[str, Any] = {
-        "name": to_text(query.name) if query.name else "",
-        "type": types.type_name(query.type) if query.question else "",
-        **({"zone": cell.labels[3]} if cell.labels[3] else {}),
-        "rcode": types.rcode_name(answer.rcode),
-        "flags": _flags(query, answer, cell),
-        "marks": [*answer.marks, ("answer", answer.word)],
-    }
-    if query.edns:
-        record["edns"] = query.payload
-    if answer.explained is not None and query.edns:
-        record["ede"] = answer.explained
-    if answer.faults:
-        record["fault"] = answer.faults
-    if answer.walk:
-        record["walk"] = answer.walk
-    answer.said = msgspec.json.encode(record).decode()[1:-1]
-    return answer.said
+def _mark(exchange: Exchange, answer: Answer) -> None:
+    marked = {mark[:2] for mark in exchange.marks}  # before a walk, at its time
+    for mark in (*answer.marks, ("answer", answer.word)):
+        if mark not in marked:
+            exchange.mark(*mark)
+    exchange.faults += tuple(name for name in answer.faults if name not in exchange.faults)
 
 
-def _flags(query: Query, answer: Answer, cell: Cell) -> list[str]:
-    flags = ["aa"] if answer.authoritative else []
-    if cell.truncated:
-        flags.append("tc")
-    if (opcode := query.flags >> 11 & 0xF) in _OPCODES:
-        flags.append(_OPCODES[opcode])
-    if query.recursion_desired:
-        flags.append("rd")
-    if query.edns:
-        flags.append("edns")
-    if query.dnssec_ok:
-        flags.append("do")
-    if query.tsig is not None:
-        flags.append("tsig")
-    return flags
+def _behind_client(known: Finished) -> str:
+    """What lines of a finished response say, up to the time that it took."""
+    cell = known.cell
+    said = query_lines.said(known.query, known.answer, zone=cell.labels[3], truncated=cell.truncated)
+    known.line = f'","proto":"{cell.labels[2]}",{said},"bytes":{len(known.tail) + 2},"ms":'
+    return known.line
+
+
+def _behind_name(message: bytes, cell: Cell, key: bytes, rcode: int) -> tuple[str, str]:
+    query = parse(message)
+    assert query is not None
+    if len(cell.bare) >= _BARE:
+        cell.bare.clear()
+    answer = Answer(cell.labels[4], rcode, authoritative=True)
+    behind = query_lines.behind_name(query, answer, zone=cell.labels[3], truncated=False)
+    parts = f'","proto":"{cell.labels[2]}","name":"', f'",{behind},"bytes":'
+    cell.bare[key] = parts
+    return parts

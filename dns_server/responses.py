@@ -13,15 +13,18 @@ from dns_server.rules.rrset import Answer
 class Finished:
     """A response that is given again."""
 
-    __slots__ = ("answer", "cell", "query", "tail")
+    __slots__ = ("answer", "cell", "line", "query", "tail")
 
     def __init__(self, tail: bytes, query: Query, answer: Answer, cell: Cell) -> None:
         self.tail = tail
         """All of it behind the id."""
         self.query = query
+        """Without the options of who asked first: what a cookie vouched for is its client's alone."""
         self.answer = answer
         self.cell = cell
         """Where it is counted."""
+        self.line = ""
+        """What the query log says each time, once it has."""
 
 
 LONGEST_KEY = 300

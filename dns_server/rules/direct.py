@@ -15,8 +15,9 @@ from dns_server.rules.query import PLAIN_UDP
 from dns_server.rules.response import TCP_SIZE
 from dns_server.rules.zone import Zones
 
-Direct = tuple[bytes, int, int, str, bytes]
-"""The response behind its id, the type that was asked, the rcode, and the word and the zone for log and metrics."""
+Direct = tuple[bytes, int, int, str, bytes, int]
+"""The response behind its id, the type that was asked, the rcode; the word, the zone and how many labels were asked for
+log and metrics."""
 
 _NO_NAMES: Final = frozenset((types.A, 13, types.TXT, types.AAAA, 29, 37, 44, 52, 53, 61, 99, 108, 109, 256, 257))
 """Types without a name to compress or an address to add, and without a rule of their own at a cut."""
@@ -83,7 +84,7 @@ class Directly:
                 if end + len(body) + len(opt) > limit:
                     return None
                 head = b"%c\0\0\1%c%c\0\0\0%c" % (0x84 | message[2] & 1, count >> 8, count & 0xFF, message[11])
-                return head + message[12:end] + body + opt, type, types.NOERROR, "answered", zone.key
+                return head + message[12:end] + body + opt, type, types.NOERROR, "answered", zone.key, len(starts)
             if records(node, types.CNAME) is not None:
                 return None
             rcode, word = types.NOERROR, "nodata"
@@ -103,4 +104,4 @@ class Directly:
         if end + len(body) + len(opt) > limit:
             return None
         head = b"%c%c\0\1\0\0\0\1\0%c" % (0x84 | message[2] & 1, rcode, message[11])
-        return head + message[12:end] + body + opt, type, rcode, word, zone.key
+        return head + message[12:end] + body + opt, type, rcode, word, zone.key, len(starts)

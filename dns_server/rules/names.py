@@ -65,7 +65,26 @@ def to_text(wire: bytes) -> str:
     """The name as master files write it, with the trailing dot; what is not printable is escaped."""
     if wire == ROOT:
         return "."
+    if len(wire) <= _SHORT and (plain := plain_text(wire, sum(1 for _ in labels(wire)))):
+        return plain
     return "".join(_label_text(label) + "." for label in labels(wire))
+
+
+def plain_text(wire: bytes, count: int) -> str:
+    """The same of a short name of `count` labels, if there is nothing to escape; otherwise empty. Nothing that JSON
+    would escape is in it."""
+    plain = wire[1:].translate(_PLAIN)
+    if len(wire) <= _SHORT and plain.count(0x2E) == count and 0x5C not in plain:
+        return plain.decode()
+    return ""
+
+
+_SHORT: Final = 34
+"""Octets of a name in which no label is so long that its length is a printable octet."""
+_PLAIN: Final = bytes(
+    0x2E if octet <= 0x20 else 0x5C if octet > 0x7E or octet in b'.\\"();@$' else octet for octet in range(256)
+)
+"""Length octets as dots, what is to be escaped as backslashes, all else as it is."""
 
 
 def _label_text(label: bytes) -> str:

@@ -10,6 +10,7 @@ import array
 import ctypes
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
 SLOTS: Final = 64
@@ -63,6 +64,7 @@ class Batch:
         self.memory = bytearray(SLOTS * STRIDE)
         self.view = memoryview(self.memory)
         self._names = bytearray(SLOTS * _NAME)
+        self._host, self._host_size = (4, 4) if self.family == socket.AF_INET else (8, 16)
         self._control_size = _told_destination(sock)
         self._controls = bytearray(SLOTS * max(self._control_size, 8))
         self._vectors = (_Vector * SLOTS)()
@@ -129,6 +131,15 @@ class Batch:
                 lost += 1
                 first += 1
         return lost
+
+    def address(self, slot: int) -> bytes:
+        """The address of who sent it alone, without its port."""
+        at = slot * _NAME + self._host
+        return bytes(self._names[at : at + self._host_size])
+
+    def addresses(self, slots: Iterable[int]) -> list[bytes]:
+        names, host, size = bytes(self._names), self._host, self._host_size
+        return [names[(at := slot * _NAME + host) : at + size] for slot in slots]
 
     def name(self, slot: int) -> bytes:
         """Where the datagram came from, as the system writes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from stack.net import dns_batch
@@ -52,8 +52,12 @@ class Bursts(Protocol):
         """Where to look, for one burst or until an operation (an opcode but QUERY) was answered; None while every
         query has to be answered for itself."""
 
-    def told(self, count: int, seconds: float) -> None:
-        """`count` queries were answered so, which took them that long together."""
+    def wants_clients(self) -> bool:
+        """Whether `told` is to hear who asked."""
+
+    def told(self, found: Sequence[Any], clients: Sequence[str], took: float) -> None:
+        """Afterwards: what was given so, to whom if that is wanted, in the same order; and the seconds that each waited
+        for it. They were counted."""
 
 
 class Datagrams(Protocol):
@@ -144,11 +148,14 @@ class Batched(_Waiting):
         look = bursts.look() if bursts is not None else None
         memory, view = batch.memory, batch.view
         sizes: list[int] = []
-        at = hits = 0
+        found: list[Finished] = []
+        slots: list[int] = []
+        at = 0
         for size in taken:
             if look is not None and (known := look(view[at + 2 : at + size].tobytes())) is not None:
                 known.cell.count += 1
-                hits += 1
+                found.append(known)
+                slots.append(len(sizes))
                 tail = known.tail
                 size = len(tail) + 2
                 memory[at + 2 : at + size] = tail
@@ -160,16 +167,24 @@ class Batched(_Waiting):
             at += STRIDE
         if lost := batch.send(sizes):
             self._listener.dropped += lost
-        if hits and bursts is not None:
-            bursts.told(hits, (self._now() - began) * hits)
+        if found and bursts is not None:
+            clients = self._who(slots) if bursts.wants_clients() else []
+            bursts.told(found, clients, self._now() - began)
         return len(taken)
+
+    def _who(self, slots: list[int]) -> list[str]:
+        """The clients of these slots."""
+        known, batch = self._clients.get, self._batch
+        return [
+            known(address) or self._text(slot, address)
+            for slot, address in zip(slots, batch.addresses(slots), strict=True)
+        ]
 
     def _one(self, slot: int, message: bytes) -> int:
         """Octets of the response that stands in the slot now; 0 for none."""
         batch = self._batch
-        name = batch.name(slot)
-        address = name[4:8] if len(name) == 16 else name[8:24]
-        client = self._clients.get(address) or self._text(name, address)
+        address = batch.address(slot)
+        client = self._clients.get(address) or self._text(slot, address)
         response = self._answer(message, client, "udp")
         if type(response) is bytes:
             size = len(response)
@@ -179,14 +194,14 @@ class Batched(_Waiting):
                 return size
             self._listener.dropped += 1
         elif response is not None:
-            sock, way = self._socket, batch.way_back(slot)
+            sock, way, name = self._socket, batch.way_back(slot), batch.name(slot)
             self._wait(response, lambda message: sock.sendmsg([message], way, 0, peer(name)))  # type: ignore[arg-type]
         return 0
 
-    def _text(self, name: bytes, address: bytes) -> str:
+    def _text(self, slot: int, address: bytes) -> str:
         if len(self._clients) >= CLIENTS:
             self._clients.clear()
-        text: str = peer(name)[0]
+        text: str = peer(self._batch.name(slot))[0]
         self._clients[address] = text
         return text
 

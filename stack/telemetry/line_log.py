@@ -36,6 +36,8 @@ class LineLog:
         self._target = target
         self._clock = clock
         self._lines: list[str] = []
+        self._joined = 0
+        """Lines that stand there within one text with others, the first not counted."""
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._timer: Handle | None = None
@@ -54,6 +56,17 @@ class LineLog:
         elif len(lines) >= BATCH and not self._pending:
             self.flush()
 
+    def add_many(self, lines: str, count: int) -> None:
+        """As many lines in one text, each with its newline."""
+        if self._whole:
+            self._joined += count - 1
+            self.add(lines)
+            if len(self._lines) + self._joined >= BATCH and not self._pending:
+                self.flush()
+        else:
+            for line in lines.split("\n")[:-1]:
+                self.add(line + "\n")
+
     def write(self, lines: list[str]) -> None:
         """Lines that have waited already."""
         self._lines += lines
@@ -64,7 +77,7 @@ class LineLog:
     def flush(self, patience: float = 0.0) -> None:
         """Write what there is. A reader that does not read gets the rest later."""
         if self._lines:
-            lines, self._lines = self._lines, []
+            lines, self._lines, self._joined = self._lines, [], 0
             self._queue(lines)
         while self._pending:
             data = self._pending[0]

@@ -122,6 +122,9 @@ class Lines:
     def add(self, line: str) -> None:
         self._lines.append(msgspec.json.decode(line))
 
+    def add_many(self, lines: str, count: int) -> None:
+        self._lines += msgspec.json.Decoder().decode_lines(lines)
+
     def flush(self, patience: float = 0.0) -> None: ...
 
     def reopen(self) -> None: ...

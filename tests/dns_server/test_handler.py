@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import dns.message
 import pytest
 
 from dns_server.book import Book
+from dns_server.config import RrlOptions
+from dns_server.cookies import Cookies, Given
+from dns_server.edns import Edns
 from dns_server.handler import Authority, Handler
 from dns_server.query_log import Cell, QueryLog
 from dns_server.responses import Finished, Responses
+from dns_server.rrl import Limiter
+from dns_server.rules.names import from_text, to_text
 from dns_server.rules.query import Query
 from dns_server.rules.rrset import Answer
 from stack.clock import VirtualClock
@@ -136,7 +142,7 @@ def test_a_burst_finds_what_is_finished_and_only_while_it_holds(handler: Handler
     assert found is not None
     assert sent[:2] + found.tail == handler.answer(sent, "a", "udp")
     found.cell.count += 1
-    handler.told(1, 0.001)
+    handler.told([found], [], 0.001)
     assert handler._log.statistics()["words"] == {"answered": 4}
     role = handler.role
     assert isinstance(role, Authority)
@@ -146,8 +152,83 @@ def test_a_burst_finds_what_is_finished_and_only_while_it_holds(handler: Handler
     assert look(sent[2:]) is None
 
 
-def test_a_burst_looks_nowhere_while_every_query_has_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opt", [b"", edns(), edns(flags=0x8000)], ids=["plain", "edns", "do"])
+@pytest.mark.parametrize(
+    "name", ["www.z.test", "WWW.z.Test", "nope.z.test", "a_-b.z.test", 'q"\\\\.z.test', "x" * 40 + ".z.test"]
+)
+def test_every_way_to_an_answer_writes_the_same_line(tmp_path: Path, name: str, opt: bytes) -> None:
+    """Made by slices, made and kept, kept before, given in a burst; and the whole way, which a response to HTTP goes."""
+    clock = VirtualClock()
+    zone = ZONES.by_key[from_text("z.test")].key
+    log = QueryLog(str(tmp_path / "log"), hop="dns", clock=clock, metrics=Metrics(), zone_of=lambda *_: zone)
+    handler = Handler(Authority(Book(ZONES)), payload=1232, responses=100, now=clock.now, log=log)
+    sent = question(name, opt=opt, flags=0x0100)
+    for _ in range(3):
+        handler.answer(sent, "192.0.2.9", "udp")
+    look = handler.look()
+    assert look is not None
+    found = look(sent[2:])
+    assert found is not None
+    handler.told([found] * 2, ["192.0.2.9"] * 2, 0.0)
+    handler._directly = None
+    handler.flush()
+    handler.answer(sent, "192.0.2.9", "udp")
+    log.lines.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(lines) == 6
+    assert set(lines) == {lines[-1]}
+    said = json.loads(lines[0])
+    assert said["name"] == to_text(from_text(name))
+    assert ("edns" in said["flags"], said["bytes"]) == (bool(opt), len(found.tail) + 2)
+
+
+def test_a_burst_has_the_line_of_each_client_and_those_that_are_drawn(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    log = QueryLog(str(tmp_path / "log"), hop="dns", clock=clock, metrics=Metrics(), share=0.25, random=Random(1))
+    handler = Handler(Authority(Book(ZONES)), payload=1232, responses=100, now=clock.now, log=log)
+    for sent in (question("www.z.test"), question("www.z.test", cls=3)):
+        for _ in range(2):
+            handler.answer(sent, "192.0.2.1", "udp")
+    look = handler.look()
+    assert look is not None
+    found = look(question("www.z.test")[2:])
+    assert found is not None
+    log.lines.flush()
+    before = len((tmp_path / "log").read_text().splitlines())
+    handler.told([found] * 1000, [f"192.0.2.{number % 100}" for number in range(1000)], 0.0015)
+    log.lines.flush()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()][before:]
+    assert 180 < len(lines) < 320
+    assert len({line["client"] for line in lines}) > 80
+    assert {(line["sample"], line["ms"]) for line in lines} == {(0.25, 1.5)}
+    failed = Finished(found.tail, found.query, Answer("servfail", 2), found.cell)
+    handler.told([failed] * 100, ["192.0.2.1"] * 100, 0.0)
+    log.lines.flush()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()][-100:]
+    assert all(line["rcode"] == "SERVFAIL" and "sample" not in line for line in lines)
+
+
+def test_what_a_cookie_vouches_for_is_its_clients_alone(tmp_path: Path) -> None:
+    """Who asks the same question without a cookie is not taken for who asked first: in the log, and by a rate limit."""
     clock = VirtualClock()
     log = QueryLog(str(tmp_path / "log"), hop="dns", clock=clock, metrics=Metrics())
-    handler = Handler(Authority(Book(ZONES)), payload=1232, responses=100, now=clock.now, log=log)
-    assert handler.look() is None
+    options = Edns(
+        nsid=b"", cookies=Cookies(Given([bytes(16)]), time=clock.time), require=False, idle=10.0
+    )  # fmt: skip
+    limiter = Limiter(RrlOptions(rate=1, slip=0), clock.now)
+    handler = Handler(
+        Authority(Book(ZONES)), payload=1232, responses=100, now=clock.now, log=log, edns=options, limiter=limiter
+    )
+    mine = b"\0\x0a\0\x08abcdefgh"
+    first = handler.answer(question("ns.z.test", opt=edns(options=mine)), "192.0.2.1", "udp")
+    assert isinstance(first, bytes)
+    right = first[-28:]
+    assert right[:4] == b"\0\x0a\0\x18"
+    bare = question("www.z.test", opt=edns())
+    for _ in range(3):
+        assert handler.answer(question("www.z.test", opt=edns(options=right)), "192.0.2.1", "udp")
+    answered = [handler.answer(bare, "198.51.100.7", "udp") for _ in range(20)]
+    assert answered.count(None) > 10
+    log.lines.close()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line.get("cookie") for line in lines] == [None, *["valid"] * 3, *[None] * 20]

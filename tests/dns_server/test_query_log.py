@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from dns_server.query_log import SLOW, QueryLog
+from dns_server.query_log import SLOW, Cell, QueryLog
+from dns_server.responses import Finished
 from dns_server.rules.query import parse
 from dns_server.rules.rrset import Answer
 from stack.clock import VirtualClock
@@ -95,7 +96,11 @@ def test_latency_in_buckets(tmp_path: Path) -> None:
     log = Log(tmp_path / "log")
     for took in (0.0, 0.0004, 0.003, 7.0, 60.0):
         log.ask(Answer("answered"), took=took)
-    log.log.told(10, 0.02, "udp")
+    log.log.lines.close()
+    answer = Answer("answered")
+    query = parse(question("www.shop.test"))
+    assert query is not None
+    log.log.burst([Finished(b"", query, answer, Cell(()))] * 10, [], 0.002)
     samples = log.metrics.samples()
     found = {
         bound: samples[f'hopstack_dns_seconds_bucket{{protocol="udp",le="{bound}"}}']

@@ -11,7 +11,7 @@ from dns_server.config import CacheOptions, WalkOptions
 from dns_server.handler import Authority
 from dns_server.resolver import Resolver
 from dns_server.rules.direct import Directly
-from dns_server.rules.names import from_text, to_text
+from dns_server.rules.names import from_text, labels, to_text
 from dns_server.rules.query import parse
 from dns_server.rules.reply import Reply
 from dns_server.rules.reply import parse as parse_reply
@@ -59,11 +59,12 @@ def respond(served: Zones, message: bytes, *, stream: bool, payload: int = PAYLO
     answer = Answer("refused", query.rcode) if query.rcode else Authority(Book(served)).answer(query)
     response = write(query, answer, size=limit(query, stream=stream, payload=payload), payload=payload)
     if short is not None:
-        tail, type, rcode, word, zone = short
+        tail, type, rcode, word, zone, count = short
         assert message[:2] + tail == response
         found = served.find(query.key, query.type)
         assert found is not None
         assert (type, rcode, word, zone) == (query.type, answer.rcode, answer.word, found.key)
+        assert count == len([*labels(query.name)])
     return response
 
 

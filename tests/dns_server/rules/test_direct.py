@@ -73,7 +73,7 @@ def test_every_kind_of_question(served: Zones, stream: bool) -> None:
                             whole = answer(served, query.name, query.key, query.type)
                             zone = served.find(query.key, query.type)
                             assert zone is not None
-                            assert made[1:] == (query.type, whole.rcode, whole.word, zone.key)
+                            assert made[1:5] == (query.type, whole.rcode, whole.word, zone.key)
     assert direct > 500
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -41,6 +41,7 @@ class Answers:
         self.cell = Counted()
         self.seconds = 0.0
         self.hits = 0
+        self.told_of: list[str] = []
 
     def answer(self, message: bytes, client: str, protocol: str) -> bytes | Awaitable[bytes | None] | None:
         self.asked += 1
@@ -67,9 +68,15 @@ class Answers:
     def look(self) -> Callable[[bytes], Known | None] | None:
         return dict(self.known).get if self.looking else None
 
-    def told(self, count: int, seconds: float) -> None:
-        self.hits += count
-        self.seconds += seconds
+    def wants_clients(self) -> bool:
+        return True
+
+    def told(self, found: Sequence[Known], clients: Sequence[str], took: float) -> None:
+        assert len(found) == len(clients)
+        self.clients.update(clients)
+        self.told_of += clients
+        self.hits += len(found)
+        self.seconds += took
 
 
 class Served:
@@ -267,3 +274,20 @@ async def test_a_flood_does_not_keep_the_loop_from_its_other_work() -> None:
                 seen.append(served.answers.asked + served.answers.hits - before)
             assert sum(seen) == 5 * SLOTS
             assert max(seen) <= SLOTS
+
+
+async def test_it_is_told_who_got_what_was_finished(way: str) -> None:
+    """Clients by turns: each finished response is told with the address that it went to."""
+    if way != "batches":
+        pytest.skip("one call for each tells by itself")
+    async with serving() as served:
+        with client() as one, client() as other:
+            for sock, host in ((one, "127.0.0.11"), (other, "127.0.0.12")):
+                sock.bind((host, 0))
+            one.sendto(query(0, b"name"), ("127.0.0.1", served.port))
+            await received(one, 1)
+            for id in range(40):
+                (one if id % 3 else other).sendto(query(id, b"name"), ("127.0.0.1", served.port))
+            await received(one, 26)
+            await received(other, 14)
+        assert served.answers.told_of == ["127.0.0.11" if id % 3 else "127.0.0.12" for id in range(40)]

@@ -160,3 +160,23 @@ def test_what_a_full_disk_does_not_take_is_dropped_and_not_written(clock: Virtua
     log.flush()
     assert (log.written, log.dropped) == (0, 3)
     log.close()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["file", "pipe"])
+def test_many_lines_in_one_text_are_lines(clock: VirtualClock, tmp_path: Path, whole: bool) -> None:
+    """Counted as lines; a batch of them is written at once; a pipe gets whole ones in each portion."""
+    log = LineLog(str(tmp_path / "log") if whole else "-", clock)
+    pipe = Pipe(log) if not whole else None
+    text = "".join(f"{number:03d} \u2028 {'x' * 60}\n" for number in range(40))
+    for _ in range(4):
+        log.add("one\n")
+        log.add_many(text, 40)
+    written = pipe.read() if pipe is not None else (tmp_path / "log").read_bytes()
+    assert written.count(b"\n") >= BATCH
+    log.flush()
+    written += pipe.read() if pipe is not None else (tmp_path / "log").read_bytes()[len(written) :]
+    assert written.decode() == ("one\n" + text) * 4
+    assert (log.written, log.dropped) == (164, 0)
+    log.close()
+    if pipe is not None:
+        pipe.close()

@@ -19,6 +19,7 @@ from dns_server.rules.names import to_text
 from dns_server.rules.query import OPCODE, QR, Query
 from dns_server.rules.rrset import Answer
 from dns_server.rules.update import Draft, Update, UpdateFault
+from dns_server.seldom import Seldom
 from dns_server.tsig import Keyring, Signed
 
 log = logging.getLogger("hopstack.dns")
@@ -34,6 +35,8 @@ _CODES: Final = {
     types.SERVFAIL: edns.OTHER,
 }
 """Extended errors (RFC 8914), of the answers that have one."""
+_TOLD: Final = frozenset({types.REFUSED, types.NOTAUTH, types.NOTIMP, types.FORMERR, types.NOTZONE})
+"""What is told in the log: not a prerequisite that does not hold, which is how clients ask."""
 
 
 class Updates:
@@ -55,6 +58,7 @@ class Updates:
         self._payload = payload
         self._log = query_log
         self._now = now
+        self._refused = Seldom(now)
         self._waiting = 0
         self._given: dict[bytes, asyncio.Future[bytes]] = {}
         """By message, answers of updates that are under way or done. One that is sent again, by a client that heard
@@ -169,6 +173,10 @@ class Updates:
         fault: UpdateFault | None,
     ) -> bytes:
         rcode = fault.rcode if fault is not None else types.NOERROR
+        if fault is not None and rcode in _TOLD and (count := self._refused.told()):
+            # nsupdate sends no EDNS, so nobody else would say why
+            zone = to_text(asked.zone) if asked is not None else "a zone"
+            log.warning("update of %s from %s refused: %s (%d of this kind)", zone, client, fault, count)
         flags = int.from_bytes(message[2:4], "big")
         head = QR | flags & OPCODE | rcode
         opt = b""

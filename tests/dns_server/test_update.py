@@ -146,6 +146,20 @@ async def test_a_key_without_a_grant(tmp_path: Path) -> None:
     assert (await server.send(change(), "192.0.2.7")).rcode() == dns.rcode.NOERROR
 
 
+async def test_the_log_says_why_and_no_flood_of_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """nsupdate sends no EDNS: what was refused is found here alone."""
+    server = await Server(tmp_path, "acme type=TXT").start()
+    asked = change()
+    asked.absent("www")
+    assert (await server.send(asked)).rcode() == dns.rcode.YXDOMAIN
+    assert not caplog.messages  # that is an answer, and no refusal
+    for _ in range(3):
+        await server.send(change(edns=-1))
+    await server.send(change(signed=False))
+    what = "the key acme. may not change new.shop.test. A"
+    assert caplog.messages == [f"update of shop.test. from 127.0.0.1 refused: {what} (1 of this kind)"]
+
+
 async def test_a_grant_is_for_all_that_is_touched(tmp_path: Path) -> None:
     server = await Server(tmp_path, "acme type=A", "acme name=_acme-challenge.* type=TXT").start()
     asked = change()

@@ -55,7 +55,7 @@ def answering(name: str, config: Config, role: Role, *, clock: Clock, log: Query
     )
     limiter = Limiter(config.rrl, clock.now) if config.rrl.rate else None
     handler = Handler(
-        role, payload=config.payload, responses=config.answers, now=clock.now, log=log, edns=edns,
-        chaos=Chaos(identity=identity, version=config.version.encode()), limiter=limiter,
+        role, payload=config.payload, responses=config.answers, response_bytes=config.answers_bytes, now=clock.now,
+        log=log, edns=edns, chaos=Chaos(identity=identity, version=config.version.encode()), limiter=limiter,
     )  # fmt: skip
     return Answering(handler, edns, limiter)

@@ -260,6 +260,9 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         ),
     ] = 1
     answers: Annotated[Count, Meta(description="Finished responses kept for repeated queries. 0: none.")] = 20_000
+    answers_bytes: Annotated[
+        Bytes, Meta(description="Memory for them: half for those over UDP, half for those over connections.")
+    ] = 96 * MIB
     tcp: TcpOptions = TcpOptions()
     rrl: RrlOptions = RrlOptions()
     transfer: TransferOptions = TransferOptions()

@@ -37,6 +37,7 @@ class Handler:
         *,
         payload: int,
         responses: int,
+        response_bytes: int = 96 << 20,
         now: Callable[[], float],
         log: QueryLog,
         edns: Edns | None = None,
@@ -55,10 +56,9 @@ class Handler:
         self._repeated = edns.repeated if edns is not None and limiter is None and not edns.require else None
         self._chaos = chaos
         self._limiter = limiter
-        self._wants_cookie = edns is not None and edns.require
-        # where a cookie is wanted, the same question has two answers
-        self._datagrams = Responses(0 if self._wants_cookie else responses)
-        self._streams = Responses(responses)
+        self._wants_cookie = edns is not None and edns.require  # then the same question has two answers
+        self._datagrams = Responses(0 if self._wants_cookie else responses, response_bytes // 2)
+        self._streams = Responses(responses, response_bytes // 2)
         self._directly = Directly(payload) if isinstance(role, Authority) and limiter is None else None
         self._book = role.book if isinstance(role, Authority) else Book()
         self.hindered: Hindered | None = None

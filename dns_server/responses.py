@@ -36,14 +36,25 @@ _ASKED: Final = 1 << 16
 """Octets of traces: twice that many names asked in turn leave none behind."""
 
 
+WEIGHT: Final = 1600
+"""Octets of a finished response with its query, its answer and its line in the log, beside those of its records."""
+
+
+def weight(key: bytes, finished: Finished) -> int:
+    """Octets of memory that it takes, rather more than less: records stand in it as response, as rdata and packed."""
+    return WEIGHT + 8 * len(key) + 5 * len(finished.tail)
+
+
 class Responses:
-    """At most `limit` responses, in two generations: when the young one is full it becomes the old one, and what is
-    asked again moves back. That costs a repeated query one look in a dict and never a list."""
+    """At most `limit` responses and `memory` octets, in two generations: when the young one is full it becomes the old
+    one, and what is asked again moves back. That costs a repeated query one look in a dict and never a list."""
 
-    __slots__ = ("_asked", "_half", "_old", "_young", "epoch")
+    __slots__ = ("_asked", "_half", "_half_bytes", "_old", "_old_bytes", "_young", "_young_bytes", "epoch")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, memory: int) -> None:
         self._half = limit // 2
+        self._half_bytes = memory // 2
+        self._young_bytes = self._old_bytes = 0
         self._young: dict[bytes, Finished] = {}
         self._old: dict[bytes, Finished] = {}
         self._asked = bytearray(_ASKED if limit else 0)
@@ -52,6 +63,10 @@ class Responses:
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
+
+    @property
+    def octets(self) -> int:
+        return self._young_bytes + self._old_bytes
 
     @property
     def look(self) -> Callable[[bytes], Finished | None]:
@@ -80,11 +95,19 @@ class Responses:
     def keep(self, key: bytes, finished: Finished) -> None:
         if len(key) > LONGEST_KEY or len(finished.tail) > LONGEST_RESPONSE or not self._half:
             return
-        if len(self._young) >= self._half:
+        size = weight(key, finished)
+        if len(self._young) >= self._half or self._young_bytes + size > self._half_bytes:
+            if size > self._half_bytes:
+                return
             self._old, self._young = self._young, {}
+            self._old_bytes, self._young_bytes = self._young_bytes, 0
+        elif (known := self._young.get(key)) is not None:
+            self._young_bytes -= weight(key, known)
         self._young[key] = finished
+        self._young_bytes += size
 
     def flush(self, epoch: object) -> None:
         self.epoch = epoch
         if self._young or self._old:
             self._young, self._old = {}, {}
+            self._young_bytes = self._old_bytes = 0

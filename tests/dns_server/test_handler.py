@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -15,7 +16,7 @@ from dns_server.cookies import Cookies, Given
 from dns_server.edns import Edns
 from dns_server.handler import Authority, Handler
 from dns_server.query_log import Cell, QueryLog
-from dns_server.responses import Finished, Responses
+from dns_server.responses import Finished, Responses, weight
 from dns_server.rrl import Limiter
 from dns_server.rules.names import from_text, to_text
 from dns_server.rules.query import Query
@@ -93,7 +94,7 @@ def made(tail: bytes) -> Finished:
 
 
 def test_responses_are_bounded_and_keep_what_is_asked_again() -> None:
-    responses = Responses(10)
+    responses = Responses(10, 1 << 20)
     finished = made(b"")
     for number in range(1000):
         responses.keep(b"%d" % number, finished)
@@ -108,8 +109,55 @@ def test_responses_are_bounded_and_keep_what_is_asked_again() -> None:
     assert len(responses) == 0
 
 
+def test_responses_are_bounded_in_memory_and_weigh_no_more_than_is_counted(tmp_path: Path) -> None:
+    """Of queries with long names for many records, and the lines that the log has ready for each."""
+    clock, memory = VirtualClock(), 4 << 20
+    text = TEXT + "".join(f"{'l' * 60}.{'m' * 60} 60 IN MX 10 mx{number}\n" for number in range(20))
+    text += "".join(f"t{number} 60 IN TXT {'x' * 200}\n*.w{number} A 192.0.2.1\n" for number in range(50))
+    served = zones({"z.test": text})
+    log = QueryLog(str(tmp_path / "log"), hop="dns", clock=clock, metrics=Metrics())
+    handler = Handler(
+        Authority(Book(served)), payload=1232, responses=10**6, response_bytes=2 * memory, now=clock.now, log=log
+    )
+    names = [f"{'l' * 60}.{'m' * 60}.z.test", *(f"{kind}{n}.z.test" for n in range(50) for kind in ("t", "a.w", "no"))]
+    sent = [
+        question(name, type, opt=edns(payload))
+        for payload in range(1232, 1256)
+        for name in names
+        for type in ("MX", "TXT", "A", "NS")
+    ]
+    kept, most, taken = handler._datagrams, 0, []
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number, message in enumerate(sent):
+            for _ in range(3):
+                handler.answer(message, "192.0.2.9", "udp")
+            most = max(most, kept.octets)
+            if number % 1000 == 999:
+                log.lines.flush()
+                taken.append((tracemalloc.get_traced_memory()[0] - before, kept.octets))
+    finally:
+        tracemalloc.stop()
+    assert memory / 2 < most <= memory
+    assert len(sent) > 5 * len(kept) > 3000
+    assert all(counted / 3 < real < counted * 1.1 + 200_000 for real, counted in taken), taken
+    handler.flush()
+    assert (len(kept), kept.octets) == (0, 0)
+
+
+def test_a_response_that_is_kept_again_counts_once() -> None:
+    responses, finished = Responses(10, 1 << 20), made(bytes(1000))
+    for _ in range(1000):
+        responses.keep(b"a", finished)
+    assert responses.octets == weight(b"a", finished)
+    responses = Responses(10, 2 * weight(b"a", finished) - 1)
+    responses.keep(b"a", finished)
+    assert (len(responses), responses.octets) == (0, 0)
+
+
 def test_no_responses_are_kept_when_told_so() -> None:
-    responses = Responses(0)
+    responses = Responses(0, 1 << 20)
     responses.keep(b"a", made(b""))
     assert responses.get(b"a") is None
 

@@ -16,7 +16,7 @@ from dns_server.journal import JournalFault
 from dns_server.query_log import QueryLog
 from dns_server.rules import edns, types, update
 from dns_server.rules.names import to_text
-from dns_server.rules.query import OPCODE, QR, Query
+from dns_server.rules.query import OPCODE, QR, Query, parse
 from dns_server.rules.rrset import Answer
 from dns_server.rules.update import Draft, Update, UpdateFault
 from dns_server.seldom import Seldom
@@ -180,7 +180,11 @@ class Updates:
         flags = int.from_bytes(message[2:4], "big")
         head = QR | flags & OPCODE | rcode
         opt = b""
-        if asked is not None and asked.payload:
+        if asked is not None:
+            payload = asked.payload
+        else:
+            payload = query.payload if (query := parse(message)) is not None and query.edns else 0
+        if payload:
             options = b""
             if fault is not None and (code := _CODES.get(rcode)) is not None:
                 if signed is not None and signed.rcode:

@@ -87,6 +87,8 @@ class _Lookup:
         # RFC 8482 §4.1: ANY is one RRset, so that it is no amplifier
         rrset = node.rrset(type) if type != types.ANY else next(iter(node.rrsets.values()), None)
         if rrset is not None:
+            if rrset.type == types.DNAME and self._redirected_by(rrset):
+                return None  # it led here, to itself
             self.found.answer.append((name, rrset))
             return None
         if (alias := node.rrset(types.CNAME)) is not None:
@@ -121,7 +123,7 @@ class _Lookup:
     def _redirect(self, dname: RRset, name: bytes, key: bytes) -> bytes | None:
         """RFC 6672 §3.2: the DNAME, and a CNAME made from it with its TTL."""
         found = self.found
-        if not any(other.type == types.DNAME and other.owner == dname.owner for _, other in found.answer):
+        if not self._redirected_by(dname):
             found.answer.append((dname.owner, dname))
         target = name[: len(key) - len(dname.owner)] + dname.rdatas[0]
         if len(target) > MAX_NAME:
@@ -129,6 +131,9 @@ class _Lookup:
             return None
         found.answer.append((name, RRset(name, types.CNAME, dname.ttl, (target,))))
         return target if self.type != types.CNAME else None
+
+    def _redirected_by(self, dname: RRset) -> bool:
+        return any(other.type == types.DNAME and other.owner == dname.owner for _, other in self.found.answer)
 
     def _add_targets(self, owner: bytes, rrset: RRset) -> None:
         """Step 6: addresses of the names that the answer names, as far as they are ours to give."""

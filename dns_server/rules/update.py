@@ -89,6 +89,9 @@ def read(message: bytes) -> Update:
             rows = []
             for _ in range(count):
                 row, at = _row(message, at)
+                if row.type in (types.OPT, types.TSIG) and len(sections) < 2:
+                    # RFC 6891 §6.1.1, RFC 8945 §5.1: a message so formed is not looked at, not even its zone
+                    raise RdataFault(f"{types.type_name(row.type)} outside the additional section")
                 rows.append(row)
             sections.append(tuple(rows))
     except (RdataFault, IndexError) as fault:

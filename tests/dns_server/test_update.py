@@ -103,6 +103,14 @@ async def test_an_update_is_answered_signed_and_short(tmp_path: Path) -> None:
     assert server.log.statistics()["words"] == {"updated": 1}
 
 
+async def test_a_malformed_one_with_edns_is_answered_with_edns(tmp_path: Path) -> None:
+    server = await Server(tmp_path).start()
+    asked = dns.message.make_query("shop.test", "A", use_edns=0)  # §3.1.1: the type is SOA
+    asked.set_opcode(dns.opcode.UPDATE)
+    answer = dns.message.from_wire(await server.ask(asked.to_wire()))
+    assert (answer.rcode(), answer.edns) == (dns.rcode.FORMERR, 0)  # RFC 6891 §7
+
+
 async def test_without_edns_the_answer_has_none(tmp_path: Path) -> None:
     server = await Server(tmp_path).start()
     assert (await server.send(change(edns=-1))).edns == -1

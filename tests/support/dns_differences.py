@@ -195,7 +195,7 @@ KNOWN: Final = (
     Known(("knotd",), "Knot follows five aliases at most", "RFC 1034 §5.2.2", _long_chain),
     Known(
         ("nsd", "knotd"),
-        "an alias at a wildcard that leads back to the wildcard is answered twice",
+        "an alias at a wildcard, and a DNAME, that lead back to themselves are answered twice",
         "RFC 2181 §5",
         _repeats,
     ),

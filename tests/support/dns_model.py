@@ -107,6 +107,10 @@ class _Walk:
         wanted = self.type
         if wanted == ANY and records:  # RFC 8482 §4.1
             wanted = SOA if SOA in types else min(types)
+        if wanted == DNAME and any(
+            type == DNAME and lower(owner) == lower(name) for owner, type, *_ in self.found.answer
+        ):
+            return None  # RFC 2181 §5: it led to itself
         if wanted in types:
             self.say(name, [record for record in records if record.type == wanted])
         elif CNAME in types:
@@ -171,9 +175,10 @@ class _Walk:
                     sets += 1
 
     def addresses(self, name: Name) -> None:
+        known = [(lower(owner), *rest) for owner, *rest in self.found.additional]  # in whatever letter case
         for record in self.given(name):
-            if record.type in (A, AAAA) and (line := _line(name, record)) not in self.found.additional:
-                self.found.additional.append(line)
+            if record.type in (A, AAAA) and (lower(name), *_line(name, record)[1:]) not in known:
+                self.found.additional.append(_line(name, record))
 
     def given(self, name: Name) -> list[Record]:
         """What this zone has for a name that another names: its data, a wildcard's, or glue."""

@@ -158,3 +158,10 @@ def test_a_dname_that_makes_too_long_a_name() -> None:
     wire = from_text(f"{label}.{label}.{label}.d.z.test")
     found = answer(far, wire, wire, 1)
     assert (found.word, found.rcode, shown(found.answer)) == ("yxdomain", 6, ["d.z.test. DNAME"])
+
+
+def test_a_dname_that_leads_to_itself_is_answered_once() -> None:
+    up = zones({"z.test": "$TTL 1\n@ IN SOA a b 1 1 1 1 1\n@ IN NS ns.x.\nup IN DNAME @\n"})
+    wire = from_text("up.up.z.test")
+    found = answer(up, wire, wire, NUMBERS["DNAME"])
+    assert shown(found.answer) == ["up.z.test. DNAME", "up.up.z.test. CNAME"]  # RFC 2181 §5

@@ -95,8 +95,20 @@ def said(draft: Draft) -> list[str]:
         (wire()[:-1], types.FORMERR),
         (wire() + b"\0", types.FORMERR),
         (wire((2, "a 1 IN A 192.0.2.9"))[:-1], types.FORMERR),
+        (wire((1, "a 0 ANY A"), (2, "other. 0 IN OPT #00")), types.FORMERR),
+        (wire((1, "other. 0 ANY TSIG #00")), types.FORMERR),
     ],
-    ids=["3.1.1-type", "3.1.2-class", "3.1.1-none", "3.1.1-two", "cut", "trailing", "cut-record"],
+    ids=[
+        "3.1.1-type",
+        "3.1.2-class",
+        "3.1.1-none",
+        "3.1.1-two",
+        "cut",
+        "trailing",
+        "cut-record",
+        "rfc6891-6.1.1-opt-in-a-section",
+        "rfc8945-5.1-tsig-in-a-section",
+    ],
 )
 def test_zone_section(message: bytes, rcode: int) -> None:
     with pytest.raises(UpdateFault) as caught:

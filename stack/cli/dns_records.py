@@ -267,7 +267,7 @@ def _lines(row: Table) -> list[str]:
     """As a zone file has it, with what was changed as comments."""
     lines = [f"{row['name']} {row['ttl']} IN {row['type']} {data}" for data in row["data"]]
     if row["source"] in ("text", "primary"):
-        return lines
+        return lines or [f"; {row['name']} {row['type']} taken away; the text has none either"]
     by = f" by {row['by']}" if row["by"] else ""
     text = row["text"]
     was = f"the text says {text['ttl']} {' | '.join(text['data'])}" if text else "the text has none"

@@ -185,6 +185,15 @@ def test_add_and_take_away_one(stack: Stack, capsys: pytest.CaptureFixture[str])
     assert "www.shop.test. A has not 192.0.2.2; it has 192.0.2.7" in lines[0]
 
 
+def test_what_was_only_set_is_taken_away_in_words(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "set", "mail", "A", "192.0.2.25")
+    told(capsys, "set", "mail", "TXT", "x")
+    assert told(capsys, "unset", "mail")[1][:2] == [
+        "; mail.shop.test. A taken away; the text has none either",
+        "; mail.shop.test. TXT taken away; the text has none either",
+    ]
+
+
 def test_the_resolver_may_keep_what_it_has(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     _, lines = told(capsys, "set", "--keep-cache", "www", "A", "192.0.2.7")
     assert not stack.flushed

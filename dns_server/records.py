@@ -222,7 +222,7 @@ async def _changed(
 ) -> Response:
     if zone.key not in changes.texts:
         raise NotFound(f"{to_text(zone.origin)} comes from a primary: it is changed there.")
-    before = {place: zone.rrset(*place) for place in places}
+    before = {place: zone.rrset(*place) for place in sorted(places)}
     after = await _guarded(changes.change(zone.key, work, by=_by(request)))
     negative = zone.negative[1].ttl
     return as_json(

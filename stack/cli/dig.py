@@ -112,6 +112,8 @@ def dig(
 
     wish = Wish(not norecurse, not no_edns, dnssec, cd, os.urandom(8) if cookie else b"")
     replies = _ask(questions, wish, server, cacert or ca, timeout, again=protocol != "datagram")
+    if any(reply.error for reply in replies) and (hint := _elsewhere(server)):
+        click.echo(f"hopstack: {hint}", err=True)
     from stack.cli.dig_output import json_of, lines, short_lines
 
     if as_json:
@@ -201,6 +203,17 @@ def _server(at: str, protocol: str | None) -> tuple[Server | None, Path | None]:
         return None, None
     hop = _hop(at, status["hops"])
     return _of_hop(hop, wanted, Server), Path(status["ca"]) if status.get("ca") else None
+
+
+def _elsewhere(server: Server) -> str:
+    """A server of the running stack at this address and another port: who leaves the port out means that one."""
+    from stack.supervisor.state import StateDir
+
+    for hop in () if server.name else (StateDir.chosen().running() or {}).get("hops", ()):
+        place = hop["listen"].get("dns", "") if hop["kind"] == "dns_server" else ""
+        if place.rpartition(":")[0].strip("[]") == server.host:
+            return f"{hop['name']} is there at port {place.rpartition(':')[2]}: --at {place}, or --at {hop['name']}"
+    return ""
 
 
 def _address(at: str, protocol: str) -> tuple[str, int] | None:

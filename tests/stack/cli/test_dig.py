@@ -256,6 +256,22 @@ def test_a_server_that_is_not_there(
     assert says in capsys.readouterr().err
 
 
+def test_the_address_of_a_hop_without_its_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+    hops = [{"name": "dns-root", "kind": "dns_server", "listen": {"dns": "127.0.0.1:5053"}}]
+    monkeypatch.setattr(StateDir, "running", lambda self: {**RUNNING, "hops": hops})
+    assert main(["dig", "shop.test", "--at", f"127.0.0.1:{port}"]) == 5
+    told = "hopstack: dns-root is there at port 5053: --at 127.0.0.1:5053, or --at dns-root\n"
+    assert capsys.readouterr().err == told
+    monkeypatch.setattr(StateDir, "running", lambda self: {})
+    assert main(["dig", "shop.test", "--at", f"127.0.0.1:{port}"]) == 5
+    assert capsys.readouterr().err == ""
+
+
 def test_a_stack_without_a_resolver(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     hops = [hop for hop in RUNNING["hops"] if hop["name"] != "resolver"]
     monkeypatch.setattr(StateDir, "running", lambda self: {**RUNNING, "hops": hops})

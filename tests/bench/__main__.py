@@ -105,7 +105,10 @@ def costing(name: str, home: Path, options: argparse.Namespace) -> list[report.R
         compare(targets, bench.driver, rounds=options.rounds, seconds=options.seconds)
         records = report.compared(name, bench, targets)
     print("\n".join(map(report.line, records)), flush=True)
-    return records
+    if loads := report.loaded(name, targets):
+        print(f"until the first answer{report.STARTUP_HEADING[22:]}")
+        print("\n".join(map(report.startup_line, loads)), flush=True)
+    return records + loads
 
 
 def waiting(options: argparse.Namespace) -> list[report.Record]:

@@ -127,6 +127,21 @@ BENCHES = {
         extra=True,
     ),
     "dns-tcp": Bench(dns.repeat, "DNS over TCP, 200 names, pipelined", None, Dnsperf(tcp=True), _DNS),
+    "dns-large": Bench(
+        lambda run: dns.large(run, 100_000),
+        "DNS over UDP, a zone of 100,000 records beside one of 100, nothing kept",
+        1.25,
+        Dnsperf(),
+        ("dnsperf", "nsd", "knotd"),
+    ),
+    "dns-million": Bench(
+        lambda run: dns.large(run, 1_000_000),
+        "DNS over UDP, a zone of 1,000,000 records beside one of 100, nothing kept",
+        1.25,
+        Dnsperf(),
+        ("dnsperf", "nsd", "knotd"),
+        extra=True,
+    ),
     "connect": Bench(edge, "edge hit, a connection for each request", driver=_CLOSE, extra=True),
     "connect-tls": Bench(
         lambda run: edge(run, tls=True), "edge hit, a resumed TLS 1.3 session for each", driver=_CLOSE, extra=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,14 +13,16 @@ from random import Random
 from typing import Final
 
 from tests.bench import peers
-from tests.bench.meter import tree
-from tests.bench.rounds import Target
+from tests.bench.meter import pss, spent, tree
+from tests.bench.rounds import Load, Target
 from tests.bench.servers import Servers, free_port, hop_argv
 
 ORIGIN: Final = "bench.test"
 NAMES: Final = 100_000
 """Names of the zone with an address; as many others are asked for that are not there."""
 REPEATED: Final = 200
+STARTED: Final = 300
+"""Seconds within which the largest zone has to be loaded."""
 SHARE: Final = 10
 """Percent of a core for each process where two are beside one."""
 APEX: Final = (
@@ -57,6 +60,16 @@ def different(run: Servers, count: int = NAMES) -> Path:
     return path
 
 
+def drawn(run: Servers, count: int) -> Path:
+    """As many questions for every zone: half for names of it, half for some that are not there."""
+    path, random = run.home / f"drawn-{count}", Random(1)
+    questions = [f"h{random.randrange(count)}.{ORIGIN} A\n" for _ in range(NAMES)]
+    questions += [f"x{number}.{ORIGIN} A\n" for number in range(NAMES)]
+    random.shuffle(questions)
+    path.write_text("".join(questions))
+    return path
+
+
 def answers(port: int) -> bool:
     """Whether it answers for the zone: sockets are there before zones are read."""
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
@@ -84,7 +97,9 @@ def named(run: Servers, zone: Path) -> tuple[int, int]:
 def _peer(run: Servers, name: str, argv: list[str], conf: str, zone: Path) -> tuple[int, int]:
     port, folder = free_port(), run.folder(name)
     (folder / "conf").write_text(conf.format(dir=folder, port=port, zone=zone, origin=ORIGIN))
-    return run.start(name, [word.format(conf=folder / "conf") for word in argv], port, ready=answers), port
+    return run.start(
+        name, [word.format(conf=folder / "conf") for word in argv], port, ready=answers, within=STARTED
+    ), port
 
 
 def ours(
@@ -99,7 +114,11 @@ def ours(
     port, folder = free_port(), run.folder(name)
     flags = ("--zone", f"{ORIGIN}={zone}", "--access-log", str(folder / "query.log") if log else "off", *flags)
     return run.start(
-        name, hop_argv("dns_server", name, folder, f"dns://127.0.0.1:{port}", *flags), port, ready=ready
+        name,
+        hop_argv("dns_server", name, folder, f"dns://127.0.0.1:{port}", *flags),
+        port,
+        ready=ready,
+        within=STARTED,
     ), port
 
 
@@ -122,6 +141,43 @@ def repeat(run: Servers) -> list[Target]:
 
 def names(run: Servers) -> list[Target]:
     return side_by_side(run, zone_file(run), different(run))
+
+
+FROM_TEXT: Final = 60e-6
+FROM_COMPILED: Final = 5e-6
+"""Seconds for each record that a large zone may take until the server answers from it."""
+
+
+def large(run: Servers, count: int) -> list[Target]:
+    """Zones of 100 records and of `count`, with no finished responses kept, so that each answer is one of the zone's;
+    how long the large one takes to load, and how much memory, beside others with the same."""
+
+    def loaded(name: str, start: Callable[[], tuple[int, int]], limit: float | None = None) -> tuple[int, int, Load]:
+        began = time.monotonic()
+        pid, port = start()
+        return pid, port, Load(name, time.monotonic() - began, spent(pid), pss(pid), limit)
+
+    small, zone = zone_file(run, 100), zone_file(run, count)
+    few, many = drawn(run, 100), drawn(run, count)
+    few_pid, few_port = ours(run, small, "--answers", "0", name="dns-small")
+
+    def start() -> tuple[int, int]:
+        return ours(run, zone, "--answers", "0")
+
+    text_pid, _, text = loaded("dns_server, from text", start, max(FROM_TEXT * count, 5))
+    kept = list((run.home / "dns").glob("**/*.compiled"))
+    run.stop(text_pid)
+    pid, port, compiled = loaded("dns_server, compiled", start, max(FROM_COMPILED * count, 2))
+    if not kept:
+        raise SystemExit("the server kept no compiled zone: the second start is no other than the first")
+    nsd_pid, nsd_port, nsd_load = loaded("nsd", lambda: nsd(run, zone))
+    knot_pid, knot_port, knot_load = loaded("knot", lambda: knot(run, zone))
+    return [
+        Target("dns_server, 100", (few_pid,), f"dns://127.0.0.1:{few_port}{few}"),
+        Target(f"dns_server, {count:,}", (pid,), f"dns://127.0.0.1:{port}{many}", loads=(text, compiled)),
+        Target(f"nsd, {count:,}", (nsd_pid,), f"dns://127.0.0.1:{nsd_port}{many}", loads=(nsd_load,)),
+        Target(f"knot, {count:,}", (knot_pid,), f"dns://127.0.0.1:{knot_port}{many}", loads=(knot_load,)),
+    ]
 
 
 def workers(run: Servers) -> list[Target]:

@@ -37,6 +37,24 @@ def cpu(pids: Iterable[int]) -> float:
     return total / 1e9
 
 
+def spent(root: int) -> float:
+    """Seconds on a CPU that a process, its descendants and those that it has waited for took so far."""
+    fields = Path(f"/proc/{root}/stat").read_text().rpartition(")")[2].split()
+    return cpu(tree(root)) + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def pss(*roots: int) -> int:
+    """Resident bytes of processes and their descendants, what they share counted once."""
+    total = 0
+    for one in tree(*roots):
+        try:
+            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
+    return total
+
+
 def rss(*roots: int) -> int:
     """Resident bytes of processes and their descendants."""
     total = 0

@@ -109,11 +109,31 @@ STARTUP_HEADING = f"{'':24}{'seconds':>12}{'range':>18}{'CPU s':>8}{'at most':>9
 
 def startup_line(record: Record) -> str:
     low, high = record["range"]
-    verdict = f"{record['limit']:.2f} {'ok' if record['met'] else '!!'}"
+    verdict = "" if record["limit"] is None else f"{record['limit']:.2f} {'ok' if record['met'] else '!!'}"
     return (
         f"{record['target']:24}{record['seconds']:12.2f}{f'{low:.2f}..{high:.2f}':>18}{record['cpu_seconds']:8.2f}"
         f"{verdict:>9}{'':10}{record['rss_bytes'] / 1e6:7.0f}"
     )
+
+
+def loaded(name: str, targets: Sequence[Target]) -> list[Record]:
+    """A record for each start that is of interest."""
+    return [
+        {
+            "bench": name,
+            "about": "until the first answer",
+            "target": load.name,
+            "seconds": round(load.seconds, 3),
+            "cpu_seconds": round(load.cpu, 3),
+            "range": [round(load.seconds, 3)] * 2,
+            "limit": load.limit,
+            "met": None if load.limit is None else load.seconds <= load.limit,
+            "rss_bytes": load.bytes,
+            "faults": [],
+        }
+        for target in targets
+        for load in target.loads
+    ]
 
 
 def _rounded(value: float, digits: int) -> float | None:

@@ -11,6 +11,20 @@ from tests.bench.drivers import Driven
 from tests.bench.meter import cpu, tree
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A start until the first answer."""
+
+    name: str
+    seconds: float
+    cpu: float
+    """Seconds on a CPU of all processes by then."""
+    bytes: int
+    """Resident then, what processes share counted once."""
+    limit: float | None = None
+    """Seconds that it may take."""
+
+
 class Driver(Protocol):
     def drive(self, url: str, seconds: int) -> Driven: ...
 
@@ -28,6 +42,8 @@ class Target:
     faults: list[str] = field(default_factory=list)
     busiest: bool = False
     """Count the process that worked most alone: what each could answer with a core of its own, it limits."""
+    loads: tuple[Load, ...] = ()
+    """How long it took to start, where that is of interest."""
 
     @property
     def median(self) -> float:

@@ -96,7 +96,7 @@ class Servers:
 
     def folder(self, name: str) -> Path:
         folder = self.home / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         return folder
 
     def start(
@@ -115,6 +115,12 @@ class Servers:
             time.sleep(0.05)
         said = (self.home / f"{name}.out").read_text(errors="replace")[-2000:]
         raise SystemExit(f"{name} did not start: {said}")
+
+    def stop(self, pid: int) -> None:
+        """End one before the others."""
+        [process] = [process for process in self._running if process.pid == pid]
+        process.terminate()
+        process.wait(30)
 
     def limit(self, pid: int, percent: int) -> None:
         """Let a process have that much of one core."""

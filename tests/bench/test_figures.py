@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as command
-from tests.bench import machine, report
+from tests.bench import dns, machine, report
 from tests.bench.benches import BENCHES, Bench, chosen
-from tests.bench.drivers import Driven, dnsperf_said, h2load_said, openssl_said, wrk_said
+from tests.bench.drivers import Dnsperf, Driven, dnsperf_said, h2load_said, openssl_said, wrk_said
 from tests.bench.latency import added
-from tests.bench.rounds import Target, compare, percentile, ratio
+from tests.bench.rounds import Load, Target, compare, percentile, ratio
+from tests.bench.servers import servers
 
 WRK = """Running 3s test @ http://127.0.0.1:8080/page
   1 threads and 64 connections
@@ -188,6 +189,22 @@ def test_what_is_missing_is_a_line_with_its_remedy(
     assert command.missing(["edge", "startup"]) == []
 
 
+def test_starts_have_lines_and_limits_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    peer = Target("peer", (), "", [10.0], loads=(Load("peer", 0.5, 0.4, 10_000_000),))
+    slow, fast = Load("ours, from text", 70.0, 60.0, 200_000_000, 60.0), Load("ours, kept", 0.5, 0.4, 200_000_000, 5.0)
+    records = report.loaded("dns-million", [peer, Target("ours", (), "", [10.0], loads=(slow, fast))])
+    assert [(record["target"], record["met"]) for record in records] == [
+        ("peer", None),
+        ("ours, from text", False),
+        ("ours, kept", True),
+    ]
+    lines = list(map(report.startup_line, records))
+    assert ["!!" in line for line in lines] == [False, True, False]
+    assert lines[1].endswith("200")
+    assert command.ended(records, check=True) == 1
+    assert "dns-million: ours, from text: 70.00, wanted at most 60.00" in capsys.readouterr().out
+
+
 def test_a_bench_that_does_not_exist_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         command.main(["egde"])
@@ -216,6 +233,7 @@ def test_extras_run_only_when_named() -> None:
         "dns-repeat": 1.3,
         "dns-names": 2.5,
         "dns-tcp": None,
+        "dns-large": 1.25,
     }
 
 
@@ -246,3 +264,19 @@ def test_name_servers_side_by_side(tmp_path: Path) -> None:
     results = json.loads((tmp_path / "found.json").read_text())["results"]
     assert [one["target"] for one in results] == ["nsd", "dns_server", "dns_server, query log", "knot", "bind9"]
     assert all(one["us_per_request"] > 0 and not one["faults"] for one in results)
+
+
+@pytest.mark.needs("dnsperf", "nsd", "knotd")
+def test_a_large_zone_is_loaded_from_text_and_from_what_is_kept(tmp_path: Path) -> None:
+    with servers(tmp_path) as run:
+        targets = dns.large(run, 30_000)
+        assert [target.name for target in targets] == [
+            "dns_server, 100",
+            *(f"{name}, 30,000" for name in ("dns_server", "nsd", "knot")),
+        ]
+        text, compiled, nsd, knot = (load for target in targets for load in target.loads)
+        assert text.seconds > 0
+        assert compiled.cpu < text.cpu
+        assert min(load.bytes for load in (text, compiled, nsd, knot)) > 5_000_000
+        compare(targets, Dnsperf(), rounds=1, seconds=1)
+        assert [(len(target.micros), target.faults) for target in targets] == [(1, [])] * 4

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dns_server import changes as module
 from dns_server import journal as journals
 from dns_server.book import Book, Change, ChangeRefused
 from dns_server.changes import Changes, NotPrimary
@@ -348,3 +349,42 @@ def test_a_step_is_read_as_it_was_written(tmp_path: Path) -> None:
     again.read()
     assert (again.serial, again.text, list(again.entries.values())) == (7, "bb", [entry])
     assert entry.rrset() == RRset(WWW, 1, 60, [bytes((192, 0, 2, 1))])
+
+
+async def test_it_is_on_the_disk_when_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = await started(tmp_path)
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    await changes.change(SITE, put(WWW, 9), by="me")
+    assert synced == ["shop.test.journal", tmp_path.name]  # the file's entry in its directory, too
+    await changes.change(SITE, put(WWW, 8), by="me")
+    assert synced[2:] == ["shop.test.journal"]
+
+
+async def test_nothing_is_left_of_a_damaged_end(tmp_path: Path) -> None:
+    changes = await started(tmp_path)
+    await changes.change(SITE, put(WWW, 9), by="me")
+    with (tmp_path / "shop.test.journal").open("ab") as file:
+        file.write(b"x" * 5000 + b"\n")
+    again = await started(tmp_path)
+    await again.change(SITE, put(NEW, 8), by="me")
+    journal = Journal(tmp_path / "shop.test.journal")
+    journal.read()
+    assert (len(journal.entries), journal.damaged) == (2, 0)
+
+
+async def test_what_differs_from_the_text_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CHANGED", 2)
+    changes = await started(tmp_path)
+    await changes.change(SITE, put(WWW, 9), by="me")
+    await changes.change(SITE, put(NEW, 9), by="me")
+    with pytest.raises(JournalFault, match="more than 2 RRsets of shop"):
+        await changes.change(SITE, put(from_text("more.shop.test"), 9), by="me")
+    await changes.change(SITE, put(NEW, 8), by="me")  # one of them
+    assert (now(changes), now(changes, NEW)) == ([9], [8])

@@ -49,6 +49,15 @@ async def test_an_rcode_in_place_of_the_answer(server: Server) -> None:
     assert server.hop.handler.hindered is None
 
 
+async def test_who_is_refused_anyway_meets_no_fault(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.hop.role, "allows", lambda client: client != "192.0.2.9", raising=False)
+    monkeypatch.setattr(server.hop.handler, "_allows", server.hop.role.allows)
+    server.add("dns-shop rcode=servfail name=broken")
+    assert (await server.ask(client="192.0.2.9")).rcode() == dns.rcode.REFUSED
+    assert server.injected() == {}
+    assert (await server.ask()).rcode() == dns.rcode.SERVFAIL
+
+
 @pytest.mark.parametrize("rcode", spec.RCODES)
 async def test_every_rcode(server: Server, rcode: str) -> None:
     server.add(f"dns-shop rcode={rcode}")

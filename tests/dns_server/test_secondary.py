@@ -291,6 +291,21 @@ async def test_a_copy_ages_while_the_server_is_down(world: World, tmp_path: Path
     await again.stop()
 
 
+async def test_a_copy_of_a_time_to_come_holds_no_longer_than_another(world: World, tmp_path: Path) -> None:
+    world.peers.at[ONE] = make(1, [www(1)])
+    await world.start()
+    await world.stop()
+    ahead = world.clock.time() + 10 * EXPIRE
+    os.utime(world.copies.path(KEY), (ahead, ahead))
+    again = World(tmp_path)
+    again.clock = world.clock
+    await again.start()
+    assert again.answer().word == "answered"
+    await again.clock.advance(EXPIRE + 1)
+    assert again.answer().rcode == types.SERVFAIL
+    await again.stop()
+
+
 async def test_a_confirmation_makes_the_copy_younger(world: World) -> None:
     world.peers.at[ONE] = make(1, [www(1)])
     await world.start()

@@ -268,6 +268,17 @@ def test_history_is_bounded() -> None:
     assert history.since(zone, 5) is None
 
 
+def test_history_is_bounded_by_octets() -> None:
+    versions = [
+        make(number, [*MANY, (name([b"v"]), 60, (types.A, number.to_bytes(4, "big")))]) for number in range(1, 9)
+    ]
+    step = changes(*versions[:2])[0].statistics()["bytes"]
+    history, zone = changes(*versions, octets=3 * step)
+    assert history.statistics() == {"steps": 3, "records": 12, "bytes": 3 * step}
+    assert history.since(zone, 5) is not None
+    assert history.since(zone, 4) is None
+
+
 def test_a_serial_that_does_not_grow_ends_the_history() -> None:
     history, zone = changes(make(1, MANY), make(2, [*MANY, A1]), make(2, [*MANY, A2]))
     assert history.since(zone, 1) is None

@@ -93,6 +93,11 @@ def _place(servers: Servers, name: str) -> tuple[str, str, list[Server]]:
     """The name in full, its zone, and who serves that. The nearest zone has it; the root and top-level domains are
     asked only for what is theirs by name, or with --at."""
     whole = f"{name}.{servers.site}" if "." not in name and name != "@" else servers.site if name == "@" else name
+    if not whole.isascii():  # as clients ask for it
+        try:
+            whole = whole.encode("idna").decode("ascii")
+        except UnicodeError as fault:
+            raise click.ClickException(f"{name!r} is no domain name: {fault}") from None
     if ".." in whole or (whole.startswith(".") and whole != "."):
         raise click.ClickException(f"{name!r} has an empty label")
     key = _key(whole)

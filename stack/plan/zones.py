@@ -98,11 +98,21 @@ def _zones(stack: Stack, kinds: Kinds, given: Given) -> list[Zone]:
         try:
             if not key:
                 stack.fault(source, "a zone without a name; the root is called '.'")
-            names.from_text(key)
+            elif plain(names.to_text(names.from_text(key))) != key:
+                stack.fault(_site_source(stack, key, source), f"{key!r} is no name of a zone: {_as_ascii(key)}")
         except names.NameFault as fault:
             stack.fault(_site_source(stack, key, source), f"{key!r} is no name of a zone: {fault}")
         found.append(Zone(key, role, source, said))
     return found
+
+
+def _as_ascii(key: str) -> str:
+    """What to write for a name of other letters: DNS and certificates have its A-label (RFC 5890 §2.3.2.1)."""
+    try:
+        found = "" if key.isascii() else key.encode("idna").decode("ascii")
+    except UnicodeError:
+        found = ""
+    return f"write it as {found}" if found else "wanted ASCII letters, digits, hyphens and dots, as shop.test"
 
 
 def _site_source(stack: Stack, name: str, source: Source) -> Source:

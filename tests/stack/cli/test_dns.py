@@ -185,6 +185,14 @@ def test_add_and_take_away_one(stack: Stack, capsys: pytest.CaptureFixture[str])
     assert "www.shop.test. A has not 192.0.2.2; it has 192.0.2.7" in lines[0]
 
 
+def test_a_name_of_other_letters_is_the_one_that_clients_ask_for(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(capsys, "set", "bücher", "A", "192.0.2.7")[1][0] == "xn--bcher-kva.shop.test. 300 IN A 192.0.2.7"
+    assert told(capsys, "show", "BÜCHER.shop.test", "A")[0] == 0
+    assert told(capsys, "set", "ü" * 64, "A", "192.0.2.7")[0] == 2
+
+
 def test_what_was_only_set_is_taken_away_in_words(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "set", "mail", "A", "192.0.2.25")
     told(capsys, "set", "mail", "TXT", "x")

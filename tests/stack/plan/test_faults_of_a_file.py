@@ -311,6 +311,17 @@ CASES = [
     ),
     pytest.param(
         """
+        name = "bücher.test"
+        [zones."a b.test"]
+        """,
+        """
+        stack.toml:1: name: 'bücher.test' is no name of a zone: write it as xn--bcher-kva.test
+        stack.toml:2: zones."a b.test": 'a b.test' is no name of a zone: wanted ASCII letters, digits, hyphens and dots, as shop.test
+        """,
+        id="a name of other letters",
+    ),
+    pytest.param(
+        """
         [zones."shop.test"]
         records = [
           "a 60 IN A 127.0.0.1",

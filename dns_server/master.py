@@ -29,6 +29,8 @@ DEPTH: Final = 16
 """Files within files."""
 MOST_GENERATED: Final = 65_536
 """Records of one $GENERATE."""
+MOST_OCTETS: Final = 0xFFFF
+"""Of the data of one record."""
 MOST_FAULTS: Final = 1000
 """Then the file is something else, and reading ends."""
 _SURROGATE: Final = re.compile("[\udc80-\udcff]")
@@ -101,7 +103,7 @@ class _Reader(dns.zonefile.Reader):
         return self._base + self._line
 
     def add(self, name: dns.name.Name, ttl: int, rdata: Any) -> None:
-        wire = bytes(rdata.to_wire(origin=self.current_origin) or b"")
+        wire = _bounded(bytes(rdata.to_wire(origin=self.current_origin) or b""))
         self._reading.draft.add(self._wire(name), int(rdata.rdtype), int(ttl), wire, self.place)
 
     def _wire(self, name: dns.name.Name) -> bytes:
@@ -299,12 +301,19 @@ class _Collector:
         """CNAME beside other data is checked by the draft, which knows both places."""
 
 
+def _bounded(rdata: bytes) -> bytes:
+    """RFC 1035 §3.2.1: RDLENGTH has 16 bits. Raises ValueError."""
+    if len(rdata) > MOST_OCTETS:
+        raise ValueError(f"the data has {len(rdata)} octets, and {MOST_OCTETS} are the most")
+    return rdata
+
+
 def rdata_from_text(type: int, text: str, origin: bytes) -> bytes:
     apex = dns.name.from_wire(origin, 0)[0]
     number = dns.rdatatype.RdataType.make(type)
     try:
         rdata = dns.rdata.from_text(dns.rdataclass.IN, number, text, apex, relativize=False)
-        return bytes(rdata.to_wire(origin=apex) or b"")
+        return _bounded(bytes(rdata.to_wire(origin=apex) or b""))
     except (dns.exception.DNSException, ValueError) as error:
         raise ValueError(str(error)) from None
 

@@ -23,6 +23,8 @@ LINE: Final = re.compile(
     r'((?:[^\n;()"\\]++|"[^"\\\n]*+"(?=[ \t;\n]))++)(?:;[^\n]*+)?\n'
 )
 BLANK: Final = re.compile(r"[ \t]*(?:;[^\n]*)?\n")
+_LONGEST: Final = 32_000
+"""Characters of a TXT that surely fits a record: at most two octets each."""
 _STRINGS: Final = re.compile(r'(?:"[^"]*"|[^ \t"]+)(?:[ \t]+(?:"[^"]*"|[^ \t"]+))*')
 _STRING: Final = re.compile(r'"([^"]*)"|([^ \t"]+)')
 _SPACE: Final = re.compile("[ \t]+")
@@ -170,7 +172,7 @@ def _ds(text: str) -> bytes | None:
 
 
 def _txt(text: str) -> bytes | None:
-    if _STRINGS.fullmatch(text) is None:
+    if len(text) > _LONGEST or _STRINGS.fullmatch(text) is None:
         return None
     wire = b""
     for quoted, bare in _STRING.findall(text):

@@ -59,7 +59,8 @@ def from_text(type: int, text: str, origin: bytes) -> bytes:
     wanted = f"wanted as `{EXAMPLES[name]}`" if name in EXAMPLES else r"wanted as in a zone file, or as \# LENGTH HEX"
     said = said.rstrip(".")
     detail = f" ({said})" if said and "\n" not in said and len(said) < 100 else ""
-    raise TextFault(f"{text!r} is no data of {name}{detail}: {wanted}")
+    shown = text if len(text) <= 200 else f"{text[:100]}... ({len(text)} characters)"
+    raise TextFault(f"{shown!r} is no data of {name}{detail}: {wanted}")
 
 
 _NAMES: Final[Mapping[int, tuple[int, ...]]] = {

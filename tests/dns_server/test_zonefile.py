@@ -9,7 +9,7 @@ import pytest
 from dns_server.rules.names import from_text
 from dns_server.rules.types import NUMBERS
 from dns_server.rules.zone import Zone
-from dns_server.zonefile import load, load_text
+from dns_server.zonefile import load, load_text, rdata_from_text
 from stack.errors import ConfigError
 
 HEAD = "$TTL 1h\n@ IN SOA ns h 1 7200 3600 1209600 300\n@ IN NS ns\nns IN A 192.0.2.1\n"
@@ -188,3 +188,15 @@ def test_a_ttl_of_an_included_file_holds_on(tmp_path: Path) -> None:
     found = zone.rrset(from_text("c.z.test"), 1)
     assert found is not None
     assert found.ttl == 7  # RFC 2308 §4; BIND and NSD too
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["TXT " + ' "' + '" "'.join(["x" * 250] * 270) + '"', "TXT " + " ".join(["x" * 250] * 270), "TYPE65280 \\# 66000 " + "00" * 66_000],
+    ids=["quoted", "plain", "unknown"],
+)  # fmt: skip
+def test_data_that_fits_no_record(data: str) -> None:  # RFC 1035 §3.2.1
+    with pytest.raises(ConfigError, match=r"z\.zone:4: the data has \d+ octets, and 65535 are the most"):
+        load_text(from_text("z.test"), f"$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns.\nbig {data}\n", "z.zone")
+    with pytest.raises(ValueError, match="65535 are the most"):
+        rdata_from_text(16, " ".join(["x" * 250] * 270), b"\0")

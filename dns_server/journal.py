@@ -174,7 +174,8 @@ class Journal:
             os.replace(beside, self.path)
             _sync_directory(self.path.parent)
         except OSError:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
             return
         self._end = len(line)
         self._seen = self._identity()

@@ -388,3 +388,19 @@ async def test_what_differs_from_the_text_is_bounded(tmp_path: Path, monkeypatch
         await changes.change(SITE, put(from_text("more.shop.test"), 9), by="me")
     await changes.change(SITE, put(NEW, 8), by="me")  # one of them
     assert (now(changes), now(changes, NEW)) == ([9], [8])
+
+
+async def test_a_file_that_cannot_be_written_anew_takes_changes_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(journals, "COMPACT", 1)
+    changes = await started(tmp_path)
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for host in range(9):
+        await changes.change(SITE, put(WWW, host), by="me")
+    monkeypatch.undo()
+    assert now(changes) == now(await started(tmp_path)) == [8]

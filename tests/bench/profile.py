@@ -1,6 +1,6 @@
 """Where a request's time goes in a hop: in one process, without sockets, each stage in microseconds.
 
-Usage: python -m tests.bench.profile HOP [--seconds N] [--functions N]      (HOP: edge, edge-cold, loadbalancer or proxy)
+Usage: python -m tests.bench.profile HOP [--seconds N] [--functions N] (HOP: edge, edge-cold, loadbalancer, proxy, dns)
 
 The least of many batches counts: what else the machine does makes a batch longer, never shorter.
 """
@@ -20,6 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
+from tests.bench import dns_profile
 from tests.bench.inprocess import CONNECTIONS, FLAGS, Bench, WiredLoop, built
 from tests.bench.stages import MANY, stages
 
@@ -84,12 +87,17 @@ async def profile(name: str, seconds: float, functions: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profile", description=__doc__)
-    parser.add_argument("hops", nargs="+", metavar="HOP", choices=FLAGS, help=", ".join(FLAGS))
+    parser.add_argument("hops", nargs="+", metavar="HOP", choices=[*FLAGS, "dns"], help=", ".join([*FLAGS, "dns"]))
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--functions", type=int, default=0, help="also the N functions that cost most (cProfile)")
     parser.add_argument("--quick", action="store_true", help="the least time of a request and nothing else")
     options = parser.parse_args()
     for name in options.hops:
+        if name == "dns":
+            with tempfile.TemporaryDirectory(prefix="hopstack-profile-") as home:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(dns_profile.show(Path(home), options.seconds))
+            continue
         with asyncio.Runner(loop_factory=WiredLoop) as runner:
             runner.run(
                 quick(name, options.seconds) if options.quick else profile(name, options.seconds, options.functions)

@@ -123,13 +123,13 @@ def ours(
 
 
 def side_by_side(run: Servers, zone: Path, questions: Path) -> list[Target]:
-    def target(name: str, started: tuple[int, int]) -> Target:
-        return Target(name, (started[0],), f"dns://127.0.0.1:{started[1]}{questions}")
+    def target(name: str, started: tuple[int, int], *, held: bool = False) -> Target:
+        return Target(name, (started[0],), f"dns://127.0.0.1:{started[1]}{questions}", held=held)
 
     return [
         target("nsd", nsd(run, zone)),
         target("dns_server", ours(run, zone)),
-        target("dns_server, query log", ours(run, zone, log=True, name="dns-log")),
+        target("dns_server, query log", ours(run, zone, log=True, name="dns-log"), held=True),
         target("knot", knot(run, zone)),
         target("bind9", named(run, zone)),
     ]

@@ -42,6 +42,8 @@ class Target:
     faults: list[str] = field(default_factory=list)
     busiest: bool = False
     """Count the process that worked most alone: what each could answer with a core of its own, it limits."""
+    held: bool = False
+    """Held to the ratio that the second of the bench may have, too."""
     loads: tuple[Load, ...] = ()
     """How long it took to start, where that is of interest."""
 

@@ -159,6 +159,9 @@ def test_records_and_lines_name_what_is_above_its_limit(capsys: pytest.CaptureFi
     records = report.compared("edge", Bench(lambda run: [], "a hit", 1.2), [peer, ours])
     assert [(record["ratio"], record["met"]) for record in records] == [(1.0, None), (1.5, False)]
     assert "1.20 !!" in report.line(records[1])
+    third = [Target("ours, log", (), "", [15.0], held=held) for held in (False, True)]
+    bench = Bench(lambda run: [], "a hit", 1.2)
+    assert [report.compared("edge", bench, [peer, ours, one])[2]["met"] for one in third] == [None, False]
     assert command.ended(records, check=False) == 0
     assert command.ended(records, check=True) == 1
     assert "edge: ours: 1.50, wanted at most 1.20" in capsys.readouterr().out

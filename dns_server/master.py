@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import dns.exception
-import dns.grange
 import dns.name
 import dns.rdata
 import dns.rdataclass
@@ -21,6 +21,7 @@ import dns.tokenizer
 import dns.ttl
 import dns.zonefile
 
+from dns_server.generated import generated, numbers
 from dns_server.plain import PlainLines, State
 from dns_server.rules.draft import Draft
 from dns_server.sources import CannotRead, Sources
@@ -33,6 +34,8 @@ MOST_OCTETS: Final = 0xFFFF
 """Of the data of one record."""
 MOST_FAULTS: Final = 1000
 """Then the file is something else, and reading ends."""
+_FAULTS: Final = (dns.exception.DNSException, ValueError, AssertionError, struct.error)  # UnicodeError is a ValueError
+"""What dnspython raises for text: struct.error for a number that does not fit its field."""
 _SURROGATE: Final = re.compile("[\udc80-\udcff]")
 _CAUGHT: Final = re.compile(r"^caught exception <class '[^']*'>: ")
 _NO_DETAIL: Final = frozenset({"", dns.exception.SyntaxError.__doc__, "Text input is malformed.", "None"})
@@ -117,7 +120,7 @@ class _Reader(dns.zonefile.Reader):
                 try:
                     if not self._entry():
                         break
-                except (dns.exception.DNSException, UnicodeError, ValueError) as error:
+                except _FAULTS as error:
                     self._told(error)
                     self._resume()
         except _TooManyFaults:
@@ -221,25 +224,33 @@ class _Reader(dns.zonefile.Reader):
         except CannotRead as fault:
             reading.fault(self.place, f"cannot read the included {fault}")
             return
-        reader = _Reader(reading, text, path, origin)
-        reader.last_name = self.last_name
-        reader.last_ttl, reader.last_ttl_known = self.last_ttl, self.last_ttl_known
-        reader.default_ttl, reader.default_ttl_known = self.default_ttl, self.default_ttl_known
-        reader.default_ttl_from_soa = self.default_ttl_from_soa
+        reader = self._within(text, path, origin)
         reader.run()
         self.default_ttl, self.default_ttl_known = reader.default_ttl, reader.default_ttl_known
         self.default_ttl_from_soa = reader.default_ttl_from_soa
 
     def _generate_line(self) -> None:
-        token = self.tok.get()
-        try:
-            start, stop, step = dns.grange.from_text(token.value)
-        except (dns.exception.DNSException, ValueError):
-            raise ValueError("$GENERATE needs a range, as 1-20 or 0-100/2") from None
-        if (stop - start) // step >= MOST_GENERATED:
-            raise ValueError(f"$GENERATE makes more than {MOST_GENERATED} records")
-        self.tok.unget(token)
-        super()._generate_line()  # type: ignore[no-untyped-call]
+        """As BIND does: what it makes leaves owner and TTLs behind it as they were."""
+        tok, source = self.tok, self._source
+        begin = source.at - (1 if tok.ungotten_char else 0)
+        end = source.text.find("\n", begin)
+        source.at, tok.ungotten_char = end, None
+        words = source.text[begin:end].split(None, 1)
+        found = numbers(words[0] if words else "", MOST_GENERATED)
+        if len(words) < 2:
+            raise ValueError("$GENERATE needs an owner, a type and data behind its range")
+        lines = "\n".join(generated(words[1], found))
+        assert self.current_origin is not None
+        self._within(lines, f"{self._file}:{self._line} ($GENERATE)", self.current_origin).run()
+
+    def _within(self, text: str, file: str, origin: dns.name.Name) -> _Reader:
+        """A reader of text that stands here."""
+        reader = _Reader(self._reading, text, file, origin)
+        reader.last_name = self.last_name
+        reader.last_ttl, reader.last_ttl_known = self.last_ttl, self.last_ttl_known
+        reader.default_ttl, reader.default_ttl_known = self.default_ttl, self.default_ttl_known
+        reader.default_ttl_from_soa = self.default_ttl_from_soa
+        return reader
 
     # Faults.
 
@@ -256,7 +267,7 @@ class _Reader(dns.zonefile.Reader):
             message = "a parenthesis is not closed"
         elif isinstance(error, dns.exception.UnexpectedEnd) and self.tok.quoting:
             message = "a quoted string is not closed"
-        elif detail in _NO_DETAIL:
+        elif detail in _NO_DETAIL or isinstance(error, (AssertionError, struct.error)):
             message = f"not understood: {_SURROGATE.sub('?', entry)}"
         else:
             message = detail
@@ -314,7 +325,7 @@ def rdata_from_text(type: int, text: str, origin: bytes) -> bytes:
     try:
         rdata = dns.rdata.from_text(dns.rdataclass.IN, number, text, apex, relativize=False)
         return _bounded(bytes(rdata.to_wire(origin=apex) or b""))
-    except (dns.exception.DNSException, ValueError) as error:
+    except _FAULTS as error:
         raise ValueError(str(error)) from None
 
 

@@ -200,3 +200,55 @@ def test_data_that_fits_no_record(data: str) -> None:  # RFC 1035 §3.2.1
         load_text(from_text("z.test"), f"$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns.\nbig {data}\n", "z.zone")
     with pytest.raises(ValueError, match="65535 are the most"):
         rdata_from_text(16, " ".join(["x" * 250] * 270), b"\0")
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "type", "ttl", "rdata"),
+    [
+        ("$GENERATE 1-2 g$ A 192.0.2.$", "g2", "A", 3600, b"\xc0\0\2\2"),
+        ("$GENERATE 1-2 g$ IN 5 A 192.0.2.$ ; c", "g1", "A", 5, b"\xc0\0\2\1"),
+        ("$GENERATE 1-2 g$ 1h IN A 192.0.2.$", "g1", "A", 3600, b"\xc0\0\2\1"),
+        ('$GENERATE 1-2 g$ MX "10 m$.x."', "g2", "MX", 3600, b"\0\x0a\2m2\1x\0"),
+        ("$GENERATE 1-2 g$ MX 10 m$.x.", "g2", "MX", 3600, b"\0\x0a\2m2\1x\0"),
+        ('$GENERATE 1-2 g$ TXT "\\"a $\\" b"', "g1", "TXT", 3600, b"\3a 1\1b"),
+        ("$GENERATE 9-10/2 g${1,3,d} TXT ${-9} $$ \\$", "g010", "TXT", 3600, b"\0010\1$\1$"),
+        ("$GENERATE 10-11 g${0,2,x} TXT ${0,0,X}${0,3,o}", "g0a", "TXT", 3600, b"\4A012"),
+        ("$GENERATE 18-19 ${0,7,n} PTR h$.x.", "2.1.0.0", "PTR", 3600, b"\3h18\1x\0"),
+        ("$GENERATE 300-300 ${0,1,n} PTR h$.x.", "c.2.1", "PTR", 3600, b"\4h300\1x\0"),
+        ("b A 192.0.2.7\n$GENERATE 1-2 g$ 9 A 192.0.2.$\n  TXT x", "b", "TXT", 3600, b"\1x"),
+    ],
+    ids=[
+        "plain", "class-ttl", "ttl-class", "quoted", "words", "quotes-within", "offset-and-dollars", "bases", "nibbles",
+        "more-nibbles", "owner-stays",
+    ],
+)  # fmt: skip
+def test_generate(line: str, name: str, type: str, ttl: int, rdata: bytes) -> None:
+    zone, warnings = read(line)
+    found = zone.rrset(from_text(f"{name}.z.test"), NUMBERS[type])
+    assert found is not None
+    assert (found.ttl, found.rdatas, warnings) == (ttl, (rdata,), [])
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("$GENERATE", r"z\.zone:5: \$GENERATE needs a range"),
+        ("$GENERATE 1-2/0 g$ A 192.0.2.$", r"z\.zone:5: \$GENERATE needs a range"),
+        ("$GENERATE 2-1 g$ A 192.0.2.$", r"z\.zone:5: \$GENERATE needs a range"),
+        ("$GENERATE 1-2", r"z\.zone:5: \$GENERATE needs an owner"),
+        ("$GENERATE 1-2 g$ A 192.0.2.${0,300}", r"z\.zone:5: \$\{0,300\} is no form of a number"),
+        ("$GENERATE 1-2 g$ A 192.0.2.${-2}", r"z\.zone:5: \$\{-2\} is below 0 for 1"),
+        ("$GENERATE 255-256 g$ A 192.0.2.$", r"z\.zone:5 \(\$GENERATE\):2: "),
+    ],
+    ids=["alone", "no-step", "backwards", "range-alone", "width", "negative", "one-of-them"],
+)
+def test_generate_that_is_wrong(line: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        read(f"{line}\nb A 192.0.2.3\n")
+
+
+def test_a_number_that_does_not_fit_its_field() -> None:
+    with pytest.raises(ConfigError, match=r"z\.zone:5: not understood: a LOC 1 N 1 E 942849672\.95m$"):
+        read("a LOC 1 N 1 E 942849672.95m\n")
+    with pytest.raises(ValueError, match="format"):
+        rdata_from_text(29, "1 N 1 E 942849672.95m", ORIGIN)

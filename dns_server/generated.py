@@ -10,7 +10,7 @@ WIDEST: Final = 255
 """Characters of a number: no name and no string is longer."""
 _RANGE: Final = re.compile(r"(\d{1,10})-(\d{1,10})(?:/(\d{1,10}))?")
 _QUOTED: Final = re.compile(r'([^"]*[ \t])"((?:[^"\\]|\\.)*)"[ \t]*(?:;.*)?')
-_PLACE: Final = re.compile(r"\\.|\$\$|\$(?:\{([^}]*)\})?")
+_PLACE: Final = re.compile(r"\\.|\$\$|\$(?:\{([^}]*)\}?)?")
 _FORM: Final = re.compile(r"([+-]?\d+)(?:,(\d+)(?:,([doxXnN]))?)?")
 
 
@@ -45,7 +45,7 @@ def _filled(place: re.Match[str], number: int) -> str:
         return "\\$"
     if place[1] is None:
         return str(number)
-    form = _FORM.fullmatch(place[1])
+    form = _FORM.fullmatch(place[1]) if place[0][-1] == "}" else None
     if form is None or int(form[2] or 0) > WIDEST:
         raise ValueError(f"{place[0]} is no form of a number, as ${{0,3,d}}: offset, width and one of d, o, x, X, n, N")
     value, width, base = number + int(form[1]), int(form[2] or 0), form[3] or "d"

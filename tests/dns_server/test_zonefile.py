@@ -237,10 +237,11 @@ def test_generate(line: str, name: str, type: str, ttl: int, rdata: bytes) -> No
         ("$GENERATE 2-1 g$ A 192.0.2.$", r"z\.zone:5: \$GENERATE needs a range"),
         ("$GENERATE 1-2", r"z\.zone:5: \$GENERATE needs an owner"),
         ("$GENERATE 1-2 g$ A 192.0.2.${0,300}", r"z\.zone:5: \$\{0,300\} is no form of a number"),
+        ("$GENERATE 1-2 g${0,3 A 192.0.2.1", r"z\.zone:5: \$\{0,3 A 192.0.2.1 is no form of a number"),
         ("$GENERATE 1-2 g$ A 192.0.2.${-2}", r"z\.zone:5: \$\{-2\} is below 0 for 1"),
         ("$GENERATE 255-256 g$ A 192.0.2.$", r"z\.zone:5 \(\$GENERATE\):2: "),
     ],
-    ids=["alone", "no-step", "backwards", "range-alone", "width", "negative", "one-of-them"],
+    ids=["alone", "no-step", "backwards", "range-alone", "width", "not-closed", "negative", "one-of-them"],
 )
 def test_generate_that_is_wrong(line: str, fault: str) -> None:
     with pytest.raises(ConfigError, match=fault):

@@ -11,6 +11,7 @@ from dns_server.rdata_text import TextFault, type_number
 from dns_server.rules import types
 from dns_server.rules.names import NameFault, from_text, to_text
 from stack.errors import ConfigError
+from stack.http.trust import is_within
 
 WANTED = "wanted KEY [zone=ZONE] [name=PATTERN,...] [type=TYPE,...] [from=NETWORK,...], as `acme type=TXT`"
 GUARDED = frozenset(
@@ -61,7 +62,9 @@ class Grants:
         return [
             grant
             for grant in self._grants
-            if grant.key == key and grant.zone in (b"", zone) and (not grant.networks or _within(client, grant))
+            if grant.key == key
+            and grant.zone in (b"", zone)
+            and (not grant.networks or is_within(client, grant.networks))
         ]
 
 
@@ -71,16 +74,6 @@ def allowed(grants: Sequence[Grant], places: Iterable[tuple[bytes, int]]) -> tup
         if not any(grant.covers(name, type) for grant in grants):
             return name, type
     return None
-
-
-def _within(client: str, grant: Grant) -> bool:
-    try:
-        address = ipaddress.ip_address(client.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in grant.networks)
 
 
 def _plain(name: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from stack.faults.spec import Fault, as_table, show
 from stack.http.message import Request
+from stack.http.trust import is_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Active:
             or (fault.qtype and question.type not in fault.qtype)
             or (fault.proto and question.proto not in fault.proto)
             or not self._can_act(question)
-            or (self._networks and not self._is_from(question.client))
+            or (self._networks and not is_within(question.client, self._networks))
         ):
             return False
         return self._drawn()
@@ -76,15 +77,6 @@ class Active:
         if proto in ("udp", "https") and not set(fault.kinds) - {"bandwidth", "down"}:
             return False
         return not self._families or question.type == "ANY" or question.type in self._families
-
-    def _is_from(self, client: str) -> bool:
-        try:
-            address = ipaddress.ip_address(client.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
 
     def _drawn(self) -> bool:
         fault = self.fault

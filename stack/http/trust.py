@@ -57,8 +57,7 @@ class Trust:
         """Whether `address` is in one of the networks. What is no IP address (a Unix socket's peer) is not."""
         known = self._known.get(address)
         if known is None:
-            parsed = _address(address)
-            known = parsed is not None and any(parsed in network for network in self._networks)
+            known = is_within(address, self._networks)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[address] = known
@@ -102,6 +101,12 @@ class Trust:
             if not self.believes(address):
                 break
         return nearest
+
+
+def is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether `address` is in one of the networks; an IPv4 address that is written in IPv6 is itself."""
+    parsed = _address(address)
+    return parsed is not None and any(parsed in network for network in networks)
 
 
 def _forwarded(value: bytes) -> Iterator[str | None]:

@@ -1,4 +1,4 @@
-"""Several processes answer for one server: they say the same at every moment, and one that dies costs no answer."""
+"""Several processes answer for one server: they say the same at every moment, and one that dies costs no answer but those it had begun."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import threading
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,15 @@ def test_workers_say_the_same_at_every_moment(server: Server) -> None:
     assert server.answers("www.shop.test") == {'"20"'}
 
 
-def test_a_worker_that_dies_costs_no_answer_and_comes_back_with_the_zones_of_now(server: Server) -> None:
+def test_a_worker_that_dies_costs_no_answer_that_it_had_not_begun_and_comes_back_with_the_zones_of_now(
+    server: Server,
+) -> None:
     assert server.update("now") == dns.rcode.NOERROR
-    ended, told = threading.Event(), Counter[str]()
+    ended, between, told = threading.Event(), threading.Lock(), Counter[str]()
 
     def ask() -> None:
         while not ended.is_set():
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            with between, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.settimeout(10)
                 client.sendto(question("told.shop.test", "TXT"), ("127.0.0.1", server.port))
                 try:
@@ -133,16 +136,34 @@ def test_a_worker_that_dies_costs_no_answer_and_comes_back_with_the_zones_of_now
     asking.start()
     try:
         for _ in range(2):
-            worker = server.worker()
-            os.kill(worker["pid"], signal.SIGSTOP)  # what it was given from here on it has not taken
-            os.kill(worker["pid"], signal.SIGKILL)
-            wait(lambda pid=worker["pid"]: server.another(pid))  # type: ignore[misc]
+            pid = server.worker()["pid"]
+            with between:  # no question is in its hands
+                os.kill(pid, signal.SIGSTOP)
+                wait(lambda pid=pid: state(pid) == "T")  # type: ignore[misc]
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(server.answers, "told.shop.test")
+                # of those at many ports some are in its queue now
+                wait(lambda: queued(server.port))
+                os.kill(pid, signal.SIGKILL)
+                assert waiting.result() == {'"now"'}
+            wait(lambda pid=pid: server.another(pid))  # type: ignore[misc]
     finally:
         ended.set()
         asking.join()
     assert set(told) == {"answered"}, told
     assert server.answers("told.shop.test") == {'"now"'}
     assert server.worker()["restarts"] == 2
+
+
+def state(pid: int) -> str:
+    """A process's state as the system tells it: R, S, T for stopped, ..."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def queued(port: int) -> int:
+    """Octets that wait in the UDP sockets of a port."""
+    rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[2], 16) for row in rows if row[1].endswith(f":{port:04X}"))
 
 
 def test_a_stop_leaves_no_worker_behind(server: Server) -> None:

@@ -25,6 +25,7 @@ class Stored:
     """A complete response under one key, for one selection of request fields. Replaced as a whole, never changed."""
 
     __slots__ = (
+        "at_once_until",
         "block",
         "body",
         "born",
@@ -70,7 +71,9 @@ class Stored:
         self.born = born
         """Monotonic seconds at which its age was 0: its age is `now - born` (§4.2.3)."""
         self.fresh_until = float("-inf") if terms.always_validate else born + terms.lifetime
-        """Monotonic seconds. Before it, a request that says nothing to caches is answered at once."""
+        """Monotonic seconds."""
+        self.at_once_until = self.fresh_until
+        """Monotonic seconds; before it a plain request gets `hit` and `body`: for what is whole and in memory."""
         self.hit: FieldBlock = self.block
         """Its head as a fresh hit is answered with: Age and Cache-Status hold for a second at most."""
         self.hit_until = float("-inf")

@@ -115,13 +115,13 @@ async def test_the_delay_of_the_fetch_is_part_of_the_age() -> None:
     """RFC 9111 §4.2.3: response_delay."""
     lab = Lab()
     lab.origin(lab.response(f"{FRESH}\nAge: 5"))
-    real = lab.edge._origin._send
+    real = lab.edge._onward._origin._send
 
     async def slow(request, exchange):  # type: ignore[no-untyped-def]
         lab.pass_time(7)
         return await real(request, exchange)
 
-    lab.edge._origin._send = slow
+    lab.edge._onward._origin._send = slow
     await lab.ask("/a")
     assert (await lab.ask("/a")).get("age") == "12"
 

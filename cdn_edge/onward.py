@@ -1,0 +1,188 @@
+"""What the store does not answer goes to the origin; what returns is stored, delivered, or replaced by what is stale.
+
+RFC 9111 §4.3, §4.4, RFC 5861.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cdn_edge.answers import MISS, Answers, passed
+from cdn_edge.asked import Asked
+from cdn_edge.keeping import Keeper, close, recorded
+from cdn_edge.lookups import Lookups
+from cdn_edge.origin import Fetched, Origin
+from cdn_edge.recording import Recording, Tee
+from cdn_edge.rules import answering, cache_status, validation
+from cdn_edge.rules.invalidation import invalidated
+from cdn_edge.rules.judging import Policy
+from cdn_edge.rules.reuse import Failure, on_error
+from cdn_edge.rules.storing import NotStored
+from cdn_edge.store import Store
+from cdn_edge.stored import Stored
+from stack.clock import Clock
+from stack.errors import ClientGone, HopError, Side
+from stack.http.conditional import Condition
+from stack.http.message import Fields, Request, Response
+from stack.net.tasks import Tasks
+from stack.telemetry.exchange import Exchange
+
+_ORIGIN_FAILED: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
+
+
+class Onward:
+    """The way of one request to the origin and back."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        origin: Origin,
+        store: Store,
+        keeper: Keeper,
+        answers: Answers,
+        lookups: Lookups,
+        policy: Policy,
+        clock: Clock,
+        tasks: Tasks,
+    ) -> None:
+        self._name = name
+        self._origin = origin
+        self._store = store
+        self._keeper = keeper
+        self._answers = answers
+        self._member = answers.member
+        self._lookups = lookups
+        self._policy = policy
+        self._clock = clock
+        self._tasks = tasks
+
+    async def send(self, asked: Asked) -> Response:
+        """To the origin, with the validators of what is stored, if anything is."""
+        self._lookups.mark(asked.exchange, asked.why)
+        recording = self._store.record(asked.key)
+        try:
+            if asked.stored is None:
+                fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
+                asked.exchange.mark("fetch", "fetched")
+            else:
+                fetched = await self._validate(asked, asked.stored)
+            if fetched.validated:
+                return self._validated(asked, fetched, recording)
+            if fetched.response.status in _ORIGIN_FAILED and (
+                stale := self._stale(asked, Failure.ANSWERED, fetched.response.status)
+            ):
+                recording.abandon()
+                await close(fetched.response)
+                return stale
+            return await self._deliver(asked, fetched, recording)
+        except HopError as error:
+            recording.abandon()
+            return self._failed(asked, error)
+        except BaseException:
+            recording.abandon()
+            raise
+
+    async def _validate(self, asked: Asked, stored: Stored) -> Fetched:
+        """The origin's answer. After a 304 that speaks of something else than what is stored, without conditions."""
+        conditions = validation.conditions(stored.block.fields, self._clock.time())
+        fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped, add=conditions)
+        if fetched.response.status == 304 and conditions:
+            if validation.same_representation(stored.block.fields, fetched.response.fields):
+                asked.exchange.mark("fetch", "revalidated")
+                return fetched.as_validation()
+            await close(fetched.response)
+            fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
+        asked.exchange.mark("fetch", "fetched")
+        return fetched
+
+    def _validated(self, asked: Asked, fetched: Fetched, recording: Recording) -> Response:
+        """304: what is stored holds, its head is brought up to date (RFC 9111 §4.3.4), and it answers."""
+        stored, ttl = self._keeper.freshen(asked, fetched, recording)
+        member = cache_status.forwarded(self._member, asked.why, status=304, ttl=ttl)
+        added: Fields = [
+            (b"age", b"%d" % max(0, fetched.received - stored.born)),
+            *[field for field in fetched.response.fields if field[0] == b"server-timing"],
+            (b"cache-status", member),
+            MISS,
+        ]
+        answer = self._answers.from_stored(stored, asked.request, asked.asking, added)
+        return answering.failed(added) if answer is None else answer
+
+    async def _deliver(self, asked: Asked, fetched: Fetched, recording: Recording) -> Response:
+        """A full response: stored on its way, if it may be. The client's conditions are held against it."""
+        response = fetched.response
+        status = response.status
+        condition = Condition.PROCEED
+        if asked.asking.conditional and asked.dropped:
+            condition = answering.condition(asked.request, status, response.fields, fetched.at)
+        unread = condition is not Condition.PROCEED
+        refused, ttl = self._keeper.keep(asked, fetched, recording, unread=unread)
+        detail = "" if refused is None else refused.value
+        member = cache_status.forwarded(
+            self._member, asked.why, status=status, stored=refused is None, ttl=ttl, detail=detail
+        )
+        if not unread:
+            return self._answers.stamped(response, member)
+        if isinstance(response.body, Tee):
+            self._tasks.spawn(self._keeper.fill(asked.key, response), name=f"{self._name}.fill")
+        else:
+            await close(response)
+        added: Fields = [(b"cache-status", member), MISS]
+        if condition is Condition.NOT_MODIFIED:
+            return answering.not_modified(passed(response.fields), added)
+        return answering.failed(added)
+
+    def _failed(self, asked: Asked, error: HopError) -> Response:
+        """What is stale, where that is allowed now; else what went wrong."""
+        if isinstance(error, ClientGone):
+            raise error
+        if error.side is Side.UPSTREAM and (stale := self._stale(asked, Failure.UNREACHABLE)) is not None:
+            asked.exchange.detail = error.private or error.detail
+            return stale
+        member = cache_status.unanswered(self._member, error.proxy_status)  # a loop, Max-Forwards
+        if asked.exchange.attempts:
+            asked.exchange.mark("fetch", "failed")
+            member = cache_status.forwarded(self._member, asked.why, detail=error.proxy_status)
+        return self._answers.problem(asked.request, asked.exchange, error, member)
+
+    def _stale(self, asked: Asked, failure: Failure, status: int | None = None) -> Response | None:
+        """The stale response rather than the origin's failure, where that is allowed. `status` is the origin's."""
+        stored = asked.stored
+        now = self._clock.now()
+        if stored is None or asked.why != "stale":
+            return None
+        if not on_error(stored.terms, now - stored.born, asked.asking, failure, self._policy.stale_if_unreachable):
+            return None
+        ttl = int(stored.fresh_until - now)
+        member = cache_status.forwarded(self._member, asked.why, status=status, ttl=ttl, detail=failure.value)
+        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), MISS]
+        answer = self._answers.from_stored(stored, asked.request, asked.asking, added)
+        if answer is not None:
+            asked.exchange.mark("fetch", failure.value)
+        return answer
+
+    async def passing(self, asked: Asked, refused: NotStored) -> Response:
+        """What this cache never answers: on to the origin, and what it changes there is forgotten here."""
+        self._lookups.mark(asked.exchange, asked.why)
+        try:
+            fetched = await self._origin.fetch(asked.request, asked.exchange)
+        except HopError as error:
+            return self._failed(asked, error)
+        asked.exchange.mark("fetch", "fetched")
+        response = fetched.response
+        for key in invalidated(asked.request.method, asked.key, response.status, response.fields):
+            self._store.invalidate(key)
+        stored, ttl = self._keeper.keep_post(asked, fetched, refused)
+        detail = "" if stored else refused.value
+        member = cache_status.forwarded(
+            self._member, asked.why, status=response.status, stored=stored, ttl=ttl, detail=detail
+        )
+        return self._answers.stamped(response, member)
+
+    async def refresh(self, stored: Stored, request: Request, exchange: Exchange) -> None:
+        """RFC 5861 §3: one validation behind the client's back; the next request tries again if it fails."""
+        try:
+            await recorded(await self.send(Asked.behind(stored, request, exchange)))
+        finally:
+            stored.refreshing = False

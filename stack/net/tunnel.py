@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stack.net.h1_server import H1ServerConnection
 
 INFINITY: Final = float("inf")
-SILENCE: Final = 2.0
+SILENCE: Final = 10.0
 """Seconds without a byte, after one side has ended well, in which the other one may still say something."""
 LAST_WORDS: Final = 0.05
 """The same towards a peer over TLS, which cannot be told of an end but by closing."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stack import cache_words
+
 HOPS = ("dns_server", "cdn_edge", "loadbalancer", "proxy", "appserver")
 """The request path, in order. Each name is a folder, an importable package and the `kind` of its processes."""
 
@@ -42,40 +44,9 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "cdn_edge": {
         "fault": FAULTS,
-        "lookup": (
-            "hit",
-            "stale-while-revalidate",
-            "max-stale",
-            "stale",
-            "uri-miss",
-            "vary-miss",
-            "request",
-            "method",
-            "bypass",
-            "only-if-cached",
-        ),
-        "fetch": ("fetched", "revalidated", "stale-if-error", "stale-if-unreachable", "failed"),
-        "store": (
-            "stored",
-            "method",
-            "content",
-            "tunnel",
-            "request-no-store",
-            "range",
-            "status",
-            "no-store",
-            "private",
-            "authorization",
-            "set-cookie",
-            "vary-star",
-            "no-freshness",
-            "cookie",
-            "too-large",
-            "no-room",
-            "filling",
-            "incomplete",
-            "invalidated",
-        ),
+        "lookup": tuple(cache_words.LOOKUP),
+        "fetch": tuple(cache_words.FETCH),
+        "store": tuple(cache_words.STORE),
     },
     "loadbalancer": {
         "fault": FAULTS,
@@ -120,6 +91,6 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """What each kind of hop does, step by step, and the words a step may come to.
 
-`exchange.mark(step, word)` uses these; the same words stand in Server-Timing, the access log, the metrics and
-docs/life-of-a-request.md.
+`exchange.mark(step, word)` uses these; what the edge's mean is in `stack.cache_words`. The same words stand in
+Server-Timing, the access log, the metrics and docs/life-of-a-request.md.
 """

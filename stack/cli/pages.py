@@ -1,4 +1,4 @@
-"""`python -m stack.cli.pages [--check]`: docs/reference, written anew or compared (`make docs`)."""
+"""`python -m stack.cli.pages [--check]`: docs/reference and the words of docs/why-not-cached.md, anew or compared."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import click
 from stack.cli.main import cli
 from stack.hop import registry
 from stack.plan.reference import pages
+from stack.plan.why_page import with_words
 
 PLACE: Final = Path(__file__).parents[2] / "docs" / "reference"
+WHY: Final = PLACE.parent / "why-not-cached.md"
 MEND: Final = "make docs"
 WIDTH: Final = 78
 """Columns of help on a terminal of 80, where click leaves two."""
@@ -57,11 +59,15 @@ def main(argv: list[str]) -> int:
         click.echo(f"{PLACE.parent}: there is no such directory; the pages are made in a checkout", err=True)
         return 2
     if argv == ["--check"]:
-        if stale := differences():
+        stale = differences()
+        if WHY.read_text("utf-8") != with_words(WHY.read_text("utf-8")):
+            stale.append(f"../{WHY.name}")
+        if stale:
             click.echo(f"docs/reference is not up to date ({', '.join(stale)}): {MEND}", err=True)
             return 1
         return 0
     write()
+    WHY.write_text(with_words(WHY.read_text("utf-8")), "utf-8")
     return 0
 
 

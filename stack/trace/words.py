@@ -5,46 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from stack import cache_words
+
 FORWARDED: Final[Mapping[str, str]] = {
-    "uri-miss": "nothing was stored under this URL",
-    "vary-miss": "what is stored under this URL is for other request fields",
+    **{word: said.means for word, said in cache_words.LOOKUP.items()},
     "miss": "nothing that is stored fits this request",
-    "stale": "what is stored is no longer fresh",
-    "request": "the request wants it newer than what is stored",
-    "method": "a request of this method is always passed on",
-    "bypass": "this cache does not look at requests like this one",
     "partial": "only a part of it was stored",
 }
 """Why a cache forwarded a request: `fwd` of RFC 9211 §2.2."""
 
-KEPT: Final[Mapping[str, str]] = {
-    "method": "the response to this method is not kept",
-    "content": "the request has content",
-    "tunnel": "it opens a tunnel",
-    "request-no-store": "the request says Cache-Control: no-store",
-    "range": "it is a part only",
-    "status": "a response of this status is not kept",
-    "no-store": "the response says Cache-Control: no-store",
-    "private": "the response says Cache-Control: private",
-    "authorization": "the request has Authorization, and the response does not say public",
-    "set-cookie": "the response sets a cookie, and does not say public",
-    "vary-star": "the response says Vary: *",
-    "no-freshness": "it says neither how long it is fresh nor how to validate it",
-    "cookie": "the request has a cookie, and the response does not say for how long it is fresh",
-    "too-large": "it is larger than the cache takes",
-    "no-room": "too much is coming in just now",
-    "filling": "the same is being stored already",
-    "incomplete": "the content broke off",
-    "invalidated": "it was purged, or changed, on its way",
-}
+KEPT: Final[Mapping[str, str]] = {word: said.means for word, said in cache_words.STORE.items() if word != "stored"}
 """Why a response was not stored: the words of the edge's step `store`."""
 
 DETAIL: Final[Mapping[str, str]] = {
-    "stale-while-revalidate": "it is past its freshness, and is being refreshed now (stale-while-revalidate)",
-    "max-stale": "it is past its freshness, and the request takes it so (max-stale)",
-    "stale-if-error": "the origin failed, so what is stored answers though stale (stale-if-error)",
-    "stale-if-unreachable": "the origin cannot be reached, so what is stored answers though stale",
-    "only-if-cached": "the request takes only what is stored (only-if-cached), and nothing is",
+    word: said.means
+    for words in (cache_words.LOOKUP, cache_words.FETCH)
+    for word, said in words.items()
+    if word in ("max-stale", "only-if-cached") or word.startswith("stale-")
 }
 """What else a cache says: `detail` of RFC 9211 §2.8, in this project's words."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cdn_edge.eviction import Eviction, S3Fifo
+from cdn_edge.parts import Piece
 from cdn_edge.recording import Recording
 from cdn_edge.rules.key import origin, page
 from cdn_edge.rules.vary import Names, Selection, Selector
@@ -98,10 +99,13 @@ class Store:
         """Keep it in place of what had the same key and selection. False when it is too large to be kept."""
         old = self._same_place(stored)
         uses = 0
+        if stored.parts is not None:
+            stored.parts.head = stored  # before the old head goes, so that the pieces stay
         if old is not None:
             uses = old.uses
             self.drop(old)
         if not self._make_room(stored.size):
+            self._forget_parts(stored)
             return False
         entry = self._entries.get(stored.key)
         if entry is None:
@@ -120,7 +124,21 @@ class Store:
                 self.drop(outdated)
         return True
 
+    def put_piece(self, piece: Piece) -> bool:
+        """Keep a piece that overlaps none. False when there is no head for it in the store, or no room."""
+        parts = piece.parts
+        if parts is None or parts.head is None or not self._make_room(piece.size) or parts.head is None:
+            return False  # the second look: to make room the head may have gone
+        parts.add(piece)
+        self._objects += 1
+        self._stored += 1
+        self._eviction.add(piece)
+        self.used(parts.head)  # while pieces come and are used, it does not go before them
+        return True
+
     def holds(self, stored: Stored) -> bool:
+        if isinstance(stored, Piece):
+            return stored.parts is not None and stored.parts.has(stored)
         return self._same_place(stored) is stored
 
     def _same_place(self, stored: Stored) -> Stored | None:
@@ -139,6 +157,11 @@ class Store:
 
     def _forget(self, stored: Stored) -> None:
         self._objects -= 1
+        if stored.parts is not None:
+            if isinstance(stored, Piece):
+                stored.parts.remove(stored)
+                return
+            self._forget_parts(stored)
         entry = self._entries[stored.key]
         if not stored.names:
             entry.plain = None
@@ -151,6 +174,17 @@ class Store:
                 entry.varying = None
         if entry.plain is None and entry.varying is None:
             del self._entries[stored.key]
+
+    def _forget_parts(self, head: Stored) -> None:
+        """Its pieces go with it, unless another head has taken its place."""
+        parts = head.parts
+        if parts is None or parts.head is not head:
+            return
+        parts.head = None
+        for piece in parts.pieces:
+            self._eviction.remove(piece)
+        self._objects -= len(parts.pieces)
+        parts.pieces.clear()
 
     def invalidate(self, key: bytes) -> int:
         """Everything under a key goes, all variants; what is on its way for it will not be kept. How many went."""

@@ -9,6 +9,7 @@ from stack.http.message import FieldBlock, Fields, get
 
 if TYPE_CHECKING:
     from cdn_edge.eviction import Item, Queue
+    from cdn_edge.parts import Parts
 
 _RECORD: Final = 800
 """Bytes of the record itself with its numbers, its terms, its block, its entry and their places in dicts."""
@@ -22,7 +23,10 @@ _FIELD: Final = 140
 
 
 class Stored:
-    """A complete response under one key, for one selection of request fields. Replaced as a whole, never changed."""
+    """A response under one key, for one selection of request fields. Replaced as a whole, never changed.
+
+    It is complete, or the head of one whose content is held in `parts`.
+    """
 
     __slots__ = (
         "at_once_until",
@@ -37,6 +41,7 @@ class Stored:
         "names",
         "newer",
         "older",
+        "parts",
         "queue",
         "refreshing",
         "selection",
@@ -72,6 +77,8 @@ class Stored:
         """Monotonic seconds at which its age was 0: its age is `now - born` (§4.2.3)."""
         self.fresh_until = float("-inf") if terms.always_validate else born + terms.lifetime
         """Monotonic seconds."""
+        self.parts: Parts | None = None
+        """Where the content is if not in `body`: what has come of it, in pieces. Of a piece, what it belongs to."""
         self.at_once_until = self.fresh_until
         """Monotonic seconds; before it a plain request gets `hit` and `body`: for what is whole and in memory."""
         self.hit: FieldBlock = self.block
@@ -86,6 +93,12 @@ class Stored:
         self.queue: Queue | None = None
         self.older: Item | None = None
         self.newer: Item | None = None
+
+    def held_in(self, parts: Parts) -> Stored:
+        """Itself, as the head of content that is held in pieces: nothing of it is answered without a look at them."""
+        self.parts = parts
+        self.at_once_until = float("-inf")
+        return self
 
     @property
     def identity(self) -> tuple[bytes, vary.Names, vary.Selection]:

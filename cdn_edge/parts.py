@@ -1,0 +1,101 @@
+"""One representation that is held in pieces: parts that came as 206, and slices of what is large (RFC 9111 §3.3, §3.4).
+
+Its head lies in the store under the key as any other response, with `Stored.parts`; each piece is a stored object of
+its own, so that eviction takes pieces one by one. Pieces live no longer than their head: whatever takes that out,
+takes them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+
+from cdn_edge.rules import parts as rules
+from cdn_edge.stored import Stored
+from stack.http.ranges import Range, content_range
+
+
+class Piece(Stored):
+    """Bytes `start` up to `stop` of one representation, which its own head names: entity tag and Content-Range."""
+
+    __slots__ = ("span",)
+
+    def __init__(self, head: Stored, parts: Parts, start: int, body: bytes) -> None:
+        span = Range(start, start + len(body))
+        fields = [(b"content-range", content_range(span, parts.length))]
+        if parts.tag is not None:
+            fields.append((b"etag", parts.tag))
+        super().__init__(
+            place(head.key, start),
+            head.names,
+            head.selection,
+            status=206,
+            fields=fields,
+            body=body,
+            terms=head.terms,
+            date=head.date,
+            born=head.born,
+        )
+        self.span = span
+        self.parts = parts
+        self.at_once_until = float("-inf")
+
+
+class Parts:
+    """What is held of one representation. The event loop's: changes are whole or have not happened."""
+
+    __slots__ = ("coming", "head", "length", "pieces", "tag")
+
+    def __init__(self, length: int, tag: bytes | None) -> None:
+        self.length = length
+        """Of the complete representation, in bytes."""
+        self.tag = tag
+        """Its strong validator. None: it came without, so that nothing can be added to it."""
+        self.head: Stored | None = None
+        """What stands for it in the store, if anything does."""
+        self.pieces: list[Piece] = []
+        """In order, none overlapping another."""
+        self.coming: dict[int, asyncio.Task[tuple[int, bytes]]] = {}
+        """Slices that are being fetched, by where they start: each once, however many wait for it."""
+
+    def at(self, position: int) -> Piece | None:
+        """The piece that holds this byte."""
+        index = bisect_right(self.pieces, position, key=_start) - 1
+        if index < 0:
+            return None
+        piece = self.pieces[index]
+        return piece if position < piece.span.stop else None
+
+    def gaps(self, wanted: Range) -> list[Range]:
+        """What of `wanted` is not held."""
+        index = max(0, bisect_right(self.pieces, wanted.start, key=_start) - 1)
+        held = []
+        for piece in self.pieces[index:]:
+            if piece.span.start >= wanted.stop:
+                break
+            held.append(piece.span)
+        return rules.gaps(held, wanted)
+
+    def has(self, piece: Piece) -> bool:
+        return self.at(piece.span.start) is piece
+
+    def add(self, piece: Piece) -> None:
+        """It must not overlap what is held."""
+        self.pieces.insert(bisect_right(self.pieces, piece.span.start, key=_start), piece)
+
+    def remove(self, piece: Piece) -> None:
+        index = bisect_right(self.pieces, piece.span.start, key=_start) - 1
+        if index >= 0 and self.pieces[index] is piece:
+            del self.pieces[index]
+
+    def __repr__(self) -> str:
+        return f"<Parts {len(self.pieces)} of {self.length} bytes>"
+
+
+def place(key: bytes, start: int) -> bytes:
+    """Where a piece lies: no URL that is asked for has a fragment."""
+    return b"%b#bytes=%d" % (key, start)
+
+
+def _start(piece: Piece) -> int:
+    return piece.span.start

@@ -22,6 +22,8 @@ from tests.bench.servers import servers
 DEBIAN = {
     "wrk": "wrk",
     "nginx": "nginx",
+    "varnishd": "varnish",
+    "varnishncsa": "varnish",
     "haproxy": "haproxy",
     "h2load": "nghttp2-client",
     "openssl": "openssl",
@@ -46,7 +48,7 @@ def missing(names: Sequence[str]) -> list[str]:
     lacking = sorted(package for package in packages if machine.installed(package) is None)
     lines = []
     if gone:
-        debian = " ".join(sorted(DEBIAN[program] for program in gone))
+        debian = " ".join(sorted({DEBIAN[program] for program in gone}))
         lines.append(f"missing: {', '.join(gone)}; on Debian: apt-get install {debian}")
     if lacking:
         lines.append(f"missing: {', '.join(lacking)}; {sys.executable} -m pip install {' '.join(lacking)}")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from tests.bench import dns
 from tests.bench.drivers import Dnsperf, H2load, Handshakes, Wrk
-from tests.bench.peers import CACHE, CACHE_TLS, ORIGIN, PASS
+from tests.bench.peers import CACHE, CACHE_SMALL, CACHE_TLS, ORIGIN, PASS
 from tests.bench.rounds import Driver, Target
 from tests.bench.servers import Servers
+from tests.bench.warm import fill, is_hit
 
 Make = Callable[[Servers], list[Target]]
 
@@ -33,14 +34,41 @@ def origin(run: Servers) -> int:
     return run.nginx("origin", ORIGIN)[1]
 
 
-def edge(run: Servers, *, tls: bool = False, path: str = "page") -> list[Target]:
-    """A hit in the edge's cache beside a hit in nginx's."""
+OBJECTS = 10_000
+
+
+def edge(
+    run: Servers, *, tls: bool = False, path: str = "page", objects: int = 100, varnish: bool = False
+) -> list[Target]:
+    """A hit in the edge's cache beside a hit in nginx's, and in Varnish's, which has no TLS. All is asked for before."""
     behind, scheme = origin(run), "https" if tls else "http"
     peer, peer_port = run.nginx("nginx-cache", CACHE_TLS if tls else CACHE, behind)
     ours, port = run.hop("cdn_edge", "edge", "--origin", f"http://127.0.0.1:{behind}", tls=tls)
-    return [
+    targets = [
         Target("nginx proxy_cache", (peer,), f"{scheme}://127.0.0.1:{peer_port}/{path}"),
         Target("cdn_edge hit", (ours,), f"{scheme}://127.0.0.1:{port}/{path}"),
+    ]
+    if varnish:
+        others, other_port = run.varnish("varnish", behind, "1g")
+        targets.append(Target("varnish, with its log", others, f"http://127.0.0.1:{other_port}/{path}"))
+    for target in targets:
+        fill(target.url, objects)
+        if not is_hit(target.url):
+            target.faults.append("what was asked for before is no hit")
+    return targets
+
+
+def edge_miss(run: Servers, *, full: bool = False) -> list[Target]:
+    """Ever new URLs: fetched and stored; where the store is `full`, something else is evicted for each."""
+    behind = origin(run)
+    peer, peer_port = run.nginx("nginx-cache", CACHE_SMALL if full else CACHE, behind)
+    size = ("--cache-size", "16MB") if full else ()
+    ours, port = run.hop("cdn_edge", "edge", "--origin", f"http://127.0.0.1:{behind}", *size)
+    others, other_port = run.varnish("varnish", behind, "16m" if full else "1g")
+    return [
+        Target("nginx proxy_cache", (peer,), f"http://127.0.0.1:{peer_port}/page"),
+        Target("cdn_edge miss", (ours,), f"http://127.0.0.1:{port}/page"),
+        Target("varnish, with its log", others, f"http://127.0.0.1:{other_port}/page"),
     ]
 
 
@@ -105,12 +133,52 @@ def chain(run: Servers) -> list[Target]:
 _DNS = ("dnsperf", "nsd", "knotd", "named")
 _CLOSE = Wrk(connections=32, close=True)
 _LARGE = Wrk(connections=16, pages=8)
+_MANY = Wrk(pages=OBJECTS, order="zipf")
+_CACHES = ("wrk", "nginx", "varnishd", "varnishncsa")
 
 BENCHES = {
-    "edge": Bench(edge, "edge hit, HTTP/1.1", 1.2),
-    "edge-tls": Bench(lambda run: edge(run, tls=True), "edge hit, HTTP/1.1 over TLS 1.3", 1.3),
+    "edge": Bench(
+        lambda run: edge(run, objects=OBJECTS, varnish=True),
+        "edge hit, HTTP/1.1, 10,000 objects",
+        1.0,
+        _MANY,
+        _CACHES,
+    ),
+    "edge-16k": Bench(
+        lambda run: edge(run, path="16k", objects=OBJECTS, varnish=True),
+        "edge hit, HTTP/1.1, 10,000 objects of 16 KiB",
+        None,
+        _MANY,
+        _CACHES,
+    ),
+    "edge-tls": Bench(lambda run: edge(run, tls=True, objects=OBJECTS), "edge hit, HTTP/1.1 over TLS 1.3", 1.1, _MANY),
+    "edge-tls-16k": Bench(
+        lambda run: edge(run, tls=True, path="16k", objects=OBJECTS),
+        "edge hit, HTTP/1.1 over TLS 1.3, 16 KiB",
+        None,
+        _MANY,
+    ),
     "edge-h2": Bench(
-        lambda run: edge(run, tls=True), "edge hit, HTTP/2 over TLS 1.3", 7.0, H2load(), ("h2load", "nginx")
+        lambda run: edge(run, tls=True, objects=OBJECTS),
+        "edge hit, HTTP/2 over TLS 1.3",
+        6.0,
+        H2load(pages=OBJECTS),
+        ("h2load", "nginx"),
+    ),
+    "edge-h2-16k": Bench(
+        lambda run: edge(run, tls=True, path="16k", objects=OBJECTS),
+        "edge hit, HTTP/2 over TLS 1.3, 16 KiB",
+        None,
+        H2load(pages=OBJECTS),
+        ("h2load", "nginx"),
+    ),
+    "edge-miss": Bench(edge_miss, "edge miss: fetched and stored", 1.5, Wrk(order="new"), _CACHES),
+    "edge-evict": Bench(
+        lambda run: edge_miss(run, full=True),
+        "edge miss: fetched and stored, and something else evicted",
+        1.5,
+        Wrk(order="new"),
+        _CACHES,
     ),
     "loadbalancer": Bench(loadbalancer, "load balancer", 1.6, programs=("wrk", "nginx", "haproxy")),
     "proxy": Bench(proxy, "reverse proxy", 1.6),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import re
 import subprocess
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
+from tests.bench.warm import HOST
+
 LUA = Path(__file__).with_name("varied.lua")
+_RUN = 10_000_000
+"""More requests than one run makes."""
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101"
 
 
@@ -23,36 +32,46 @@ class Driven:
 
 @dataclass(frozen=True, slots=True)
 class Wrk:
-    """Keep-alive connections, or with `close` a new one for each request, which over TLS resumes a session."""
+    """Keep-alive connections, or with `close` a new one for each request, which over TLS resumes a session.
+
+    `order`: one page after the other, the popular ones most (Zipf), or `new`: in no run one that was asked for before.
+    """
 
     connections: int = 64
     pages: int = 100
     close: bool = False
+    order: Literal["turn", "zipf", "new"] = "turn"
+    _first: Iterator[int] = field(default_factory=lambda: itertools.count(_RUN, _RUN), repr=False, compare=False)
 
     def drive(self, url: str, seconds: int) -> Driven:
         header = ["-H", "Connection: close"] if self.close else []
         argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "5s", *header]
-        return wrk_said(_run([*argv, "-s", str(LUA), url], seconds, {"PAGES": str(self.pages)}))
+        environ = {"PAGES": str(self.pages), "ORDER": self.order, "FIRST": str(next(self._first))}
+        return wrk_said(_run([*argv, "-s", str(LUA), url], seconds, environ))
 
 
 @dataclass(frozen=True, slots=True)
 class H2load:
-    """Connections with `streams` requests in flight on each, over TLS with ALPN h2."""
+    """Connections with `streams` requests in flight on each, over TLS with ALPN h2. The popular pages most (Zipf)."""
 
     connections: int = 16
     streams: int = 8
     pages: int = 100
 
     def drive(self, url: str, seconds: int) -> Driven:
-        urls = [f"{url}{number}" for number in range(self.pages)]
         fields = (
+            f":authority: {HOST}",
             f"user-agent: {_AGENT}",
             "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
             "accept-language: en-GB,en;q=0.7",
             "accept-encoding: gzip, br",
         )
         argv = ["h2load", "-t1", f"-c{self.connections}", f"-m{self.streams}", f"-D{seconds}", "--warm-up-time=0"]
-        return h2load_said(_run([*argv, *(word for field in fields for word in ("-H", field)), *urls], seconds))
+        argv += [word for field in fields for word in ("-H", field)]
+        with tempfile.NamedTemporaryFile("w", suffix=".urls") as urls:
+            urls.writelines(f"{url}{page}\n" for page in zipf(self.pages))
+            urls.flush()
+            return h2load_said(_run([*argv, "-i", urls.name], seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +106,11 @@ class Dnsperf:
             *(("-m", "tcp") if self.tcp else ()),
         ]
         return dnsperf_said(_run(argv, seconds))
+
+
+def zipf(pages: int, draws: int = 20_000) -> list[int]:
+    """Numbers of pages: page r - 1 comes 1/r as often as page 0. The same ones every time."""
+    return random.Random(1).choices(range(pages), [1 / rank for rank in range(1, pages + 1)], k=draws)
 
 
 def wrk_said(text: str) -> Driven:

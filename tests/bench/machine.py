@@ -13,6 +13,7 @@ from pathlib import Path
 
 PROGRAMS = {
     "nginx": ("-v",),
+    "varnishd": ("-V",),
     "haproxy": ("-v",),
     "wrk": ("-v",),
     "h2load": ("--version",),

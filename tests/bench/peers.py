@@ -24,6 +24,8 @@ http {{
 ORIGIN: Final = """
   server {{ listen 127.0.0.1:{port} backlog=4096; root {dir}/www; etag on;
     location / {{ try_files /page.html =404; add_header Cache-Control "public, max-age=3600"; }}
+    location /16k {{ default_type application/octet-stream; try_files /16k =404;
+      add_header Cache-Control "public, max-age=3600"; }}
     location /64k {{ default_type application/octet-stream; try_files /64k =404;
       add_header Cache-Control "public, max-age=3600"; }}
     location /1m {{ default_type application/octet-stream; try_files /1m =404;
@@ -39,15 +41,18 @@ _CACHED: Final = """
 
 CACHE: Final = (
     """
-  proxy_cache_path {dir}/cache keys_zone=c:16m;
+  proxy_cache_path {dir}/cache keys_zone=c:16m max_size=1g;
   server {{ listen 127.0.0.1:{port} backlog=4096; access_log {dir}/access.log json;"""
     + _CACHED
     + "}}"
 )
 
+CACHE_SMALL: Final = CACHE.replace("max_size=1g", "max_size=16m").replace("keys_zone=c:16m", "keys_zone=c:2m")
+"""So that it evicts; its zone has room for more objects than that."""
+
 CACHE_TLS: Final = (
     """
-  proxy_cache_path {dir}/cache keys_zone=c:16m;
+  proxy_cache_path {dir}/cache keys_zone=c:16m max_size=1g;
   server {{ listen 127.0.0.1:{port} backlog=4096 ssl http2; access_log {dir}/access.log json;
     ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;
     http2_max_concurrent_streams 128;"""
@@ -62,6 +67,10 @@ PASS: Final = """
       proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-ID $request_id;
       add_header X-Request-ID $request_id; }} }}
+"""
+
+VARNISH: Final = """vcl 4.1;
+backend origin {{ .host = "127.0.0.1"; .port = "{origin}"; }}
 """
 
 HAPROXY: Final = """

@@ -43,7 +43,7 @@ class Servers:
         self._groups: list[Path] = []
         self._certificate: tuple[Path, Path] | None = None
         (home / "www").mkdir()
-        for name, size in (("page.html", 1024), ("64k", 64 * 1024), ("1m", 1024 * 1024)):
+        for name, size in (("page.html", 1024), ("16k", 16 * 1024), ("64k", 64 * 1024), ("1m", 1024 * 1024)):
             (home / "www" / name).write_bytes(b"x" * size)
 
     @property
@@ -70,6 +70,17 @@ class Servers:
         port, folder = free_port(), self.folder(name)
         (folder / "haproxy.cfg").write_text(peers.HAPROXY.format(port=port, origin=origin))
         return self.start(name, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], port), port
+
+    def varnish(self, name: str, origin: int, size: str) -> tuple[tuple[int, int], int]:
+        """varnishd and varnishncsa, which writes its access log."""
+        port, folder = free_port(), self.folder(name)
+        (folder / "vcl").write_text(peers.VARNISH.format(origin=origin))
+        argv = ["varnishd", "-F", "-n", str(folder / "work"), "-a", f"127.0.0.1:{port}", "-f", str(folder / "vcl")]
+        argv += ["-s", f"malloc,{size}", "-p", "thread_pools=1", "-j", "none"]
+        server = self.start(name, argv, port)
+        log = folder / "access.log"
+        argv = ["varnishncsa", "-n", str(folder / "work"), "-w", str(log), "-t", "10"]
+        return (server, self.start(f"{name}-log", argv, port, ready=lambda _: log.exists())), port
 
     def hop(self, kind: str, name: str, *flags: str, tls: bool = False) -> tuple[int, int]:
         """One of ours, with every default but the log's path and no limit of requests for a connection."""

@@ -14,7 +14,7 @@ import pytest
 from tests.bench import __main__ as command
 from tests.bench import dns, machine, report
 from tests.bench.benches import BENCHES, Bench, chosen
-from tests.bench.drivers import Dnsperf, Driven, dnsperf_said, h2load_said, openssl_said, wrk_said
+from tests.bench.drivers import Dnsperf, Driven, dnsperf_said, h2load_said, openssl_said, wrk_said, zipf
 from tests.bench.latency import added
 from tests.bench.rounds import Load, Target, compare, percentile, ratio
 from tests.bench.servers import servers
@@ -226,9 +226,14 @@ def test_extras_run_only_when_named() -> None:
     assert "connect" not in chosen(())
     assert chosen(["connect"]) == ["connect"]
     assert {name: BENCHES[name].limit for name in chosen(())} == {
-        "edge": 1.2,
-        "edge-tls": 1.3,
-        "edge-h2": 7.0,
+        "edge": 1.0,
+        "edge-16k": None,
+        "edge-tls": 1.1,
+        "edge-tls-16k": None,
+        "edge-h2": 6.0,
+        "edge-h2-16k": None,
+        "edge-miss": 1.5,
+        "edge-evict": 1.5,
         "loadbalancer": 1.6,
         "proxy": 1.6,
         "app": 1.1,
@@ -240,7 +245,15 @@ def test_extras_run_only_when_named() -> None:
     }
 
 
-@pytest.mark.needs("wrk", "nginx")
+def test_popular_pages_are_asked_for_as_zipf_says() -> None:
+    drawn = zipf(1000)
+    assert drawn == zipf(1000)
+    first, tenth = drawn.count(0), drawn.count(9)
+    assert first / tenth == pytest.approx(10, rel=0.25)
+    assert len(set(drawn)) > 900
+
+
+@pytest.mark.needs("wrk", "nginx", "varnishd")
 def test_one_bench_from_end_to_end(tmp_path: Path) -> None:
     """Real processes: a table, figures of both sides in JSON, and no fault."""
     argv = [sys.executable, "-m", "tests.bench", "edge", "--rounds", "1", "--seconds", "1", "--json"]
@@ -251,9 +264,11 @@ def test_one_bench_from_end_to_end(tmp_path: Path) -> None:
     assert "nginx proxy_cache" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
     assert "CPython" in found["machine"]["interpreter"]
-    peer, ours = found["results"]
-    assert (peer["target"], ours["target"]) == ("nginx proxy_cache", "cdn_edge hit")
-    assert all(one["us_per_request"] > 0 and one["rss_bytes"] > 0 and not one["faults"] for one in (peer, ours))
+    everyone = peer, ours, other = found["results"]
+    names = [one["target"] for one in everyone]
+    assert names == ["nginx proxy_cache", "cdn_edge hit", "varnish, with its log"]
+    assert all(one["us_per_request"] > 0 and one["rss_bytes"] > 0 and not one["faults"] for one in everyone)
+    assert other["limit"] is None
     assert ours["ratio"] == pytest.approx(ours["us_per_request"] / peer["us_per_request"], rel=0.02)
 
 

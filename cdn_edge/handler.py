@@ -12,6 +12,7 @@ from cdn_edge.keeping import Keeper
 from cdn_edge.lookups import Lookups
 from cdn_edge.onward import Onward
 from cdn_edge.origin import Origin, Send
+from cdn_edge.refusals import Refusals
 from cdn_edge.rules import asking, cache_status
 from cdn_edge.rules.asking import PLAIN, Asking
 from cdn_edge.rules.judging import Policy
@@ -45,6 +46,7 @@ class Edge:
     ) -> None:
         metrics = metrics or Metrics()
         self.store = store
+        self.refusals = Refusals()
         policy = policy or Policy()
         self._answers = Answers(name, clock, random)
         self._member = self._answers.member
@@ -56,7 +58,7 @@ class Edge:
             name,
             origin=Origin(fetch, name=name, upstream=upstream, clock=clock),
             store=store,
-            keeper=Keeper(store, policy, metrics),
+            keeper=Keeper(store, policy, metrics, self.refusals),
             answers=self._answers,
             lookups=self._lookups,
             policy=policy,

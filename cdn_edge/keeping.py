@@ -8,6 +8,7 @@ from functools import partial
 from cdn_edge.asked import Asked
 from cdn_edge.origin import Fetched
 from cdn_edge.recording import Recording, Tee
+from cdn_edge.refusals import Refusals
 from cdn_edge.rules import validation
 from cdn_edge.rules.judging import Judgement, Policy, judge, said
 from cdn_edge.rules.key import same_origin
@@ -17,7 +18,6 @@ from cdn_edge.stored import Stored
 from stack.errors import HopError
 from stack.http.cache_control import CacheControl
 from stack.http.message import Fields, Response, get
-from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 
 _SAYS_NOTHING_OF_IT = frozenset({304, 412, 416})
@@ -27,9 +27,10 @@ _SAYS_NOTHING_OF_IT = frozenset({304, 412, 416})
 class Keeper:
     """Decides by the rules, and does it."""
 
-    def __init__(self, store: Store, policy: Policy, metrics: Metrics) -> None:
+    def __init__(self, store: Store, policy: Policy, metrics: Metrics, refusals: Refusals) -> None:
         self._store = store
         self._policy = policy
+        self._refusals = refusals
         self._filling: set[bytes] = set()
         """Keys whose content is being read for the store alone."""
         self._decisions = metrics.counter(
@@ -50,7 +51,7 @@ class Keeper:
         if asked.stored is None and (why := outright(response.status, cc, asked.asking)) is not None:
             why = NotStored.METHOD if is_head else why
             recording.abandon()
-            self._decided(asked.exchange, why)
+            self._decided(asked, why, response)
             return why, None
         judgement = self._judge(asked, response.status, response.fields, fetched, cc)
         refused = NotStored.METHOD if is_head else judgement.refused
@@ -69,7 +70,7 @@ class Keeper:
                 self._filling.add(asked.key)
         else:
             recording.abandon()
-        self._decided(asked.exchange, refused)
+        self._decided(asked, refused, response)
         return refused, judgement.ttl if refused is None else None
 
     async def fill(self, key: bytes, response: Response) -> None:
@@ -97,7 +98,7 @@ class Keeper:
         if refused is None and not recording.invalid:
             self._store.put(fresh)
         recording.abandon()
-        self._decided(asked.exchange, refused)
+        self._decided(asked, refused, fetched.response)
         return fresh, judgement.ttl
 
     def keep_post(self, asked: Asked, fetched: Fetched, refused: NotStored) -> tuple[bool, int | None]:
@@ -107,7 +108,7 @@ class Keeper:
         """
         stored, ttl = self._keep_post(asked, fetched) if asked.request.method == b"POST" else (False, None)
         if not stored:
-            self._decided(asked.exchange, refused)
+            self._decided(asked, refused)
         return stored, ttl
 
     def _keep_post(self, asked: Asked, fetched: Fetched) -> tuple[bool, int | None]:
@@ -121,13 +122,22 @@ class Keeper:
         recording = self._store.record(asked.key)
         refused = self._record(asked, fetched, judgement, recording)
         if refused is None:
-            self._decided(asked.exchange, None)
+            self._decided(asked, None)
         return refused is None, judgement.ttl if refused is None else None
 
-    def _decided(self, exchange: Exchange, refused: NotStored | None) -> None:
+    def _decided(self, asked: Asked, refused: NotStored | None, response: Response | None = None) -> None:
+        """`response`: what is not stored, where it is there to be looked at."""
         word = "stored" if refused is None else refused.value
-        exchange.mark("store", word)
+        asked.exchange.mark("store", word)
         self._decisions.inc(word)
+        if refused is None:
+            self._refusals.forget(asked.key)
+        else:
+            at = asked.exchange.marks[-1][2]
+            if response is None:
+                self._refusals.note(asked.key, refused, at=at)
+            else:
+                self._refusals.note(asked.key, refused, at=at, status=response.status, fields=response.fields)
 
     def _judge(
         self, asked: Asked, status: int, fields: Fields, fetched: Fetched, cc: CacheControl | None = None
@@ -155,7 +165,7 @@ class Keeper:
             recording,
             make,
             length=int(length) if length is not None and length.isdigit() else None,
-            refused=partial(self._decided, asked.exchange),
+            refused=partial(self._decided, asked),
         )
         return None
 

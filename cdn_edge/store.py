@@ -207,6 +207,28 @@ class Store:
         latest = islice(reversed(self._entries), _LOOKED_AT)
         return list(islice((one for one in latest if one.endswith(end) and page(one) == wanted), most))
 
+    # For who wants to know why: nothing is counted, nothing changed.
+
+    def variants(self, key: bytes) -> list[Stored]:
+        """All that is stored under a key."""
+        entry = self._entries.get(key)
+        return [] if entry is None else entry.all()
+
+    def selection(self, names: Names, fields: Fields) -> Selection:
+        """What these request fields are looked up by where Vary names `names`."""
+        return self._select(names, fields)
+
+    def coming(self, key: bytes) -> int:
+        """How many requests for it are on their way to the origin just now, or their responses back."""
+        return len(self._recordings.get(key, ()))
+
+    def queries(self, key: bytes, *, most: int = 3) -> list[bytes]:
+        """Keys that differ from `key` in the query only; looked for as by `elsewhere`."""
+        path = key.partition(b"?")[0]
+        begin = path + b"?"
+        latest = islice(reversed(self._entries), _LOOKED_AT)
+        return list(islice((one for one in latest if one != key and (one == path or one.startswith(begin))), most))
+
     # Responses on their way in.
 
     def record(self, key: bytes) -> Recording:

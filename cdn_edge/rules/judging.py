@@ -82,7 +82,7 @@ def judge(
     return Judgement(
         refused,
         fresh_for,
-        reuse.terms(cc, fresh_for.seconds),
+        reuse.terms(cc, fresh_for.seconds, fresh_for.source),
         names or (),
         vary.selection(names or (), request),
         kept(fields, cc),

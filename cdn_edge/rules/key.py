@@ -20,7 +20,12 @@ def key(scheme: bytes, authority: bytes, target: bytes) -> bytes:
 
 
 def key_of_url(url: str) -> bytes:
-    """The key that a request for `url` has. ValueError, with the remedy, for what is no absolute http or https URL."""
+    """The key that a request for `url` has. ValueError as of `parts_of_url`."""
+    return key(*parts_of_url(url))
+
+
+def parts_of_url(url: str) -> tuple[bytes, bytes, bytes]:
+    """Scheme, authority and target of a request for `url`. ValueError, with the remedy, for no absolute http(s) URL."""
     scheme, mark, rest = url.strip().partition("://")
     scheme = scheme.lower()
     if not mark or scheme not in ("http", "https"):
@@ -33,7 +38,7 @@ def key_of_url(url: str) -> bytes:
     if not target.startswith("/"):
         target = "/" + target
     try:
-        return key(scheme.encode(), authority.encode("ascii"), target.encode("ascii"))
+        return scheme.encode(), authority.encode("ascii"), target.encode("ascii")
     except UnicodeEncodeError:
         raise ValueError(f"{url!r} is not ASCII; percent-encode the path, and write the host as xn--") from None
 

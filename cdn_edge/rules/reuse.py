@@ -37,15 +37,18 @@ class Terms:
     """§4.2.4: must-revalidate, proxy-revalidate, or s-maxage, which implies it in a shared cache (§5.2.2.10)."""
     while_revalidate: float = 0.0
     if_error: float | None = None
+    source: str = ""
+    """What `lifetime` was read from: `freshness.Lifetime.source`."""
 
 
-def terms(cc: CacheControl, lifetime: float) -> Terms:
+def terms(cc: CacheControl, lifetime: float, source: str = "") -> Terms:
     return Terms(
         lifetime,
         always_validate=cc.no_cache,
         never_stale=cc.must_revalidate or cc.proxy_revalidate or cc.s_maxage is not None,
         while_revalidate=cc.stale_while_revalidate or 0.0,
         if_error=cc.stale_if_error,
+        source=source,
     )
 
 

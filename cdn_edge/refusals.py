@@ -1,0 +1,96 @@
+"""What the origin answered last that was not stored, and why: remembered by key, bounded in bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from cdn_edge.rules.storing import NotStored
+from stack.http.message import Fields
+
+_LIMIT: Final = 1024 * 1024
+_COST: Final = 360
+"""Bytes of one note besides its texts: a node and a slot of an OrderedDict, a tuple and its numbers."""
+_LONGEST: Final = 200
+_AT_FAULT: Final[dict[NotStored, bytes | None]] = {
+    **dict.fromkeys(NotStored, b""),
+    NotStored.NO_STORE: b"cache-control",
+    NotStored.PRIVATE: b"cache-control",
+    NotStored.AUTHORIZATION: b"cache-control",
+    NotStored.NO_FRESHNESS: b"cache-control",
+    NotStored.COOKIE: b"last-modified",
+    NotStored.SET_COOKIE: b"set-cookie",
+    NotStored.VARY_STAR: b"vary",
+    NotStored.TOO_LARGE: b"content-length",
+    NotStored.RANGE: b"content-range",
+    # these say nothing of what another GET of the URL would come to
+    **dict.fromkeys((NotStored.METHOD, NotStored.CONTENT, NotStored.TUNNEL, NotStored.FILLING)),
+}
+"""The response's field to look at. None is not noted."""
+
+_Note = tuple[float, NotStored, int, bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    at: float
+    """Monotonic seconds."""
+    why: NotStored
+    status: int
+    name: bytes
+    """The response's field to look at; empty where none is at fault."""
+    value: bytes
+    """What it said, shortened: of Set-Cookie the cookie's name only. Empty where there was no such field."""
+    times: int
+    """How often in a row, for whatever reason."""
+
+
+class Refusals:
+    """Written on the way of a miss, so a note costs less than a microsecond."""
+
+    def __init__(self, limit: int = _LIMIT) -> None:
+        self._limit = limit
+        self._notes: OrderedDict[bytes, _Note] = OrderedDict()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def note(self, key: bytes, why: NotStored, *, at: float, status: int = 0, fields: Fields | None = None) -> None:
+        """`status` and `fields`: of the response that was not stored, where that is more than broken off."""
+        wanted = _AT_FAULT[why]
+        if wanted is None:
+            return
+        value = b""
+        if wanted and fields is not None:
+            for name, said in fields:
+                if name == wanted:
+                    value = said.partition(b"=")[0] if wanted == b"set-cookie" else said
+                    value = value[:_LONGEST]
+                    break
+        notes = self._notes
+        before = notes.get(key)
+        if before is None:
+            notes[key] = (at, why, status, value, 1)
+            self.bytes += len(key) + len(value) + _COST
+        else:
+            notes[key] = (at, why, status, value, before[4] + 1)
+            notes.move_to_end(key)
+            self.bytes += len(value) - len(before[3])
+        while self.bytes > self._limit:
+            gone, (_, _, _, said, _) = notes.popitem(last=False)
+            self.bytes -= len(gone) + len(said) + _COST
+
+    def forget(self, key: bytes) -> None:
+        """It has been stored."""
+        note = self._notes.pop(key, None)
+        if note is not None:
+            self.bytes -= len(key) + len(note[3]) + _COST
+
+    def get(self, key: bytes) -> Refusal | None:
+        note = self._notes.get(key)
+        if note is None:
+            return None
+        at, why, status, value, times = note
+        return Refusal(at, why, status, _AT_FAULT[why] or b"", value, times)

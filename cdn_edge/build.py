@@ -11,6 +11,7 @@ from typing import Any
 
 from cdn_edge.config import KIND, Config, parse_origin
 from cdn_edge.handler import Edge
+from cdn_edge.profiles import profiled
 from cdn_edge.purge import Purge
 from cdn_edge.rules import cache_status
 from cdn_edge.rules.freshness import Heuristic
@@ -36,13 +37,15 @@ class EdgeHop(HttpHop):
     def __init__(
         self, config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path
     ) -> None:
+        config = profiled(config)
         name = config.name or KIND
         origin = upstream(config)
         cache = config.cache
         policy = Policy(
             max_object=min(cache.max_object, cache.size),
             heuristic=Heuristic(cache.heuristic, cache.heuristic_max),
-            set_cookie=cache.set_cookie,
+            set_cookie=cache.set_cookie or "explicit",
+            guess_for_cookies=bool(cache.guess_for_cookies),
             stale_if_unreachable=cache.stale_if_unreachable,
         )
         self.store = Store(cache.size, max_object=policy.max_object)

@@ -12,6 +12,7 @@ from stack.errors import ConfigError
 
 KIND: Final = "edge"
 _EXAMPLE: Final = "http://127.0.0.1:8000"
+Profile = Literal["careful", "rfc9111"]
 
 
 class Cache(Options, frozen=True, kw_only=True):
@@ -52,14 +53,33 @@ class Cache(Options, frozen=True, kw_only=True):
         ),
     ] = 86_400.0
     set_cookie: Annotated[
-        Literal["explicit", "store"],
+        Literal["explicit", "store"] | None,
         Meta(
             description=(
                 "Responses with Set-Cookie: stored only if they say public or s-maxage (explicit), "
-                "or like any other (store: the letter of RFC 9111, which shares one user's cookie with all)."
+                "or like any other (store: the letter of RFC 9111, which shares one user's cookie with all). "
+                "Left out: the profile's, explicit with careful, store with rfc9111."
             )
         ),
-    ] = "explicit"
+    ] = None
+    guess_for_cookies: Annotated[
+        bool | None,
+        Meta(
+            description=(
+                "Whether a response to a request with Cookie, without a lifetime and without public, is stored on a "
+                "guessed lifetime like any other. Left out: the profile's, no with careful, yes with rfc9111."
+            )
+        ),
+    ] = None
+    profile: Annotated[
+        Profile | None,
+        Meta(
+            description=(
+                "Defaults of what the RFC leaves open: careful where a user's own could reach others, or the letter of "
+                "RFC 9111 (rfc9111). Options that are given win over it. Left out: careful."
+            )
+        ),
+    ] = None
 
 
 class OriginTimeouts(UpstreamTimeouts, frozen=True, kw_only=True):
@@ -94,6 +114,7 @@ class Config(HttpOptions, frozen=True, kw_only=True):
         Literal["h1", "h2", "auto"],
         Meta(description="Protocol offered to an https origin by ALPN. HTTP/1.1 costs a third of HTTP/2 between hops."),
     ] = "h1"
+    profile: Annotated[Profile | None, Meta(description="Short for --cache-profile, which wins.")] = None
     source: Annotated[str, Meta(description="Local IP address to connect to the origin from. Empty: any.")] = ""
     origin_pool: PoolLimits = PoolLimits()
     origin_timeouts: OriginTimeouts = OriginTimeouts()

@@ -19,6 +19,8 @@ class Policy:
     max_object: int = 16 * 1024 * 1024
     heuristic: Heuristic = Heuristic()  # noqa: RUF009  # frozen
     set_cookie: SetCookie = "explicit"
+    guess_for_cookies: bool = False
+    """Whether a lifetime is guessed for what was asked for with Cookie, too."""
     stale_if_unreachable: float = 86_400.0
 
 
@@ -76,7 +78,7 @@ def judge(
         names,
         asked,
         max_object=policy.max_object,
-        cookie=get(request, b"cookie") is not None,
+        cookie=not policy.guess_for_cookies and get(request, b"cookie") is not None,
         set_cookie=policy.set_cookie,
     )
     return Judgement(

@@ -25,6 +25,10 @@ def arguments(config: msgspec.Struct, *, changed_only: bool = False, **own: Any)
         value: Any = own[option.path[0]] if option.path[0] in own else _at(config, option.path)
         if changed_only and value == option.default:
             continue
+        if value is None:
+            if not is_bool(option.type):
+                given.append(f"{option.flag}=")  # left out, whatever the environment says
+            continue
         if is_bool(option.type):
             given.append(option.flag if value else option.flag.replace("--", "--no-", 1))
         elif element(option.type) is not None:

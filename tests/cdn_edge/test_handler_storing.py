@@ -53,6 +53,14 @@ async def test_set_cookie_by_the_letter_of_the_rfc() -> None:
     assert (await lab.ask("/a")).get("set-cookie") == "a=b"
 
 
+@pytest.mark.parametrize(("guess", "stored"), [(False, 0), (True, 1)])
+async def test_a_guess_for_who_sent_a_cookie(guess: bool, stored: int) -> None:
+    lab = Lab(policy=Policy(guess_for_cookies=guess))
+    lab.origin(lab.response("Last-Modified: {-1000}"))
+    await lab.ask("/a", "Cookie: id=1")
+    assert lab.store.statistics().objects == stored
+
+
 @pytest.mark.parametrize("length", ["", "Content-Length: 6"])
 async def test_a_stream_is_stored_as_it_passes(length: str) -> None:
     lab = Lab()

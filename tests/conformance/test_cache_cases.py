@@ -1,0 +1,115 @@
+"""Outside cases: what a shared cache must do, what a good one does, and what was decided where it may do either.
+
+A real edge with the profile that follows RFC 9111's letter, between a client and an origin that do what the case says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cdn_edge.processes import edge
+from tests.support.cache_cases import Case, Outcome, Runner, cases, decisions, verdicts
+from tests.support.cache_client import Client
+from tests.support.cache_origin import CacheOrigin
+from tests.support.strict_origin import strict_origin
+
+ALL = cases()
+
+NOT_COUNTED = {
+    "conditional-lm-fresh-no-lm": "a 304 without Last-Modified, where RFC 9110 §13.1.3 gives 200",
+    "partial-store-partial-reuse-partial": "Content-Range says six bytes, the content has five",
+    "partial-store-partial-reuse-partial-absent": "Content-Range says six bytes, the content has five",
+    "partial-store-partial-reuse-partial-byterange": "Content-Range says six bytes, the content has five",
+    "partial-store-partial-reuse-partial-suffix": "Content-Range says six bytes, the content has five",
+    "partial-store-partial-complete": "parts are combined by a strong validator only (RFC 9111 §3.4)",
+}
+"""Cases that ask for what the RFC does not allow. One that passes all the same is a fault, too."""
+
+FAILING: dict[str, str] = {
+    "vary-normalise-lang-order": "key",
+    "cdn-max-age": "rules",
+    "cdn-max-age-max": "rules",
+    "cdn-max-age-extension": "rules",
+    "cdn-max-age-expires": "rules",
+    "cdn-max-age-0-expires": "rules",
+    "cdn-max-age-short-cc-max-age": "rules",
+    "cdn-max-age-long-cc-max-age": "rules",
+    "cdn-private": "rules",
+    "cdn-no-cache": "rules",
+    "cdn-no-store-cc-fresh": "rules",
+    "cdn-fresh-cc-nostore": "rules",
+    "cdn-cc-invalid-sh-type-wrong": "rules",
+    "cdn-max-age-space-before-equals": "rules",
+    "cdn-max-age-space-after-equals": "rules",
+    "cdn-remove-age-exceed": "rules",
+    "cdn-date-update-exceed": "rules",
+    "cdn-expires-update-exceed": "rules",
+}
+"""Cases that do not pass yet, and where the reason lies. It only shrinks: what passes must be taken out."""
+
+
+@dataclass
+class Run:
+    outcomes: dict[str, Outcome]
+    verdicts: dict[str, str]
+    strangers: list[bytes]
+    faults: list[list[str]]
+
+
+async def run(home: Path) -> Run:
+    origin = CacheOrigin()
+    async with (
+        strict_origin(origin.answer) as behind,
+        edge(f"http://127.0.0.1:{behind.port}", "--profile", "rfc9111", home=home) as running,
+        Client("127.0.0.1", int(running.url.rpartition(":")[2])) as client,
+    ):
+        outcomes = await Runner(client, origin).run(ALL)
+        faults = [request.faults for request in behind.received if request.faults]
+    return Run(outcomes, verdicts(ALL, outcomes), origin.unknown, faults)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return asyncio.run(run(tmp_path_factory.mktemp("cases") / "home"))
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if case["kind"] != "check"], ids=lambda case: case["id"])
+def test_case(made: Run, case: Case) -> None:
+    name = case["id"]
+    verdict, said = made.verdicts[name], f"{case['kind']}: {case['name']}: {made.outcomes[name].message}"
+    if name in NOT_COUNTED:
+        assert verdict != "pass", f"{said}\nbut {NOT_COUNTED[name]}"
+    elif name in FAILING:
+        assert verdict != "pass", f"{name} passes now: take it out of FAILING"
+    else:
+        assert verdict == "pass", said
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if case["kind"] == "check"], ids=lambda case: case["id"])
+def test_decision(made: Run, case: Case) -> None:
+    """docs/caching.md says which way, and why."""
+    name = case["id"]
+    said = f"{case['name']}: {made.outcomes[name].message}"
+    if name in FAILING:
+        assert made.verdicts[name] not in ("yes", "no"), f"{name} is answered now: take it out of FAILING"
+    else:
+        assert made.verdicts[name] == decisions()[name], said
+
+
+def test_every_question_is_decided() -> None:
+    assert set(decisions()) == {case["id"] for case in ALL if case["kind"] == "check"}
+
+
+def test_what_is_listed_exists() -> None:
+    kinds = {case["id"]: case["kind"] for case in ALL}
+    assert {*FAILING} <= {*kinds}
+    assert {kinds.get(name) for name in NOT_COUNTED} == {"optimal"}
+
+
+def test_all_that_reached_the_origin_was_well_formed_and_of_a_case(made: Run) -> None:
+    assert made.faults == []
+    assert made.strangers == []

@@ -57,7 +57,7 @@ def test_ranges_units_and_choices() -> None:
     edge = (pages.PLACE / "cdn_edge.md").read_text()
     assert 'a size in bytes from 0, as 512, 64K or 256M · default `"256M"`' in edge
     assert 'a duration in seconds above 0, as 500ms, 2s or 1m · default `"10s"`' in edge
-    assert 'one of `explicit`, `store` · default `"explicit"`' in edge
+    assert 'one of `h1`, `h2`, `auto` · default `"h1"`' in edge
     assert "a number from 0 up to 1 · default `0.1`" in edge
     assert "`true` or `false` · default `true`" in (pages.PLACE / "proxy.md").read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -27,19 +28,28 @@ class NotCached(ClientError):
 
 
 class Answers:
-    def __init__(self, name: str, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        random: Random,
+        renewed: Callable[[Stored, float], None] = lambda stored, now: None,
+    ) -> None:
+        """`renewed` is told of each head that is made, and when: the store counts them."""
         self._name = name
         self.member = cache_status.member(name)
         self.fresh = cache_status.fresh_hit(self.member)
         """Cache-Status of a fresh hit, as a format that wants the ttl."""
         self._clock = clock
         self._random = random
+        self._renewed = renewed
 
     def renew(self, stored: Stored, now: float) -> None:
         """The head of a fresh hit, serialised once for as long as its Age and ttl do not change: a second at most."""
         age, ttl = int(now - stored.born), int(stored.fresh_until - now)
         stored.hit = stored.block.extended([(b"age", b"%d" % age), (b"cache-status", self.fresh % ttl), HIT])
         stored.hit_until = min(stored.born + age + 1, stored.fresh_until - ttl)
+        self._renewed(stored, now)
 
     def from_stored(self, stored: Stored, request: Request, asked: Asking, added: Fields) -> Response | None:
         """All of it, a part of it, or 304. None where If-Match or If-Unmodified-Since does not hold."""

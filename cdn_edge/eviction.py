@@ -7,15 +7,16 @@ scan over many objects passes through the small queue without touching the main 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final, Generic, Protocol, TypeVar
+
+from cdn_edge.ghost import Ghost
 
 SMALL_SHARE: Final = 0.1
 """Of the bytes: the small queue's."""
 MOST_USES: Final = 3
-GHOST_COST: Final = 160
-"""Bytes of one remembered name: a node and a slot of an OrderedDict, and a number."""
+REMEMBERED_FOR: Final = 1024
+"""Bytes of the store for which one name of what has left is remembered, at most."""
 
 
 class Item(Protocol):
@@ -52,6 +53,20 @@ class Queue:
         self.bytes += item.size
         self.count += 1
 
+    def replace(self, old: Item, new: Item) -> None:
+        """At the same place."""
+        new.queue, new.older, new.newer = self, old.older, old.newer
+        if old.older is None:
+            self.oldest = new
+        else:
+            old.older.newer = new
+        if old.newer is None:
+            self.newest = new
+        else:
+            old.newer.older = new
+        old.queue = old.older = old.newer = None
+        self.bytes += new.size - old.size
+
     def remove(self, item: Item) -> None:
         older, newer = item.older, item.newer
         if older is None:
@@ -75,9 +90,16 @@ class Eviction(Protocol[T]):
 
     @property
     def bytes(self) -> int:
-        """Sizes of all items, and what the policy itself remembers."""
+        """Sizes of all items."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the policy itself takes, full or empty."""
 
     def add(self, item: T) -> None: ...
+
+    def replace(self, old: T, new: T) -> None:
+        """The same thing anew: it keeps its place and its uses."""
 
     def used(self, item: T) -> None: ...
 
@@ -92,26 +114,37 @@ class S3Fifo(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._small_limit = int(limit * SMALL_SHARE)
-        self._ghost_limit = int(limit * SMALL_SHARE) // GHOST_COST
         self._small = Queue()
         self._main = Queue()
-        self._ghost: OrderedDict[int, None] = OrderedDict()
+        self._ghost = Ghost(limit // REMEMBERED_FOR)
 
     def __len__(self) -> int:
         return self._small.count + self._main.count
 
     @property
     def bytes(self) -> int:
-        return self._small.bytes + self._main.bytes + len(self._ghost) * GHOST_COST
+        return self._small.bytes + self._main.bytes
+
+    @property
+    def memory(self) -> int:
+        return self._ghost.bytes
 
     def add(self, item: T) -> None:
         item.uses = 0
-        name = hash(item.identity)
-        if name in self._ghost:
-            del self._ghost[name]
+        if self._ghost.take(hash(item.identity), self._remembered):
             self._main.push(item)
         else:
             self._small.push(item)
+
+    @property
+    def _remembered(self) -> int:
+        """Names: as many as there are objects in the main queue, which is what they might have joined."""
+        return self._main.count + 1
+
+    def replace(self, old: T, new: T) -> None:
+        assert old.queue is not None
+        new.uses = old.uses
+        old.queue.replace(old, new)
 
     def used(self, item: T) -> None:
         if item.uses < MOST_USES:
@@ -130,7 +163,7 @@ class S3Fifo(Generic[T]):
                     small.uses = 0
                     self._main.push(small)
                     continue
-                self._remember(small)
+                self._ghost.add(hash(small.identity))
                 return small  # type: ignore[return-value]  # only items of this type are ever added
             main = self._main.oldest
             if main is None:
@@ -140,9 +173,3 @@ class S3Fifo(Generic[T]):
                 return main  # type: ignore[return-value]
             main.uses -= 1
             self._main.push(main)
-
-    def _remember(self, item: Item) -> None:
-        # as many names as there are objects in the main queue, which is what they might have joined
-        self._ghost[hash(item.identity)] = None
-        while len(self._ghost) > min(self._ghost_limit, self._main.count + 1):
-            self._ghost.popitem(last=False)

@@ -48,7 +48,7 @@ class Edge:
         self.store = store
         self.refusals = Refusals()
         policy = policy or Policy()
-        self._answers = Answers(name, clock, random)
+        self._answers = Answers(name, clock, random, store.renewed)
         self._member = self._answers.member
         self._tasks = tasks
         self._name = name

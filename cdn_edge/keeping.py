@@ -14,7 +14,7 @@ from cdn_edge.rules.judging import Judgement, Policy, judge, said
 from cdn_edge.rules.key import same_origin
 from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored, outright
 from cdn_edge.store import Store
-from cdn_edge.stored import Stored
+from cdn_edge.stored import Stored, whole
 from stack.errors import HopError
 from stack.http.cache_control import CacheControl
 from stack.http.message import Fields, Response, get
@@ -87,7 +87,7 @@ class Keeper:
         """
         old = asked.stored
         assert old is not None
-        fields = validation.freshened(old.block.fields, fetched.response.fields)
+        fields = validation.freshened(old.fields, fetched.response.fields)
         judgement = self._judge(asked, old.status, fields, fetched)
         fresh = _stored(asked, old.status, judgement, fetched, old.body)
         refused = judgement.refused
@@ -175,17 +175,17 @@ class Keeper:
             return (judgement.names, judgement.selection) != (stored.names, stored.selection)
         if response.status >= 500 or response.status in _SAYS_NOTHING_OF_IT:
             return False
-        return response.status != 206 or not validation.same_representation(stored.block.fields, response.fields)
+        return response.status != 206 or not validation.same_representation(stored.fields, response.fields)
 
     def _compare(self, asked: Asked, stored: Stored, fetched: Fetched, recording: Recording) -> None:
         """RFC 9111 §4.3.5: a response to HEAD freshens the stored one to GET, or says that it is outdated."""
         response = fetched.response
         if response.status != 200 or stored.status != 200:
             return
-        if not validation.same_as_head(stored.block.fields, response.fields):
+        if not validation.same_as_head(stored.fields, response.fields):
             self._store.drop(stored)
             return
-        fields = validation.freshened(stored.block.fields, response.fields)
+        fields = validation.freshened(stored.fields, response.fields)
         judgement = self._judge(asked, stored.status, fields, fetched)
         if judgement.refused is None and not recording.invalid:
             fresh = _stored(asked, stored.status, judgement, fetched, stored.body)
@@ -220,7 +220,7 @@ async def recorded(response: Response) -> None:
 
 
 def _stored(asked: Asked, status: int, judgement: Judgement, fetched: Fetched, body: bytes) -> Stored:
-    return Stored(
+    return whole(
         asked.key,
         judgement.names,
         judgement.selection,

@@ -85,10 +85,10 @@ class Onward:
 
     async def _validate(self, asked: Asked, stored: Stored) -> Fetched:
         """The origin's answer. After a 304 that speaks of something else than what is stored, without conditions."""
-        conditions = validation.conditions(stored.block.fields, self._clock.time())
+        conditions = validation.conditions(stored.fields, self._clock.time())
         fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped, add=conditions)
         if fetched.response.status == 304 and conditions:
-            if validation.same_representation(stored.block.fields, fetched.response.fields):
+            if validation.same_representation(stored.fields, fetched.response.fields):
                 asked.exchange.mark("fetch", "revalidated")
                 return fetched.as_validation()
             await close(fetched.response)

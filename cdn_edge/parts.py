@@ -11,34 +11,41 @@ import asyncio
 from bisect import bisect_right
 
 from cdn_edge.rules import parts as rules
-from cdn_edge.stored import Stored
+from cdn_edge.stored import NEVER, Stored, weight
 from stack.http.ranges import Range, content_range
 
 
-class Piece(Stored):
-    """Bytes `start` up to `stop` of one representation, which its own head names: entity tag and Content-Range."""
+class Piece(Stored, gc=False, eq=False):
+    """One span of a representation, which its own head names: entity tag and Content-Range. Made by `piece_of`."""
 
-    __slots__ = ("span",)
+    span: Range = Range(0, 0)
 
-    def __init__(self, head: Stored, parts: Parts, start: int, body: bytes) -> None:
-        span = Range(start, start + len(body))
-        fields = [(b"content-range", content_range(span, parts.length))]
-        if parts.tag is not None:
-            fields.append((b"etag", parts.tag))
-        super().__init__(
-            place(head.key, start),
-            head.names,
-            head.selection,
-            status=206,
-            fields=fields,
-            body=body,
-            terms=head.terms,
-            date=head.date,
-            born=head.born,
-        )
-        self.span = span
-        self.parts = parts
-        self.at_once_until = float("-inf")
+
+def piece_of(head: Stored, parts: Parts, start: int, body: bytes) -> Piece:
+    """Bytes `start` up to `start + len(body)` of what `head` stands for."""
+    span = Range(start, start + len(body))
+    key = place(head.key, start)
+    wire = b"content-range: %b\r\n" % content_range(span, parts.length)
+    if parts.tag is not None:
+        wire += b"etag: %b\r\n" % parts.tag
+    return Piece(
+        key,
+        head.names,
+        head.selection,
+        206,
+        wire,
+        False,
+        None,
+        body,
+        head.terms,
+        head.date,
+        head.born,
+        head.fresh_until,
+        NEVER,
+        weight(key, head.selection, wire, body),
+        parts=parts,
+        span=span,
+    )
 
 
 class Parts:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
+from typing import final
 
 from cdn_edge.eviction import Eviction, S3Fifo
+from cdn_edge.heads import Heads
 from cdn_edge.parts import Piece
 from cdn_edge.recording import Recording
 from cdn_edge.rules.key import origin, page
 from cdn_edge.rules.vary import Names, Selection, Selector
-from cdn_edge.stored import Stored
+from cdn_edge.sharing import Shared
+from cdn_edge.stored import NEVER, NO_HEAD, Stored
 from stack.http.message import Fields
 
 _VARIES: int = 8
 """Different sets of Vary names kept under one key; an origin that changes its mind more often loses the oldest."""
 _LOOKED_AT: int = 20_000
+_HEADS_SHARE: int = 32
+"""Of the bytes: one part in so many is for heads of hits at most."""
+_VARIANTS: int = 560
+"""Bytes of the object and the dicts by which several responses are found under one key."""
+_SELECTED: int = 1024
+"""Values of request fields remembered in their normal form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +41,55 @@ class StoreStatistics:
     invalidated: int
 
 
-class Entry:
-    """All stored responses of one key."""
+@final
+class Variants:
+    """The stored responses of one key, where there is more than one."""
 
-    __slots__ = ("plain", "varying")
+    __slots__ = ("by_names", "plain")
 
     def __init__(self) -> None:
         self.plain: Stored | None = None
         """The one without Vary."""
-        self.varying: dict[Names, dict[Selection, Stored]] | None = None
+        self.by_names: dict[Names, dict[Selection, Stored]] = {}
         """By the fields that Vary names, then by their values in the request."""
 
     def find(self, fields: Fields, select: Selector) -> Stored | None:
         """Of those that match the most recent by Date (RFC 9111 §4.1)."""
         found = self.plain
-        if self.varying is not None:
-            for names, variants in self.varying.items():
-                stored = variants.get(select(names, fields))
-                if stored is not None and (found is None or stored.date >= found.date):
-                    found = stored
+        for names, variants in self.by_names.items():
+            stored = variants.get(select(names, fields))
+            if stored is not None and (found is None or stored.date >= found.date):
+                found = stored
         return found
+
+    def at(self, names: Names, selection: Selection) -> Stored | None:
+        if not names:
+            return self.plain
+        variants = self.by_names.get(names)
+        return None if variants is None else variants.get(selection)
+
+    def put(self, stored: Stored) -> None:
+        if stored.names:
+            self.by_names.setdefault(stored.names, {})[stored.selection] = stored
+        else:
+            self.plain = stored
+
+    def forget(self, stored: Stored) -> None:
+        if not stored.names:
+            self.plain = None
+            return
+        variants = self.by_names[stored.names]
+        del variants[stored.selection]
+        if not variants:
+            del self.by_names[stored.names]
+
+    @property
+    def empty(self) -> bool:
+        return self.plain is None and not self.by_names
 
     def all(self) -> list[Stored]:
         found = [] if self.plain is None else [self.plain]
-        for variants in (self.varying or {}).values():
+        for variants in self.by_names.values():
             found += variants.values()
         return found
 
@@ -70,57 +104,79 @@ class Store:
 
     def __init__(self, limit: int, *, max_object: int, eviction: Eviction[Stored] | None = None) -> None:
         self.limit = limit
-        self.max_object = min(max_object, limit)
-        self.pending_limit = max(limit // 4, self.max_object)
         self._eviction: Eviction[Stored] = S3Fifo(limit) if eviction is None else eviction
-        self._entries: dict[bytes, Entry] = {}
+        self._room = limit - self._eviction.memory
+        self.max_object = min(max_object, self._room)
+        self.pending_limit = max(limit // 4, self.max_object)
+        self._heads = Heads(limit // _HEADS_SHARE, self.variants)
+        self._entries: dict[bytes, Stored | Variants] = {}
+        """By key: the only response under it, as most are, or all of them."""
         self._recordings: dict[bytes, set[Recording]] = {}
-        self._select = Selector()
+        self._select = Selector(_SELECTED)
+        self._shared = Shared()
         self._pending = 0
+        self._dicts = 0
+        """Bytes of the dicts of keys with several responses."""
         self._objects = 0
         self._stored = self._evicted = self._invalidated = 0
         self.used = self._eviction.used
+        self.renewed = self._heads.add
 
     @property
     def size(self) -> int:
         """Bytes in use: stored, and coming in."""
-        return self._eviction.bytes + self._pending
+        return self._bytes + self._pending
+
+    @property
+    def _bytes(self) -> int:
+        return self._eviction.bytes + self._heads.bytes + self._dicts
 
     def find(self, key: bytes, fields: Fields) -> tuple[Stored | None, bool]:
         """What these request fields select, and whether the key is known at all."""
-        entry = self._entries.get(key)
-        if entry is None:
+        found = self._entries.get(key)
+        if found is None:
             return None, False
-        if entry.varying is None:
-            return entry.plain, True
-        return entry.find(fields, self._select), True
+        if type(found) is Variants:
+            return found.find(fields, self._select), True
+        if found.names and found.selection != self._select(found.names, fields):
+            return None, True
+        return found, True
 
     def put(self, stored: Stored) -> bool:
         """Keep it in place of what had the same key and selection. False when it is too large to be kept."""
         old = self._same_place(stored)
-        uses = 0
         if stored.parts is not None:
             stored.parts.head = stored  # before the old head goes, so that the pieces stay
-        if old is not None:
-            uses = old.uses
-            self.drop(old)
-        if not self._make_room(stored.size):
+        if stored.size > self._room:
+            if old is not None:
+                self.drop(old)
             self._forget_parts(stored)
             return False
+        shared = self._shared
+        stored.terms, stored.names = shared(stored.terms), shared(stored.names)
+        if old is not None:
+            stored.key = old.key  # the one that the dict has
         entry = self._entries.get(stored.key)
-        if entry is None:
-            entry = self._entries[stored.key] = Entry()
-        if not stored.names:
-            entry.plain = stored
+        if isinstance(entry, Variants):
+            entry.put(stored)
+        elif entry is None or entry is old:
+            self._entries[stored.key] = stored
         else:
-            varying = entry.varying = entry.varying if entry.varying is not None else {}
-            varying.setdefault(stored.names, {})[stored.selection] = stored
-        self._objects += 1
+            variants = self._entries[stored.key] = Variants()
+            self._dicts += _VARIANTS
+            variants.put(entry)
+            variants.put(stored)
         self._stored += 1
-        self._eviction.add(stored)
-        stored.uses = uses
-        if entry.varying is not None and len(entry.varying) > _VARIES:
-            for outdated in list(next(iter(entry.varying.values())).values()):
+        if old is None:
+            self._objects += 1
+            self._make_room(stored.size)
+            self._eviction.add(stored)
+        else:
+            self._forget_parts(old)
+            self._eviction.replace(old, stored)
+            self._make_room(0)
+        if isinstance(entry, Variants) and len(entry.by_names) > _VARIES:
+            for outdated in list(next(iter(entry.by_names.values())).values()):
                 self.drop(outdated)
         return True
 
@@ -143,11 +199,11 @@ class Store:
 
     def _same_place(self, stored: Stored) -> Stored | None:
         entry = self._entries.get(stored.key)
-        if entry is None:
+        if isinstance(entry, Variants):
+            return entry.at(stored.names, stored.selection)
+        if entry is None or entry.names != stored.names or entry.selection != stored.selection:
             return None
-        if not stored.names:
-            return entry.plain
-        return (entry.varying or {}).get(stored.names, {}).get(stored.selection)
+        return entry
 
     def drop(self, stored: Stored) -> None:
         """Take it out, if it is still in."""
@@ -162,18 +218,14 @@ class Store:
                 stored.parts.remove(stored)
                 return
             self._forget_parts(stored)
+        stored.hit, stored.hit_until = NO_HEAD, NEVER
         entry = self._entries[stored.key]
-        if not stored.names:
-            entry.plain = None
-        elif entry.varying is not None:
-            variants = entry.varying[stored.names]
-            del variants[stored.selection]
-            if not variants:
-                del entry.varying[stored.names]
-            if not entry.varying:
-                entry.varying = None
-        if entry.plain is None and entry.varying is None:
-            del self._entries[stored.key]
+        if isinstance(entry, Variants):
+            entry.forget(stored)
+            if not entry.empty:
+                return
+            self._dicts -= _VARIANTS
+        del self._entries[stored.key]
 
     def _forget_parts(self, head: Stored) -> None:
         """Its pieces go with it, unless another head has taken its place."""
@@ -190,10 +242,7 @@ class Store:
         """Everything under a key goes, all variants; what is on its way for it will not be kept. How many went."""
         for recording in self._recordings.get(key, ()):
             recording.invalidate()
-        entry = self._entries.get(key)
-        if entry is None:
-            return 0
-        gone = entry.all()
+        gone = self.variants(key)
         for stored in gone:
             self.drop(stored)
         self._invalidated += len(gone)
@@ -212,7 +261,9 @@ class Store:
     def variants(self, key: bytes) -> list[Stored]:
         """All that is stored under a key."""
         entry = self._entries.get(key)
-        return [] if entry is None else entry.all()
+        if entry is None:
+            return []
+        return entry.all() if isinstance(entry, Variants) else [entry]
 
     def selection(self, names: Names, fields: Fields) -> Selection:
         """What these request fields are looked up by where Vary names `names`."""
@@ -255,9 +306,9 @@ class Store:
         self._pending -= size
 
     def _make_room(self, size: int) -> bool:
-        if size > self.limit:
+        if size > self._room:
             return False
-        while self._eviction.bytes + size > self.limit:
+        while self._bytes + size > self._room:
             victim = self._eviction.evict()
             if victim is None:
                 return False
@@ -269,7 +320,7 @@ class Store:
         return StoreStatistics(
             objects=self._objects,
             keys=len(self._entries),
-            bytes=self._eviction.bytes,
+            bytes=self._bytes,
             pending=self._pending,
             limit=self.limit,
             stored=self._stored,

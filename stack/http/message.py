@@ -159,23 +159,41 @@ class Request:
 
 
 class FieldBlock:
-    """Fields that are sent many times: kept as pairs and, serialised once, as HTTP/1.1 field lines."""
+    """Fields that are sent many times: kept as HTTP/1.1 field lines, serialised once, and as pairs where they are asked
+    for.
+    """
 
-    __slots__ = ("dated", "fields", "length", "wire")
+    __slots__ = ("_fields", "dated", "length", "wire")
 
     def __init__(self, fields: Iterable[Field]) -> None:
-        self.fields: Fields = list(fields)
-        self.dated = get(self.fields, b"date") is not None
-        self.length = get(self.fields, b"content-length")
+        self._fields: Fields | None = list(fields)
+        self.dated = get(self._fields, b"date") is not None
+        self.length = get(self._fields, b"content-length")
         """These two are asked of every response that is sent."""
-        self.wire = b"".join(b"%b: %b\r\n" % field for field in self.fields)
+        self.wire = b"".join(b"%b: %b\r\n" % field for field in self._fields)
+
+    @classmethod
+    def of_wire(cls, wire: bytes, *, dated: bool, length: bytes | None) -> FieldBlock:
+        """What a block was made of, from its `wire`: the pairs are read from it when somebody wants them."""
+        block = cls.__new__(cls)
+        block._fields, block.dated, block.length, block.wire = None, dated, length, wire
+        return block
+
+    @property
+    def fields(self) -> Fields:
+        fields = self._fields
+        if fields is None:
+            lines = self.wire.split(b"\r\n")
+            lines.pop()
+            fields = self._fields = [(name, value) for name, _, value in [line.partition(b": ") for line in lines]]
+        return fields
 
     def extended(self, fields: Fields) -> FieldBlock:
         """The same with `fields`, no Date or Content-Length among them, behind its own."""
-        more = FieldBlock(())
-        more.fields = self.fields + fields
-        more.dated, more.length = self.dated, self.length
-        more.wire = self.wire + b"".join([b"%b: %b\r\n" % field for field in fields])
+        wire = self.wire + b"".join([b"%b: %b\r\n" % field for field in fields])
+        more = FieldBlock.of_wire(wire, dated=self.dated, length=self.length)
+        if self._fields is not None:
+            more._fields = self._fields + fields
         return more
 
     def get(self, name: bytes) -> bytes | None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cdn_edge.answers import Answers
 from cdn_edge.rules.reuse import Terms
-from cdn_edge.stored import Stored
+from cdn_edge.stored import Stored, whole
 from stack.http.message import FieldBlock, get
 from stack.testing.clock import VirtualClock
 from tests.cdn_edge.lab import Lab
@@ -19,7 +19,7 @@ from tests.cdn_edge.lab import Lab
 def stored(born: float, lifetime: float) -> Stored:
     fields = [(b"date", b"Sun, 06 Nov 1994 08:49:37 GMT"), (b"etag", b'"1"')]
     terms = Terms(lifetime)
-    return Stored(b"https://shop.test/", (), (), status=200, fields=fields, body=b"", terms=terms, date=0, born=born)
+    return whole(b"https://shop.test/", (), (), status=200, fields=fields, body=b"", terms=terms, date=0, born=born)
 
 
 @given(

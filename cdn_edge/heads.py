@@ -1,0 +1,59 @@
+"""The heads that fresh hits are answered with: kept for a second, for what is asked for just now."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from cdn_edge.stored import NEVER, NO_HEAD, Stored
+
+_COST: Final = 224
+"""Bytes of a head besides those that the stored one has as well, and of its places here."""
+_UNIT: Final = 64
+"""Bytes; costs are counted in small numbers, which are no objects."""
+_AT_ONCE: Final = 2
+"""Looked at with each new one: more than come, so that the old ones go without a sweep."""
+
+
+class Heads:
+    """Counts them, and takes out those that have had their second, or the oldest above `limit` bytes.
+
+    They are known by their keys: what has left the store, with its content, is not kept alive here.
+    """
+
+    __slots__ = ("_costs", "_keys", "_limit", "_under", "_units", "_untils")
+
+    def __init__(self, limit: int, under: Callable[[bytes], Iterable[Stored]]) -> None:
+        """`under` finds what is stored under a key."""
+        self._limit = limit // _UNIT
+        self._under = under
+        self._keys: deque[bytes] = deque()
+        self._untils: deque[float] = deque()
+        self._costs: deque[int] = deque()
+        self._units = 0
+
+    @property
+    def bytes(self) -> int:
+        return self._units * _UNIT
+
+    def add(self, stored: Stored, now: float) -> None:
+        """Its head was made just now."""
+        for _ in range(_AT_ONCE):
+            if not self._untils or self._untils[0] > now:
+                break
+            self._drop_oldest()
+        cost = (len(stored.head) + _COST) // _UNIT
+        while self._units + cost > self._limit and self._units:
+            self._drop_oldest()
+        self._keys.append(stored.key)
+        self._untils.append(stored.hit_until)
+        self._costs.append(cost)
+        self._units += cost
+
+    def _drop_oldest(self) -> None:
+        self._units -= self._costs.popleft()
+        key, until = self._keys.popleft(), self._untils.popleft()
+        for stored in self._under(key):
+            if stored.hit_until == until:  # else it was made anew, and stands further behind
+                stored.hit, stored.hit_until = NO_HEAD, NEVER

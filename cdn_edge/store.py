@@ -83,9 +83,14 @@ class Variants:
         if not variants:
             del self.by_names[stored.names]
 
-    @property
-    def empty(self) -> bool:
-        return self.plain is None and not self.by_names
+    def only(self) -> Stored | None:
+        """If one is left."""
+        if not self.by_names:
+            return self.plain
+        if self.plain is not None or len(self.by_names) > 1:
+            return None
+        (variants,) = self.by_names.values()
+        return next(iter(variants.values())) if len(variants) == 1 else None
 
     def all(self) -> list[Stored]:
         found = [] if self.plain is None else [self.plain]
@@ -222,9 +227,11 @@ class Store:
         entry = self._entries[stored.key]
         if isinstance(entry, Variants):
             entry.forget(stored)
-            if not entry.empty:
-                return
-            self._dicts -= _VARIANTS
+            left = entry.only()
+            if left is not None:  # two at least were under it
+                self._dicts -= _VARIANTS
+                self._entries[stored.key] = left
+            return
         del self._entries[stored.key]
 
     def _forget_parts(self, head: Stored) -> None:

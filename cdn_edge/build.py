@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from cdn_edge.config import KIND, Config, parse_origin
+from cdn_edge.explain import Explain
 from cdn_edge.handler import Edge
 from cdn_edge.profiles import profiled
 from cdn_edge.purge import Purge
@@ -51,7 +52,7 @@ class EdgeHop(HttpHop):
         self.store = Store(cache.size, max_object=policy.max_object)
         self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)
         self._lookups = metrics.counter("hopstack_cache_lookups_total", "Requests by what lookup came to.", ("result",))
-        service = Edge(
+        self._edge = Edge(
             fetch=self._pool.send,
             store=self.store,
             clock=clock,
@@ -63,7 +64,7 @@ class EdgeHop(HttpHop):
             upstream=origin.name,
         )
         super().__init__(
-            name, "cdn_edge", config, service,
+            name, "cdn_edge", config, self._edge,
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
         )  # fmt: skip
         refused = cache_status.unanswered(cache_status.member(name), "refused")
@@ -96,7 +97,12 @@ class EdgeHop(HttpHop):
         }
 
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
-        return {(b"POST", b"/-/purge"): Purge(self.store)}
+        explain = Explain(self._edge.explaining)
+        return {
+            (b"POST", b"/-/purge"): Purge(self.store),
+            (b"GET", b"/-/explain"): explain,
+            (b"POST", b"/-/explain"): explain,
+        }
 
 
 def upstream(config: Config) -> Upstream:

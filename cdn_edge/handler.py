@@ -8,6 +8,7 @@ from random import Random
 from cdn_edge import lookups
 from cdn_edge.answers import HIT, Answers, NotCached
 from cdn_edge.asked import Asked
+from cdn_edge.explaining import Explaining
 from cdn_edge.keeping import Keeper
 from cdn_edge.lookups import Lookups
 from cdn_edge.onward import Onward
@@ -48,6 +49,7 @@ class Edge:
         self.store = store
         self.refusals = Refusals()
         policy = policy or Policy()
+        self.explaining = Explaining(name, store=store, refusals=self.refusals, policy=policy, clock=clock)
         self._answers = Answers(name, clock, random, store.renewed)
         self._member = self._answers.member
         self._tasks = tasks

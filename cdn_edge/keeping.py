@@ -230,4 +230,5 @@ def _stored(asked: Asked, status: int, judgement: Judgement, fetched: Fetched, b
         terms=judgement.terms,
         date=judgement.date,
         born=fetched.received - judgement.age,
+        arrived=judgement.age,
     )

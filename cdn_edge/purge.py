@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 from urllib.parse import parse_qs
 
+from cdn_edge.orders import read_json
 from cdn_edge.rules.key import key_of_url
 from cdn_edge.store import Store
-from stack.errors import BadRequest, ContentTooLarge
+from stack.errors import BadRequest
 from stack.hop.admin import as_json
 from stack.http.message import Request, Response
 
-_MOST: Final = 64 * 1024
 _WRITTEN: Final = 'Send {"url": "https://host/path"} as JSON, or ?url= in the query, percent-encoded.'
 
 
@@ -39,23 +38,9 @@ class Purge:
 async def _url(request: Request) -> str:
     given = parse_qs((request.query or b"").decode("latin-1")).get("url", [])
     if not given:
-        try:
-            document = json.loads(await _content(request) or b"null")
-        except ValueError:
-            raise BadRequest(f"The content is no JSON. {_WRITTEN}") from None
+        document = await read_json(request, _WRITTEN)
         if isinstance(document, dict) and isinstance(document.get("url"), str):
             given = [document["url"]]
     if len(given) != 1:
         raise BadRequest(_WRITTEN)
     return given[0]
-
-
-async def _content(request: Request) -> bytes:
-    if isinstance(request.body, bytes):
-        return request.body
-    content = bytearray()
-    async for chunk in request.body:
-        content += chunk
-        if len(content) > _MOST:
-            raise ContentTooLarge(f"A purge is at most {_MOST} bytes.")
-    return bytes(content)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NEVER: Final = float("-inf")
 """Before all time, where seconds are asked for."""
 NO_HEAD: Final = FieldBlock(())
-_RECORD: Final = 640
+_RECORD: Final = 672
 """Bytes of the record itself with its numbers, its terms, the heads of its three texts, its places in dict and queue,
 and what the allocator keeps between them."""
 _SELECTION: Final = 100
@@ -56,6 +56,8 @@ class Stored(Struct, gc=False, eq=False):
     """Monotonic seconds; before it a plain request gets `hit` and `body`: for what is whole and in memory."""
     size: int
     """Bytes of memory it is counted with."""
+    arrived: float = 0.0
+    """Its age, in seconds, when it came."""
     hit: FieldBlock = NO_HEAD
     """Its head as a fresh hit is answered with: Age and Cache-Status hold for a second at most."""
     hit_until: float = NEVER
@@ -109,6 +111,7 @@ def whole(
     terms: reuse.Terms,
     date: float,
     born: float,
+    arrived: float = 0.0,
 ) -> Stored:
     """Of a response that is whole and in memory. For the times see `Stored`."""
     block = FieldBlock(fields)
@@ -129,6 +132,7 @@ def whole(
         fresh_until,
         fresh_until,
         weight(key, selection, head, body),
+        arrived,
     )
 
 

@@ -153,12 +153,12 @@ def shown(name: bytes, value: bytes | None) -> str | None:
     return _text(value)
 
 
-def freshness(terms: Terms, fields: Fields, *, age: float, arrived: float | None, share: float) -> Freshness:
-    """The arithmetic of RFC 9111 §4.2. `arrived` is the age it came with, if that is known; `share` the heuristic's."""
+def freshness(terms: Terms, fields: Fields, *, age: float, arrived: float, share: float) -> Freshness:
+    """The arithmetic of RFC 9111 §4.2. `arrived`: the age it came with; `share`: the guess's."""
     said = [f"lifetime {seconds(terms.lifetime)}: {_source(terms.source, fields, share)}"]
     if terms.always_validate:
         said.append("it says no-cache: whatever its lifetime, the origin is asked before each use")
-    if arrived is None or arrived < 0.05:
+    if arrived < 0.05:
         said.append(f"age {seconds(age)}: since it came")
     else:
         said.append(f"age {seconds(age)} = {seconds(arrived)} when it came (Age, Date, and the time it took)")
@@ -207,7 +207,9 @@ def _wanted(terms: Terms, age: float, asked: Asking) -> list[str]:
     if cc.max_age is not None and (age > cc.max_age or cc.max_age == 0):
         said.append(f"the request takes it at most {cc.max_age} s old (max-age), and it is {seconds(age)} old")
     if cc.min_fresh is not None and left < cc.min_fresh:
-        said.append(f"the request wants it fresh for another {cc.min_fresh} s (min-fresh), and it is for {seconds(left)}")
+        said.append(
+            f"the request wants it fresh for another {cc.min_fresh} s (min-fresh), and it is for {seconds(left)}"
+        )
     if not said:
         said.append("If-Match or If-Unmodified-Since does not hold for what is stored: that is the origin's to judge")
     return said

@@ -1,0 +1,181 @@
+"""What a request would come to, and why: asked of the rules that decide, with nothing counted, fetched or changed."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from cdn_edge.answers import Answers
+from cdn_edge.rules import asking, validation
+from cdn_edge.rules import record as records
+from cdn_edge.rules.asking import PLAIN, Asking
+from cdn_edge.rules.key import key as key_of
+from cdn_edge.rules.record import Freshness, Record, Refused, Variant
+from cdn_edge.rules.reuse import Failure, Reuse, decide, on_error
+from stack.http.message import Request, get
+
+if TYPE_CHECKING:
+    from cdn_edge.refusals import Refusals
+    from cdn_edge.rules.judging import Policy
+    from cdn_edge.store import Store
+    from cdn_edge.stored import Stored
+    from stack.clock import Clock
+
+_MOST_VARIANTS: Final = 50
+"""Of one URL in one record: the nearest ones."""
+
+
+class Explaining:
+    """See the module. Takes the way of `Edge.handle`; tests hold the two against each other."""
+
+    def __init__(self, name: str, *, store: Store, refusals: Refusals, policy: Policy, clock: Clock) -> None:
+        self._name = name
+        self._store = store
+        self._refusals = refusals
+        self._policy = policy
+        self._clock = clock
+        self._answers = Answers(name, clock, Random(0))  # noqa: S311  # so that boundaries of others stay as they are
+
+    def record(self, request: Request) -> Record:
+        now = self._clock.now()
+        key = key_of(request.scheme, request.authority, request.target)
+        asked = PLAIN
+        stored: Stored | None = None
+        reuse: Reuse | None = None
+        answer: int | None = None
+        if request.method not in (b"GET", b"HEAD"):
+            word = "method"
+        elif request.body:
+            word = "bypass"
+        else:
+            asked = asking.read(request.fields)
+            stored, known = self._store.find(key, request.fields)
+            if stored is None:
+                word = "vary-miss" if known else "uri-miss"
+            else:
+                reuse = decide(stored.terms, now - stored.born, asked)
+                if reuse.answers and (made := self._answers.from_stored(stored, request, asked, [])) is not None:
+                    answer = made.status
+                elif reuse.answers:
+                    reuse = Reuse.REQUEST
+                word = reuse.value
+            if answer is None and asked.cc.only_if_cached:
+                word = "only-if-cached"
+        variants = self._variants(key, request, stored, now)
+        near = records.nearest(variants) if stored is None else None
+        told = records.told("lookup", word)
+        refused = self._refused(key, now)
+        because = [] if stored is None or reuse is None else self._because(stored, reuse, asked, now)
+        if word == "vary-miss" and near is not None:
+            for one in variants[near].differs:
+                because.append(
+                    f"Vary names {one.header}: the nearest is stored for {one.stored or 'no such field'}, "
+                    f"the request has {one.request or 'none'}"
+                )
+        first = refused if refused is not None and stored is None else None
+        return Record(
+            edge=self._name,
+            method=request.method.decode("latin-1"),
+            url=(request.scheme + b"://" + request.authority + request.target).decode("latin-1"),
+            key=records.key_record(key, request.authority, request.target),
+            lookup=word,
+            answer=504 if word == "only-if-cached" else answer,
+            means=told.means,
+            because=because,
+            variants=variants,
+            nearest=near,
+            freshness=None if stored is None else self._freshness(stored, now),
+            origin=[] if answer is not None or word == "only-if-cached" else self._origin(stored, asked, now),
+            storing=records.against_storing(request.method, asked, request.fields) if answer is None else [],
+            refused=refused,
+            hints=self._hints(key) if word in ("uri-miss", "only-if-cached") else [],
+            remedy=told.remedy if first is None else first.remedy,
+            write=list(told.write) if first is None else first.write,
+            see=records.see("lookup", word) if first is None else first.see,
+        )
+
+    def _variants(self, key: bytes, request: Request, selected: Stored | None, now: float) -> list[Variant]:
+        found = []
+        for stored in self._store.variants(key):
+            asked = self._store.selection(stored.names, request.fields) if stored.names else ()
+            length = get(stored.block.fields, b"content-length")
+            found.append(
+                Variant(
+                    status=stored.status,
+                    vary={
+                        name.decode("latin-1"): records.shown(name, value)
+                        for name, value in zip(stored.names, stored.selection, strict=True)
+                    },
+                    age=round(now - stored.born, 1),
+                    ttl=round(stored.terms.lifetime - (now - stored.born), 1),
+                    size=stored.size,
+                    content=int(length) if length is not None and length.isdigit() else len(stored.body) or None,
+                    selected=stored is selected,
+                    differs=records.differences(stored.names, stored.selection, asked),
+                )
+            )
+        found.sort(key=lambda one: (not one.selected, len(one.differs), one.age))
+        return found[:_MOST_VARIANTS]
+
+    def _because(self, stored: Stored, reuse: Reuse, asked: Asking, now: float) -> list[str]:
+        return records.because(reuse, stored.terms, now - stored.born, asked)
+
+    def _freshness(self, stored: Stored, now: float) -> Freshness:
+        return records.freshness(
+            stored.terms,
+            stored.block.fields,
+            age=now - stored.born,
+            arrived=stored.arrived,
+            share=self._policy.heuristic.fraction,
+        )
+
+    def _origin(self, stored: Stored | None, asked: Asking, now: float) -> list[str]:
+        """What it would be asked, and what if it fails."""
+        if stored is None:
+            return ["the origin is asked for the whole"]
+        conditions = validation.conditions(stored.block.fields, self._clock.time())
+        if not conditions:
+            said = ["the origin is asked for the whole: what is stored has neither ETag nor Last-Modified"]
+        else:
+            lines = ", ".join(f"{name.decode()}: {value.decode('latin-1')}" for name, value in conditions)
+            said = [f"the origin is asked whether what is stored still holds ({lines})"]
+        for failure, told in ((Failure.ANSWERED, "answers 5xx"), (Failure.UNREACHABLE, "cannot be reached")):
+            age = now - stored.born
+            if on_error(stored.terms, age, asked, failure, self._policy.stale_if_unreachable):
+                said.append(f"if it {told}, what is stored answers ({failure.value})")
+            else:
+                said.append(f"if it {told}, what is stored does not answer")
+        return said
+
+    def _refused(self, key: bytes, now: float) -> Refused | None:
+        last = self._refusals.get(key)
+        if last is None:
+            return None
+        told = records.told("store", last.why.value)
+        return Refused(
+            word=last.why.value,
+            means=told.means,
+            ago=round(now - last.at, 1),
+            status=last.status,
+            header=last.name.decode("latin-1") if last.value else "",
+            value=last.value.decode("latin-1"),
+            times=last.times,
+            remedy=told.remedy,
+            write=list(told.write),
+            see=records.see("store", last.why.value),
+        )
+
+    def _hints(self, key: bytes) -> list[str]:
+        """Of what else is stored, what may have been meant."""
+        found = []
+        if coming := self._store.coming(key):
+            found.append(f"it is on its way from the origin just now ({coming})")
+        if others := self._store.elsewhere(key):
+            found.append(f"stored under another scheme or port: {_listed(others)}")
+        if others := self._store.queries(key):
+            found.append(f"stored with another query: {_listed(others)}; each query is a URL of its own")
+        return found
+
+
+def _listed(keys: list[bytes]) -> str:
+    return ", ".join(key.decode("latin-1") for key in keys)

@@ -1,0 +1,198 @@
+"""The record says what the edge then does: held against it over random requests, responses and clock steps."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from cdn_edge.explain import asked as request_of
+from cdn_edge.rules.record import Record
+from stack.errors import ConnectRefused
+from tests.cdn_edge.lab import Lab, Reply
+
+URL = "https://shop.test/a"
+
+REQUESTS = (
+    "", "", "", "Accept-Encoding: gzip", "Accept-Encoding: br, gzip", "Accept-Language: de", "Cookie: a=1",
+    "Cache-Control: no-cache", "Cache-Control: max-age=5", "Cache-Control: max-age=0", "Cache-Control: min-fresh=20",
+    "Cache-Control: max-stale", "Cache-Control: max-stale=15", "Cache-Control: only-if-cached", "Pragma: no-cache",
+    "Cache-Control: no-store", "Authorization: Basic eA==", 'If-None-Match: "v"', 'If-Match: "w"', 'If-Match: "v"',
+    "Range: bytes=0-2", "Range: bytes=100-", "Range: bytes=0-1,3-4", "If-Unmodified-Since: {-50}",
+    "If-Modified-Since: {0}", "Cache-Control: only-if-cached, max-stale=9",
+)  # fmt: skip
+RESPONSES = (
+    "Cache-Control: max-age=30", "Cache-Control: max-age=10\nETag: \"v\"", "Cache-Control: s-maxage=9",
+    "Cache-Control: max-age=10, stale-while-revalidate=10", "Cache-Control: no-cache\nETag: \"v\"", "",
+    "Cache-Control: max-age=10, must-revalidate", "Cache-Control: private", "Cache-Control: no-store",
+    "Cache-Control: max-age=20\nVary: Accept-Encoding", "Cache-Control: max-age=20\nVary: Accept-Language, Cookie",
+    "Vary: *", "Set-Cookie: a=b", "Expires: {15}", "Last-Modified: {-100}", "Cache-Control: max-age=30\nAge: 20",
+    "Cache-Control: max-age=10, stale-if-error=60\nETag: \"v\"", "Cache-Control: public, max-age=5\nSet-Cookie: a=b",
+)  # fmt: skip
+METHODS = ("GET",) * 12 + ("HEAD", "HEAD", "POST", "DELETE", "OPTIONS")
+
+
+def record_of(lab: Lab, text: str = "", *, method: str = "GET", url: str = URL) -> Record:
+    headers = [[name.decode(), value.decode()] for name, value in lab._dated(text)]
+    return lab.edge.explaining.record(request_of({"url": url, "method": method, "headers": headers}))
+
+
+def state(lab: Lab) -> object:
+    """All that asking might change."""
+    return (
+        lab.store.statistics(), lab.metrics.text(), len(lab.seen), len(lab.edge.refusals), lab.edge.refusals.bytes,
+        [(stored.uses, stored.refreshing, stored.hit_until) for stored in lab.store.variants(URL.encode())],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_record_and_edge_agree(seed: int) -> None:
+    draw = random.Random(seed)
+    lab = Lab(max_object=1000)
+    words: Counter[str] = Counter()
+    for _ in range(400):
+        replies = [lab.response(draw.choice(RESPONSES), draw.choice((200, 200, 200, 200, 404, 302, 503, 304)))]
+        if draw.random() < 0.1:
+            replies = [lambda _: ConnectRefused()]
+        lab.origin(*replies)
+        text, method = draw.choice(REQUESTS), draw.choice(METHODS)
+        before = state(lab)
+        record = record_of(lab, text, method=method)
+        assert state(lab) == before
+        seen = lab.asked
+        reply = await lab.ask("/a", text, method=method)
+        told = (text, method, record.lookup, reply.cache_status)
+        assert reply.word("lookup") == record.lookup, told
+        if record.answer is not None:
+            assert reply.status == record.answer, told
+        if record.lookup in ("hit", "max-stale", "only-if-cached"):
+            assert lab.asked == seen, told
+        assert (record.answer is None) == bool(record.origin)
+        words[record.lookup] += 1
+        agrees_on_storing(lab, reply)
+        lab.pass_time(draw.choice((0, 0, 1, 4, 9, 16, 40)))
+    assert {"hit", "uri-miss", "vary-miss", "stale", "request", "method", "only-if-cached"} <= words.keys()
+
+
+def agrees_on_storing(lab: Lab, reply: Reply) -> None:
+    """What the log says was not stored is what the record remembers."""
+    word = reply.word("store")
+    refused = record_of(lab).refused
+    if word == "stored":
+        assert refused is None
+    elif word is not None and word != "method":
+        assert refused is not None
+        assert refused.word == word
+
+
+async def test_freshness_adds_up() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60\nAge: 12"))
+    await lab.ask("/a")
+    lab.pass_time(10)
+    record = record_of(lab)
+    assert record.lookup == "hit"
+    assert record.answer == 200
+    assert record.freshness is not None
+    assert (record.freshness.lifetime, record.freshness.age, record.freshness.ttl) == (60, 22, 38)
+    assert record.freshness.said == [
+        "lifetime 60 s: max-age in Cache-Control (max-age=60)",
+        "age 22 s = 12 s when it came (Age, Date, and the time it took) + 10 s here",
+        "fresh for another 38 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        ("Cache-Control: s-maxage=30, max-age=5", "lifetime 30 s: s-maxage in Cache-Control (s-maxage=30, max-age=5)"),
+        ("Last-Modified: {-1000}", "lifetime 100 s: guessed, 10% of the time from Last-Modified"),
+        ("Expires: {15}", "lifetime 15 s: Expires ("),
+        ("Cache-Control: max-age=9, no-cache", "it says no-cache: whatever its lifetime"),
+        ('ETag: "v"', "lifetime 0 s: it says none, and there is nothing to guess one from"),
+    ],
+)
+async def test_where_a_lifetime_comes_from(response: str, said: str) -> None:
+    lab = Lab()
+    lab.origin(lab.response(response))
+    await lab.ask("/a")
+    record = record_of(lab)
+    assert record.freshness is not None
+    assert any(line.startswith(said) for line in record.freshness.said), record.freshness.said
+
+
+async def test_the_nearest_variant_and_the_header_that_differed() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60\nVary: Accept-Language, User-Agent"))
+    await lab.ask("/a", "Accept-Language: de\nUser-Agent: one")
+    lab.pass_time(1)
+    await lab.ask("/a", "Accept-Language: en\nUser-Agent: two")
+    record = record_of(lab, "Accept-Language: de\nUser-Agent: two")
+    assert (record.lookup, record.nearest, len(record.variants)) == ("vary-miss", 0, 2)
+    nearest = record.variants[0]
+    assert [(one.header, one.stored, one.request) for one in nearest.differs] == [
+        ("accept-language", "en;q=1000", "de;q=1000")
+    ]
+    assert "accept-language" in record.because[0]
+    assert record.see.endswith("#lookup-vary-miss")
+
+
+async def test_others_cookies_are_not_shown() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60\nVary: Cookie"))
+    await lab.ask("/a", "Cookie: session=secret")
+    record = record_of(lab, "Cookie: session=mine")
+    assert "secret" not in repr(record)
+    [differs] = record.variants[0].differs
+    assert differs.stored != differs.request
+
+
+async def test_the_last_refusal_names_header_and_remedy() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Set-Cookie: session=secret"))
+    await lab.ask("/a")
+    await lab.ask("/a")
+    lab.pass_time(5)
+    record = record_of(lab)
+    assert record.lookup == "uri-miss"
+    assert record.refused is not None
+    assert (record.refused.word, record.refused.header, record.refused.value) == ("set-cookie", "set-cookie", "session")
+    assert (record.refused.times, record.refused.ago, record.refused.status) == (2, 5, 200)
+    assert record.see.endswith("#store-set-cookie")
+    assert record.write == ["Cache-Control: public, max-age=600"]
+
+
+async def test_what_may_have_been_meant() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60"))
+    await lab.ask("/a?utm_source=x")
+    await lab.ask("/a", authority="shop.test:8443")
+    hints = " ".join(record_of(lab).hints)
+    assert "https://shop.test/a?utm_source=x" in hints
+    assert "https://shop.test:8443/a" in hints
+
+
+def test_the_key_and_how_it_was_made() -> None:
+    record = record_of(Lab(), url="HTTPS://Shop.test:443/a?b=1#part")
+    assert (record.key.key, record.key.path, record.key.query) == ("https://shop.test/a?b=1", "/a", "b=1")
+    assert record.key.made == ["the host Shop.test:443 is shop.test in the key"]
+
+
+async def test_what_in_the_request_stands_against_storing() -> None:
+    record = record_of(Lab(), "Authorization: x\nCookie: a=b\nCache-Control: no-store\nRange: bytes=0-1")
+    assert [line.partition(":")[0] for line in record.storing] == [
+        "request-no-store", "range", "authorization", "cookie",
+    ]  # fmt: skip
+
+
+async def test_if_the_origin_fails() -> None:
+    lab = Lab()
+    lab.origin(lab.response('Cache-Control: max-age=10, stale-if-error=60\nETag: "v"'))
+    await lab.ask("/a")
+    lab.pass_time(20)
+    assert record_of(lab).origin == [
+        'the origin is asked whether what is stored still holds (if-none-match: "v")',
+        "if it answers 5xx, what is stored answers (stale-if-error)",
+        "if it cannot be reached, what is stored answers (stale-if-unreachable)",
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from cdn_edge.config import KIND, Config, parse_origin
+from cdn_edge.config import KIND, Config, Key, parse_origin
 from cdn_edge.explain import Explain
 from cdn_edge.handler import Edge
 from cdn_edge.profiles import profiled
@@ -17,9 +17,12 @@ from cdn_edge.purge import Purge
 from cdn_edge.rules import cache_status
 from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
+from cdn_edge.rules.key import Keying
+from cdn_edge.rules.vary import Selector
 from cdn_edge.store import Store
 from stack.clock import Clock
 from stack.config.upstream import ALPN, check_host, check_source
+from stack.errors import ConfigError
 from stack.hop.hop import AdminHandler
 from stack.hop.http_hop import HttpHop
 from stack.net import Net
@@ -48,8 +51,11 @@ class EdgeHop(HttpHop):
             set_cookie=cache.set_cookie or "explicit",
             guess_for_cookies=bool(cache.guess_for_cookies),
             stale_if_unreachable=cache.stale_if_unreachable,
+            keying=_keying(cache.key),
+            select=Selector(encodings=cache.vary_encodings, language_order=cache.vary_languages != "unordered"),
         )
-        self.store = Store(cache.size, max_object=policy.max_object)
+        self._keying = policy.keying
+        self.store = Store(cache.size, max_object=policy.max_object, select=policy.select)
         self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)
         self._lookups = metrics.counter("hopstack_cache_lookups_total", "Requests by what lookup came to.", ("result",))
         self._edge = Edge(
@@ -99,10 +105,25 @@ class EdgeHop(HttpHop):
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
         explain = Explain(self._edge.explaining)
         return {
-            (b"POST", b"/-/purge"): Purge(self.store),
+            (b"POST", b"/-/purge"): Purge(self.store, self._keying),
             (b"GET", b"/-/explain"): explain,
             (b"POST", b"/-/explain"): explain,
         }
+
+
+def _keying(key: Key) -> Keying:
+    if key.only_query and key.ignore_query:
+        raise ConfigError("--cache-key-only-query and --cache-key-ignore-query exclude each other; give one of them")
+    try:
+        return Keying(
+            sort_query=key.sort_query,
+            ignore_query=key.ignore_query,
+            only_query=key.only_query,
+            headers=key.headers,
+            cookies=key.cookies,
+        )
+    except ValueError as error:
+        raise ConfigError(f"[cache.key]: {error}") from None
 
 
 def upstream(config: Config) -> Upstream:

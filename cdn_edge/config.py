@@ -15,6 +15,31 @@ _EXAMPLE: Final = "http://127.0.0.1:8000"
 Profile = Literal["careful", "rfc9111"]
 
 
+class Key(Options, frozen=True, kw_only=True):
+    """What a stored response is found by, besides scheme, host and path. The origin sees every URL as it came."""
+
+    sort_query: Annotated[
+        bool, Meta(description="Parameters in another order are the same URL; those of one name keep their order.")
+    ] = False
+    ignore_query: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="A query parameter that is not in the key, as fbclid or utm_*; @tracking is a list of those "
+            "that advertising appends. A query with a `;` is left as it is. Repeats."
+        ),
+    ] = ()
+    only_query: Annotated[
+        tuple[str, ...], Meta(description="A query parameter that alone is in the key, with `*` as above. Repeats.")
+    ] = ()
+    headers: Annotated[
+        tuple[str, ...],
+        Meta(description="A request header that responses are told apart by, as if Vary named it. Repeats."),
+    ] = ()
+    cookies: Annotated[
+        tuple[str, ...], Meta(description="A cookie that responses are told apart by, of any others. Repeats.")
+    ] = ()
+
+
 class Cache(Options, frozen=True, kw_only=True):
     """The shared cache in memory."""
 
@@ -30,6 +55,21 @@ class Cache(Options, frozen=True, kw_only=True):
     max_object: Annotated[Bytes, Meta(description="Content longer than this passes through and is not stored.")] = (
         16 * MIB
     )
+    key: Key = Key()
+    vary_encodings: Annotated[
+        Literal["classes", "exact"],
+        Meta(
+            description="Accept-Encoding: the codings that matter, and the origin is asked for these (classes); or "
+            "every coding with its weight (exact)."
+        ),
+    ] = "classes"
+    vary_languages: Annotated[
+        Literal["ordered", "unordered"] | None,
+        Meta(
+            description="Accept-Language: whether languages of one weight in another order are another wish. Left out: "
+            "the profile's, ordered with careful, unordered with rfc9111."
+        ),
+    ] = None
     heuristic: Annotated[
         float,
         Meta(

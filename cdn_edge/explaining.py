@@ -9,7 +9,6 @@ from cdn_edge.answers import Answers
 from cdn_edge.rules import asking, validation
 from cdn_edge.rules import record as records
 from cdn_edge.rules.asking import PLAIN, Asking
-from cdn_edge.rules.key import key as key_of
 from cdn_edge.rules.record import Freshness, Record, Refused, Variant
 from cdn_edge.rules.reuse import Failure, Reuse, decide, on_error
 from stack.http.message import Request, get
@@ -38,7 +37,7 @@ class Explaining:
 
     def record(self, request: Request) -> Record:
         now = self._clock.now()
-        key = key_of(request.scheme, request.authority, request.target)
+        key = self._policy.keying.of(request.scheme, request.authority, request.target)
         asked = PLAIN
         stored: Stored | None = None
         reuse: Reuse | None = None

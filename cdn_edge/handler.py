@@ -17,7 +17,6 @@ from cdn_edge.refusals import Refusals
 from cdn_edge.rules import asking, cache_status
 from cdn_edge.rules.asking import PLAIN, Asking
 from cdn_edge.rules.judging import Policy
-from cdn_edge.rules.key import key as key_of
 from cdn_edge.rules.reuse import Reuse, decide
 from cdn_edge.rules.storing import NotStored
 from cdn_edge.store import Store
@@ -50,6 +49,7 @@ class Edge:
         self.refusals = Refusals()
         policy = policy or Policy()
         self.explaining = Explaining(name, store=store, refusals=self.refusals, policy=policy, clock=clock)
+        self._key_of = policy.keying.of
         self._answers = Answers(name, clock, random, store.renewed)
         self._member = self._answers.member
         self._tasks = tasks
@@ -58,7 +58,7 @@ class Edge:
         self._counts = self._lookups.counts
         self._onward = Onward(
             name,
-            origin=Origin(fetch, name=name, upstream=upstream, clock=clock),
+            origin=Origin(fetch, name=name, upstream=upstream, clock=clock, select=policy.select),
             store=store,
             keeper=Keeper(store, policy, metrics, self.refusals),
             answers=self._answers,
@@ -70,7 +70,7 @@ class Edge:
 
     def handle(self, request: Request, exchange: Exchange) -> Response | Awaitable[Response]:
         """A stored response that may be reused is answered at once; anything else is awaited."""
-        key = key_of(request.scheme, request.authority, request.target)
+        key = self._key_of(request.scheme, request.authority, request.target)
         if request.method not in (b"GET", b"HEAD"):
             return self._onward.passing(Asked(key, request, exchange, PLAIN, "method"), NotStored.METHOD)
         if request.body:

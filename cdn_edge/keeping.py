@@ -11,7 +11,6 @@ from cdn_edge.recording import Recording, Tee
 from cdn_edge.refusals import Refusals
 from cdn_edge.rules import validation
 from cdn_edge.rules.judging import Judgement, Policy, judge, said
-from cdn_edge.rules.key import same_origin
 from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored, outright
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored, whole
@@ -114,7 +113,7 @@ class Keeper:
     def _keep_post(self, asked: Asked, fetched: Fetched) -> tuple[bool, int | None]:
         response = fetched.response
         place = get(response.fields, b"content-location")
-        if response.status != 200 or place is None or same_origin(asked.key, place) != asked.key:
+        if response.status != 200 or place is None or self._policy.keying.same_origin(asked.key, place) != asked.key:
             return False, None
         judgement = self._judge(asked, response.status, response.fields, fetched)
         if judgement.refused is not None or not judgement.lifetime.explicit:

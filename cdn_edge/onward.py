@@ -171,7 +171,7 @@ class Onward:
             return self._failed(asked, error)
         asked.exchange.mark("fetch", "fetched")
         response = fetched.response
-        for key in invalidated(asked.request.method, asked.key, response.status, response.fields):
+        for key in invalidated(asked.request.method, asked.key, response.status, response.fields, self._policy.keying):
             self._store.invalidate(key)
         stored, ttl = self._keeper.keep_post(asked, fetched, refused)
         detail = "" if stored else refused.value

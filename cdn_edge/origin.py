@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
 from cdn_edge.rules.freshness import age_value
+from cdn_edge.rules.vary import Selector
 from stack.clock import Clock
 from stack.http.forwarding import inbound
 from stack.http.message import Field, Request, Response
@@ -38,11 +39,12 @@ class Fetched:
 class Origin:
     """What stands behind the edge."""
 
-    def __init__(self, send: Send, *, name: str, upstream: str, clock: Clock) -> None:
+    def __init__(self, send: Send, *, name: str, upstream: str, clock: Clock, select: Selector) -> None:
         self._send = send
         self._pseudonym = name.encode("ascii")
         self._upstream = upstream
         self._clock = clock
+        self._select = select
         self._date = CurrentDate(clock)
 
     async def fetch(
@@ -52,6 +54,7 @@ class Origin:
         sent = onward(request, exchange, self._pseudonym)
         if drop:
             sent.fields = [field for field in sent.fields if field[0] not in drop]
+        self._select.ask(sent.fields)
         sent.fields.extend(add)
         exchange.upstream = self._upstream
         exchange.attempts += 1

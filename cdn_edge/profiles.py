@@ -16,10 +16,12 @@ PROFILES: Final[Mapping[Profile, Mapping[str, Any]]] = {
     "careful": {
         "set_cookie": "explicit",
         "guess_for_cookies": False,
+        "vary_languages": "ordered",
     },
     "rfc9111": {
         "set_cookie": "store",  # §7.3: Set-Cookie does not inhibit caching
         "guess_for_cookies": True,  # §4.2.2 knows no exception for requests with Cookie
+        "vary_languages": "unordered",  # §4.1; RFC 9110 §12.5.4: their order cannot be relied upon
     },
 }
 """By option of `config.Cache`. Every profile speaks of the same options."""

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from cdn_edge.orders import read_json
-from cdn_edge.rules.key import key_of_url
+from cdn_edge.rules.key import Keying
 from cdn_edge.store import Store
 from stack.errors import BadRequest
 from stack.hop.admin import as_json
@@ -18,13 +18,14 @@ _WRITTEN: Final = 'Send {"url": "https://host/path"} as JSON, or ?url= in the qu
 class Purge:
     """An `AdminHandler`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, keying: Keying | None = None) -> None:
         self._store = store
+        self._keying = keying or Keying()
 
     async def __call__(self, request: Request) -> Response:
         url = await _url(request)
         try:
-            key = key_of_url(url)
+            key = self._keying.of_url(url)
         except ValueError as error:
             raise BadRequest(f"{error}.") from None
         answer: dict[str, object] = {"url": key.decode("ascii"), "purged": self._store.invalidate(key)}

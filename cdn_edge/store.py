@@ -23,8 +23,6 @@ _HEADS_SHARE: int = 32
 """Of the bytes: one part in so many is for heads of hits at most."""
 _VARIANTS: int = 560
 """Bytes of the object and the dicts by which several responses are found under one key."""
-_SELECTED: int = 1024
-"""Values of request fields remembered in their normal form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,14 @@ class Store:
     much and read nothing cannot empty the store.
     """
 
-    def __init__(self, limit: int, *, max_object: int, eviction: Eviction[Stored] | None = None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        max_object: int,
+        eviction: Eviction[Stored] | None = None,
+        select: Selector | None = None,
+    ) -> None:
         self.limit = limit
         self._eviction: Eviction[Stored] = S3Fifo(limit) if eviction is None else eviction
         self._room = limit - self._eviction.memory
@@ -117,7 +122,7 @@ class Store:
         self._entries: dict[bytes, Stored | Variants] = {}
         """By key: the only response under it, as most are, or all of them."""
         self._recordings: dict[bytes, set[Recording]] = {}
-        self._select = Selector(_SELECTED)
+        self._select = Selector() if select is None else select
         self._shared = Shared()
         self._pending = 0
         self._dicts = 0

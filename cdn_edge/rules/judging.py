@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cdn_edge.rules import reuse, vary
 from cdn_edge.rules.asking import Asking
 from cdn_edge.rules.freshness import Heuristic, Lifetime, date_value, initial_age, lifetime
+from cdn_edge.rules.key import Keying
 from cdn_edge.rules.storing import NotStored, SetCookie, kept, refusal
+from cdn_edge.rules.vary import Selector
 from stack.http.cache_control import CacheControl, parse
 from stack.http.message import Fields, combined, get
 
@@ -22,6 +24,8 @@ class Policy:
     guess_for_cookies: bool = False
     """Whether a lifetime is guessed for what was asked for with Cookie, too."""
     stale_if_unreachable: float = 86_400.0
+    keying: Keying = field(default_factory=Keying)
+    select: Selector = field(default_factory=Selector)
 
 
 @dataclass(slots=True)  # not frozen: one is made for every response that may be stored
@@ -68,7 +72,7 @@ def judge(
     """
     cc = said(fields) if cc is None else cc
     fresh_for = lifetime(status, fields, cc, received=received, heuristic=policy.heuristic)
-    names = vary.names(fields)
+    names = _names(fields, request, policy.keying)
     date = date_value(fields, received)
     refused = refusal(
         status,
@@ -86,8 +90,23 @@ def judge(
         fresh_for,
         reuse.terms(cc, fresh_for.seconds, fresh_for.source),
         names or (),
-        vary.selection(names or (), request),
+        policy.select(names or (), request),
         kept(fields, cc),
         date,
         initial_age(date, age, received=received, delay=delay),
     )
+
+
+def _names(fields: Fields, request: Fields, keying: Keying) -> vary.Names | None:
+    """What the response varies by: what it says, what the operator adds, and Origin if it gives that back.
+
+    A response that allows one origin to read it (Access-Control-Allow-Origin) is for that one alone, also where it
+    forgets to say so as the Fetch standard asks (3.2.5): others would be refused what they may read.
+    """
+    names = vary.names(fields)
+    if names is None:
+        return None
+    allowed = get(fields, b"access-control-allow-origin")
+    if allowed is not None and allowed != b"*" and allowed == get(request, b"origin"):
+        return tuple(sorted({*names, *keying.names, b"origin"}))
+    return tuple(sorted({*names, *keying.names})) if keying.names else names

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urljoin
+
+from cdn_edge.rules.query import patterns, reduced
+from cdn_edge.rules.vary import COOKIE, Names
+from stack.http.fields import TOKEN
 
 _DEFAULT_PORT: Final = {b"http": b":80", b"https": b":443"}
 
@@ -19,13 +24,54 @@ def key(scheme: bytes, authority: bytes, target: bytes) -> bytes:
     return b"%b://%b%b" % (scheme, host, target)
 
 
-def key_of_url(url: str) -> bytes:
-    """The key that a request for `url` has. ValueError as of `parts_of_url`."""
-    return key(*parts_of_url(url))
+class Keying:
+    """The key as the operator wants it. What a request, a purge and an invalidation make of one URL is the same.
+
+    ValueError for names that cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        sort_query: bool = False,
+        ignore_query: Iterable[str] = (),
+        only_query: Iterable[str] = (),
+        headers: Iterable[str] = (),
+        cookies: Iterable[str] = (),
+    ) -> None:
+        self._sort = sort_query
+        self._ignore, self._only = patterns(ignore_query), patterns(only_query)
+        self.of: Callable[[bytes, bytes, bytes], bytes] = key
+        """The key of scheme, authority and target."""
+        if sort_query or self._ignore is not None or self._only is not None:
+            self.of = self._with_reduced_query
+        self.names: Names = tuple(
+            sorted({*(_token(name, "header").lower() for name in headers), *(_cookie(name) for name in cookies)})
+        )
+        """What tells stored responses of one key apart besides what their Vary names."""
+
+    def _with_reduced_query(self, scheme: bytes, authority: bytes, target: bytes) -> bytes:
+        path, mark, query = target.partition(b"?")
+        if mark:
+            left = reduced(query, ignore=self._ignore, only=self._only, sort=self._sort)
+            target = path if left is None else b"%b?%b" % (path, left)
+        return key(scheme, authority, target)
+
+    def of_url(self, url: str) -> bytes:
+        """The key that a request for `url` has. ValueError, with the remedy, for what is no absolute URL of http(s)."""
+        return self.of(*parts_of_url(url))
+
+    def same_origin(self, base: bytes, reference: bytes) -> bytes | None:
+        """The key that a Location or Content-Location names, if it is of the same origin as `base`, itself a key."""
+        try:
+            found = self.of_url(urljoin(base.decode("latin-1"), reference.decode("latin-1")))
+        except ValueError:
+            return None
+        return found if origin(found) == origin(base) else None
 
 
 def parts_of_url(url: str) -> tuple[bytes, bytes, bytes]:
-    """Scheme, authority and target of a request for `url`. ValueError, with the remedy, for no absolute http(s) URL."""
+    """Scheme, authority and target of a request for `url`. ValueError, with the remedy, for what has none."""
     scheme, mark, rest = url.strip().partition("://")
     scheme = scheme.lower()
     if not mark or scheme not in ("http", "https"):
@@ -33,7 +79,7 @@ def parts_of_url(url: str) -> tuple[bytes, bytes, bytes]:
     rest = rest.partition("#")[0]
     end = min(at if (at := rest.find(mark)) >= 0 else len(rest) for mark in "/?")
     authority, target = rest[:end].rpartition("@")[2], rest[end:]
-    if not authority or any(ord(char) <= 0x20 for char in rest):
+    if not authority or any(ord(char) <= 0x20 or ord(char) == 0x7F for char in rest):
         raise ValueError(f"{url!r} has no host, or blanks; write it as https://host/path")
     if not target.startswith("/"):
         target = "/" + target
@@ -55,10 +101,12 @@ def page(key: bytes) -> bytes:
     return b"%b%b%b" % (host if colon and port.isdigit() else authority, slash, target)
 
 
-def same_origin(base: bytes, reference: bytes) -> bytes | None:
-    """The key that a Location or Content-Location names, if it is of the same origin as `base`, itself a key."""
-    try:
-        found = key_of_url(urljoin(base.decode("latin-1"), reference.decode("latin-1")))
-    except ValueError:
-        return None
-    return found if origin(found) == origin(base) else None
+def _token(name: str, kind: str) -> bytes:
+    text = name.encode("latin-1", "replace")
+    if TOKEN.fullmatch(text) is None or text == b"*":
+        raise ValueError(f"{name!r} is no name of a {kind} that could be in the key")
+    return text
+
+
+def _cookie(name: str) -> bytes:
+    return COOKIE + _token(name, "cookie")  # names of cookies have case (RFC 6265 §5.4)

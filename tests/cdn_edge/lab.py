@@ -87,7 +87,7 @@ class Lab:
         self.clock = VirtualClock()
         self.tasks = Tasks()
         self.metrics = Metrics()
-        self.store = Store(self.size, max_object=self.max_object)
+        self.store = Store(self.size, max_object=self.max_object, select=self.policy.select)
         self.seen: list[Request] = []
         self.script: list[Script] = []
         self.delay = 0.0

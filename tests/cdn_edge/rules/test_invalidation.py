@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdn_edge.rules.invalidation import invalidated
+from cdn_edge.rules.key import Keying
 from tests.cdn_edge.lab import lines
 
 KEY = b"https://shop.test/cart"
@@ -29,5 +30,5 @@ KEY = b"https://shop.test/cart"
     ],
 )
 def test_invalidated(method: str, status: int, fields: str, expected: list[str]) -> None:
-    found = invalidated(method.encode(), KEY, status, lines(fields))
+    found = invalidated(method.encode(), KEY, status, lines(fields), Keying())
     assert [key.decode().removeprefix("https://shop.test") for key in found] == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdn_edge.rules.key import key, key_of_url, origin, page, same_origin
+from cdn_edge.rules.key import Keying, key, origin, page
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_query_path_and_scheme_tell_keys_apart() -> None:
     ],
 )
 def test_a_url_has_the_key_of_its_request(url: str, expected: bytes) -> None:
-    assert key_of_url(url) == expected
+    assert Keying().of_url(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_url_has_the_key_of_its_request(url: str, expected: bytes) -> None:
 )
 def test_what_is_no_url_says_the_remedy(url: str) -> None:
     with pytest.raises(ValueError, match=r"host|ASCII|URL"):
-        key_of_url(url)
+        Keying().of_url(url)
 
 
 def test_origin_of_a_key() -> None:
@@ -84,7 +84,7 @@ def test_origin_of_a_key() -> None:
     ],
 )
 def test_same_origin(reference: bytes, expected: bytes | None) -> None:
-    assert same_origin(b"https://shop.test/x/y", reference) == expected
+    assert Keying().same_origin(b"https://shop.test/x/y", reference) == expected
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from tests.cdn_edge.lab import lines
         ("Vary: a, a", (b"a",)),
         ("Vary:", ()),
         ("Vary: *", None),
+        ("Vary: Accept, X-Forwarded-For", None),
+        ("Vary: X-Request-ID", None),
+        ("Vary: X-Forwarded-Proto", (b"x-forwarded-proto",)),
         ("Vary: a, *", None),
         ("Vary: a\nVary: *", None),
     ],
@@ -36,6 +39,13 @@ SAME = [
     ("x-gzip is gzip", "accept-encoding", "Accept-Encoding: x-gzip", "Accept-Encoding: gzip"),
     ("weight 1 is the default", "accept-encoding", "Accept-Encoding: br;q=1.0", "Accept-Encoding: br"),
     ("weights in thousandths", "accept-encoding", "Accept-Encoding: br;q=0.5", "Accept-Encoding: br ; q=0.500"),
+    ("codings of one class", "accept-encoding", "Accept-Encoding: gzip, deflate, br", "Accept-Encoding: br;q=1, gzip"),
+    ("what is rarely used beside", "accept-encoding", "Accept-Encoding: x-own, gzip", "Accept-Encoding: gzip, deflate"),
+    ("12.5.3 empty is identity", "accept-encoding", "Accept-Encoding:", "Accept-Encoding: identity"),
+    ("languages by weight", "accept-language", "Accept-Language: en, de;q=0.5", "Accept-Language: de;q=0.5, en"),
+    ("a cookie among others", "cookie:lang", "Cookie: lang=de", "Cookie: a=1; lang = de; b=2"),
+    ("a cookie's lines", "cookie:lang", "Cookie: lang=de\nCookie: x=1", "Cookie: lang=de"),
+    ("a cookie of a longer name", "cookie:lang", "", "Cookie: xlang=de; langx=en; x=lang=de"),
     ("white space between languages", "accept-language", "Accept-Language: en, de", "Accept-Language: en,de"),
     ("languages in any case", "accept-language", "Accept-Language: en-US", "Accept-Language: EN-us"),
     ("language weights", "accept-language", "Accept-Language: en, de;q=0.8", "Accept-Language: en, de; q=0.80"),
@@ -49,6 +59,12 @@ DIFFERENT = [
     ("blanks within quotes", "x", 'X: "a,b"', 'X: "a, b"'),
     ("language weights", "accept-language", "Accept-Language: en, de;q=0.5", "Accept-Language: en;q=0.5, de"),
     ("12.5.4 order of languages", "accept-language", "Accept-Language: en, de", "Accept-Language: de, en"),
+    ("a preference", "accept-encoding", "Accept-Encoding: gzip, br;q=0.5", "Accept-Encoding: gzip, br"),
+    ("a cookie's value", "cookie:lang", "Cookie: lang=de", "Cookie: lang=en"),
+    ("a cookie's name has case", "cookie:lang", "Cookie: lang=de", "Cookie: Lang=de"),
+    ("a cookie that is empty", "cookie:lang", "Cookie: lang=", ""),
+    ("a cookie twice", "cookie:lang", "Cookie: lang=de; lang=en", "Cookie: lang=de"),
+    ("a cookie behind a comma", "cookie:lang", "Cookie: x=1,lang=evil", "Cookie: x=1"),
     ("a coding refused", "accept-encoding", "Accept-Encoding: gzip, br;q=0", "Accept-Encoding: gzip, br"),
     ("no coding at all", "accept-encoding", "Accept-Encoding:", ""),
 ]
@@ -77,3 +93,27 @@ def test_the_memory_changes_nothing_and_is_bounded() -> None:
         assert len(remembering._known) <= 3
     remembering((b"x",), [(b"x", b"a" * 10_000)])
     assert all(len(value) < 1000 for _, value in remembering._known)
+
+
+def test_what_the_operator_makes_alike_or_not() -> None:
+    unordered = Selector(language_order=False)
+    assert unordered.normalised(b"accept-language", b"en, de") == unordered.normalised(b"accept-language", b"de,  EN")
+    assert unordered.normalised(b"accept-language", b"en, de;q=0.5") != unordered.normalised(
+        b"accept-language", b"de, en"
+    )
+    exact = Selector(encodings="exact")
+    assert exact.normalised(b"accept-encoding", b"gzip, deflate") != exact.normalised(b"accept-encoding", b"gzip")
+    assert exact.normalised(b"accept-encoding", b"gzip, br") == exact.normalised(b"accept-encoding", b"BR,gzip")
+
+
+def test_the_origin_is_asked_for_the_class() -> None:
+    fields = lines("Accept: */*\nAccept-Encoding: gzip, deflate\nX: 1\nAccept-Encoding: br")
+    Selector().ask(fields)
+    assert fields == lines("Accept: */*\nAccept-Encoding: br, gzip\nX: 1")
+    for text in ("Accept: */*", "Accept-Encoding: gzip, br;q=0.5", "Accept-Encoding: *"):
+        fields = lines(text)
+        Selector().ask(fields)
+        assert fields == lines(text)
+    fields = lines("Accept-Encoding: gzip, deflate")
+    Selector(encodings="exact").ask(fields)
+    assert fields == lines("Accept-Encoding: gzip, deflate")

@@ -42,18 +42,19 @@ class Heads:
         for _ in range(_AT_ONCE):
             if not self._untils or self._untils[0] > now:
                 break
-            self._drop_oldest()
+            self._drop_oldest(stored)
         cost = (len(stored.head) + _COST) // _UNIT
         while self._units + cost > self._limit and self._units:
-            self._drop_oldest()
+            self._drop_oldest(stored)
         self._keys.append(stored.key)
         self._untils.append(stored.hit_until)
         self._costs.append(cost)
         self._units += cost
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self, renewed: Stored) -> None:
+        """But what is `renewed`: its new head may end when the old one did."""
         self._units -= self._costs.popleft()
         key, until = self._keys.popleft(), self._untils.popleft()
         for stored in self._under(key):
-            if stored.hit_until == until:  # else it was made anew, and stands further behind
+            if stored is not renewed and stored.hit_until == until:  # else it was made anew, and stands further behind
                 stored.hit, stored.hit_until = NO_HEAD, NEVER

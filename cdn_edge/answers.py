@@ -6,14 +6,18 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+from cdn_edge.asked import Asked
+from cdn_edge.assembling import Assembly
 from cdn_edge.rules import answering, cache_status
+from cdn_edge.rules.answering import Selected
 from cdn_edge.rules.asking import Asking
 from cdn_edge.stored import Stored
 from stack.clock import Clock
 from stack.errors import ClientError, HopError
 from stack.http import problem
 from stack.http.conditional import Condition
-from stack.http.message import Field, Fields, Request, Response
+from stack.http.message import Body, Field, Fields, Request, Response
+from stack.http.ranges import Range
 from stack.telemetry.exchange import Exchange
 
 HIT: Final[Field] = (b"x-cache", b"HIT")
@@ -34,6 +38,7 @@ class Answers:
         clock: Clock,
         random: Random,
         renewed: Callable[[Stored, float], None] = lambda stored, now: None,
+        assembly: Assembly | None = None,
     ) -> None:
         """`renewed` is told of each head that is made, and when: the store counts them."""
         self._name = name
@@ -43,6 +48,8 @@ class Answers:
         self._clock = clock
         self._random = random
         self._renewed = renewed
+        self.assembly = assembly
+        """For what is held in pieces."""
 
     def renew(self, stored: Stored, now: float) -> None:
         """The head of a fresh hit, serialised once for as long as its Age and ttl do not change: a second at most."""
@@ -51,21 +58,54 @@ class Answers:
         stored.hit_until = min(stored.born + age + 1, stored.fresh_until - ttl)
         self._renewed(stored, now)
 
-    def from_stored(self, stored: Stored, request: Request, asked: Asking, added: Fields) -> Response | None:
+    def select(self, stored: Stored, request: Request, asked: Asking) -> Selected | None:
         """All of it, a part of it, or 304. None where If-Match or If-Unmodified-Since does not hold."""
         block = stored.block
         if asked.conditional:
             condition = answering.condition(request, stored.status, block.fields, self._clock.time())
             if condition is Condition.NOT_MODIFIED:
-                return answering.not_modified(block.fields, added)
+                return Selected(304, answering.unchanged(block.fields))
             if condition is Condition.FAILED:
                 return None
+        size = len(stored.body) if stored.parts is None else stored.parts.length
         if asked.ranged and stored.status == 200:
-            now = self._clock.time()
-            part = answering.partial(request, block, stored.body, added, now=now, boundary=self._boundary)
+            part = answering.partial(request, block, size, now=self._clock.time(), boundary=self._boundary)
             if part is not None:
                 return part
-        return Response(stored.status, added, stored.body, block=block)
+        return Selected(stored.status, spans=(Range(0, size),) if size else ())
+
+    def status(self, stored: Stored, request: Request, asked: Asking) -> int | None:
+        """Of what `from_stored` would answer, without making it."""
+        selected = self.select(stored, request, asked)
+        if selected is None:
+            return None
+        if stored.parts is not None and request.method != b"HEAD" and any(map(stored.parts.gaps, selected.spans)):
+            return None
+        return selected.status
+
+    def from_stored(self, stored: Stored, asked: Asked, added: Fields, *, lacking: bool = False) -> Response | None:
+        """What the client gets of it. None where If-Match or If-Unmodified-Since does not hold, and where not all of
+        that is held, but for `lacking`: then what is missing is fetched while the answer is sent.
+        """
+        if not asked.asking.conditional and not asked.asking.ranged and stored.parts is None:
+            return Response(stored.status, added, stored.body, block=stored.block)
+        selected = self.select(stored, asked.request, asked.asking)
+        if selected is None:
+            return None
+        if stored.parts is None:
+            body: Body = stored.body if selected.fields is None else selected.content(stored.body)
+        elif asked.request.method == b"HEAD":
+            body = b""
+        elif (
+            self.assembly is not None
+            and (found := self.assembly.content(asked, stored.parts, selected, lacking=lacking)) is not None
+        ):
+            body = found
+        else:
+            return None
+        if selected.fields is None:
+            return Response(selected.status, added, body, block=stored.block)
+        return Response(selected.status, selected.fields + added, body)
 
     def stamped(self, response: Response, member: bytes) -> Response:
         """The origin's response, with what this hop says in place of what the hops behind said for themselves."""

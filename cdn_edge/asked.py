@@ -24,7 +24,9 @@ class Asked:
     why: str
     """The word after `fwd=` (RFC 9211 §2.2)."""
     stored: Stored | None = None
-    """What was selected, but has to be validated."""
+    """What was selected, but has to be validated, or completed."""
+    heard: bool = True
+    """Somebody reads the answer: it is not for the store alone."""
 
     @property
     def dropped(self) -> tuple[bytes, ...]:
@@ -38,6 +40,12 @@ class Asked:
             return ()
         storable = not (asked.authorized or asked.cc.no_store or asked.ranged or self.request.method == b"HEAD")
         return _ANSWERED_HERE if storable or self.stored is not None else ()
+
+    @classmethod
+    def behind_parts(cls, asked: Asked) -> Asked:
+        """For a part of what `asked` is answered with, without what the client wanted of its own."""
+        assert asked.stored is not None
+        return cls.behind(asked.stored, asked.request, asked.exchange)
 
     @classmethod
     def behind(cls, stored: Stored, request: Request, exchange: Exchange) -> Asked:
@@ -55,4 +63,4 @@ class Asked:
         own = Exchange(exchange.hop, exchange.now, sent)
         own.request_id, own.client = exchange.request_id, exchange.client
         own.trace_id, own.span_id, own.sampled = exchange.trace_id, exchange.span_id, exchange.sampled
-        return cls(stored.key, sent, own, asking.read(fields), "stale", stored)
+        return cls(stored.key, sent, own, asking.read(fields), "stale", stored, heard=False)

@@ -47,6 +47,8 @@ class EdgeHop(HttpHop):
         cache = config.cache
         policy = Policy(
             max_object=min(cache.max_object, cache.size),
+            slice=min(cache.slice, cache.size // 8),
+            slice_from=cache.slice_from,
             heuristic=Heuristic(cache.heuristic, cache.heuristic_max),
             set_cookie=cache.set_cookie or "explicit",
             guess_for_cookies=bool(cache.guess_for_cookies),

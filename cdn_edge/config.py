@@ -70,6 +70,16 @@ class Cache(Options, frozen=True, kw_only=True):
             "the profile's, ordered with careful, unordered with rfc9111."
         ),
     ] = None
+    slice: Annotated[
+        Bytes,
+        Meta(
+            description=(
+                "Large content is kept in slices of this size, each fetched and evicted alone, if the origin gives a "
+                "strong ETag, Content-Length and Accept-Ranges: bytes. 0 keeps none."
+            )
+        ),
+    ] = MIB
+    slice_from: Annotated[Bytes, Meta(description="Content longer than this is large.")] = 4 * MIB
     heuristic: Annotated[
         float,
         Meta(

@@ -53,11 +53,10 @@ class Explaining:
                 word = "vary-miss" if known else "uri-miss"
             else:
                 reuse = decide(stored.terms, now - stored.born, asked)
-                if reuse.answers and (made := self._answers.from_stored(stored, request, asked, [])) is not None:
-                    answer = made.status
-                elif reuse.answers:
+                answer = self._answers.status(stored, request, asked) if reuse.answers else None
+                if reuse.answers and answer is None and stored.parts is None:
                     reuse = Reuse.REQUEST
-                word = reuse.value
+                word = "partial" if reuse.answers and answer is None else reuse.value
             if answer is None and asked.cc.only_if_cached:
                 word = "only-if-cached"
         variants = self._variants(key, request, stored, now)

@@ -8,6 +8,7 @@ from random import Random
 from cdn_edge import lookups
 from cdn_edge.answers import HIT, Answers, NotCached
 from cdn_edge.asked import Asked
+from cdn_edge.assembling import Assembly
 from cdn_edge.explaining import Explaining
 from cdn_edge.keeping import Keeper
 from cdn_edge.lookups import Lookups
@@ -50,7 +51,10 @@ class Edge:
         policy = policy or Policy()
         self.explaining = Explaining(name, store=store, refusals=self.refusals, policy=policy, clock=clock)
         self._key_of = policy.keying.of
-        self._answers = Answers(name, clock, random, store.renewed)
+        origin = Origin(fetch, name=name, upstream=upstream, clock=clock, select=policy.select)
+        keeper = Keeper(store, policy, metrics, self.refusals)
+        assembly = Assembly(origin=origin, store=store, keeper=keeper, size=policy.slice, tasks=tasks, name=name)
+        self._answers = Answers(name, clock, random, store.renewed, assembly)
         self._member = self._answers.member
         self._tasks = tasks
         self._name = name
@@ -58,9 +62,9 @@ class Edge:
         self._counts = self._lookups.counts
         self._onward = Onward(
             name,
-            origin=Origin(fetch, name=name, upstream=upstream, clock=clock, select=policy.select),
+            origin=origin,
             store=store,
-            keeper=Keeper(store, policy, metrics, self.refusals),
+            keeper=keeper,
             answers=self._answers,
             lookups=self._lookups,
             policy=policy,
@@ -87,7 +91,9 @@ class Edge:
             reuse = decide(stored.terms, now - stored.born, asked)
             if reuse.answers and (answer := self._hit(stored, request, asked, exchange, reuse)) is not None:
                 return answer
-            why = "request" if reuse.answers else reuse.value
+            why = reuse.value
+            if reuse.answers:
+                why = "request" if stored.parts is None else "partial"
         if asked.cc.only_if_cached:
             self._lookups.mark(exchange, "only-if-cached")
             member = cache_status.unanswered(self._member, "only-if-cached")
@@ -111,7 +117,8 @@ class Edge:
         ttl = int(stored.fresh_until - now)
         member = self._answers.fresh % ttl if reuse is Reuse.HIT else cache_status.hit(self._member, ttl, reuse.value)
         added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), HIT]
-        answer = self._answers.from_stored(stored, request, asked, added)
+        whole = Asked(stored.key, request, exchange, asked, reuse.value, stored)
+        answer = self._answers.from_stored(stored, whole, added)
         if answer is None:
             return None
         self.store.used(stored)

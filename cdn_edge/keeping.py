@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from sys import maxsize
 
 from cdn_edge.asked import Asked
 from cdn_edge.origin import Fetched
+from cdn_edge.parts import Parts
 from cdn_edge.recording import Recording, Tee
 from cdn_edge.refusals import Refusals
 from cdn_edge.rules import validation
 from cdn_edge.rules.judging import Judgement, Policy, judge, said
+from cdn_edge.rules.parts import Part, strong_tag, whole_head
+from cdn_edge.rules.parts import part as part_of
+from cdn_edge.rules.parts import sliced as sliced_length
 from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored, outright
+from cdn_edge.slicing import Slicing, take
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored, whole
 from stack.errors import HopError
 from stack.http.cache_control import CacheControl
 from stack.http.message import Fields, Response, get
+from stack.http.ranges import Range
 from stack.telemetry.metrics import Metrics
 
 _SAYS_NOTHING_OF_IT = frozenset({304, 412, 416})
@@ -29,6 +37,7 @@ class Keeper:
     def __init__(self, store: Store, policy: Policy, metrics: Metrics, refusals: Refusals) -> None:
         self._store = store
         self._policy = policy
+        self._unbounded = replace(policy, max_object=maxsize)
         self._refusals = refusals
         self._filling: set[bytes] = set()
         """Keys whose content is being read for the store alone."""
@@ -46,13 +55,16 @@ class Keeper:
         """
         response = fetched.response
         is_head = asked.request.method == b"HEAD"
+        if response.status == 206:
+            return self._keep_part(asked, fetched, recording)
         cc = said(response.fields)
         if asked.stored is None and (why := outright(response.status, cc, asked.asking)) is not None:
             why = NotStored.METHOD if is_head else why
             recording.abandon()
             self._decided(asked, why, response)
             return why, None
-        judgement = self._judge(asked, response.status, response.fields, fetched, cc)
+        sliced = self._sliced(response)
+        judgement = self._judge(asked, response.status, response.fields, fetched, cc, bounded=sliced is None)
         refused = NotStored.METHOD if is_head else judgement.refused
         if refused is None and unread and asked.key in self._filling and not isinstance(response.body, bytes):
             refused = NotStored.FILLING
@@ -63,7 +75,13 @@ class Keeper:
                 self._compare(asked, asked.stored, fetched, recording)
             elif self._is_outdated(asked.stored, response, judgement, refused):
                 self._store.drop(asked.stored)
-        if refused is None:
+        if refused is None and sliced is not None:
+            head = _stored(asked, 200, judgement, fetched, b"")
+            parts = Parts(sliced, strong_tag(response.fields))
+            # of what is large nothing is read for the store alone: slices come when they are asked for
+            span = None if unread or not asked.heard else Range(0, sliced)
+            refused = self._record_parts(asked, head, parts, response, span, recording)
+        elif refused is None:
             refused = self._record(asked, fetched, judgement, recording)
             if unread and isinstance(response.body, Tee):
                 self._filling.add(asked.key)
@@ -87,8 +105,7 @@ class Keeper:
         old = asked.stored
         assert old is not None
         fields = validation.freshened(old.fields, fetched.response.fields)
-        judgement = self._judge(asked, old.status, fields, fetched)
-        fresh = _stored(asked, old.status, judgement, fetched, old.body)
+        judgement, fresh = self._anew(asked, old, fields, fetched)
         refused = judgement.refused
         if refused in FOR_THIS_CLIENT:
             pass  # what is stored for the others stays as it was
@@ -99,6 +116,107 @@ class Keeper:
         recording.abandon()
         self._decided(asked, refused, fetched.response)
         return fresh, judgement.ttl
+
+    def combine(self, asked: Asked, parts: Parts, fetched: Fetched) -> NotStored | None:
+        """RFC 9111 §3.4: the fields of a part that was fetched take the place of those in the head of the whole.
+
+        None where the part may be kept with it.
+        """
+        head = parts.head
+        if head is None:
+            return NotStored.INVALIDATED
+        judgement, fresh = self._anew(asked, head, validation.freshened(head.fields, fetched.response.fields), fetched)
+        refused = judgement.refused
+        if refused in FOR_THIS_CLIENT:
+            pass
+        elif refused is not None or fresh.identity != head.identity:
+            self._store.drop(head)
+        elif fresh.date >= head.date:
+            self._store.put(fresh)
+        self._decided(asked, refused, fetched.response)
+        return refused
+
+    def _anew(self, asked: Asked, old: Stored, fields: Fields, fetched: Fetched) -> tuple[Judgement, Stored]:
+        """What is stored, with another head."""
+        judgement = self._judge(asked, old.status, fields, fetched, bounded=old.parts is None)
+        fresh = _stored(asked, old.status, judgement, fetched, old.body)
+        return judgement, fresh if old.parts is None else fresh.held_in(old.parts)
+
+    def _sliced(self, response: Response) -> int | None:
+        return sliced_length(response.status, response.fields, size=self._policy.slice, beyond=self._policy.slice_from)
+
+    def _keep_part(self, asked: Asked, fetched: Fetched, recording: Recording) -> tuple[NotStored | None, int | None]:
+        """RFC 9111 §3.3, §3.4: a 206 is kept as a part of what is stored, or as the first that is known of it."""
+        response, old = fetched.response, asked.stored
+        part, tag = part_of(response.fields), strong_tag(response.fields)
+        refused, ttl = NotStored.RANGE, 0
+        if part is not None and asked.asking.ranged and asked.request.method == b"GET":
+            if old is not None and _same_whole(old, tag, part.length):
+                judgement, head = self._anew(asked, old, validation.freshened(old.fields, response.fields), fetched)
+                parts = old.parts
+                found, ttl = judgement.refused, judgement.ttl
+            else:
+                judgement = self._judge(asked, 206, whole_head(response.fields, part.length), fetched, bounded=False)
+                head, parts = _stored(asked, 200, judgement, fetched, b""), Parts(part.length, tag)
+                found, ttl = judgement.refused or self._no_part(asked, part, tag, response), judgement.ttl
+            if found is None:
+                found = self._record_parts(asked, head, parts, response, part.span, recording)
+            if found is None:
+                self._decided(asked, None, response)
+                return None, ttl
+            refused = found
+        recording.abandon()
+        if (
+            old is not None
+            and refused not in FOR_THIS_CLIENT
+            and not validation.same_representation(old.fields, response.fields)
+        ):
+            self._store.drop(old)
+        self._decided(asked, refused, response)
+        return refused, None
+
+    def _no_part(self, asked: Asked, part: Part, tag: bytes | None, response: Response) -> NotStored | None:
+        """Why nothing is begun with a 206 for which no head is stored."""
+        old = asked.stored
+        if asked.request.get(b"if-range") is not None:
+            return NotStored.RANGE  # RFC 9110 §15.3.7: it need not have the fields that the client knows already
+        whole = old if old is not None and old.parts is None else None
+        if tag is None and whole is not None and validation.same_representation(whole.fields, response.fields):
+            return NotStored.RANGE  # what is stored is more
+        longest = part.length if tag is not None else len(part.span)
+        if longest > self._policy.max_object and (tag is None or not self._policy.slice):
+            return NotStored.TOO_LARGE
+        return None
+
+    def _record_parts(
+        self,
+        asked: Asked,
+        head: Stored,
+        parts: Parts | None,
+        response: Response,
+        span: Range | None,
+        recording: Recording,
+    ) -> NotStored | None:
+        """The head at once, and `span` of the content as it passes. `parts` None: the whole is stored already."""
+        if recording.invalid:
+            recording.abandon()
+            return NotStored.INVALIDATED
+        old = asked.stored
+        if old is not None and head.identity != old.identity and self._store.holds(old):
+            self._store.drop(old)
+        if not self._store.put(head if parts is None else head.held_in(parts)):
+            recording.abandon()
+            return NotStored.TOO_LARGE
+        size = self._policy.slice
+        if parts is None or span is None:
+            recording.abandon()
+        elif isinstance(response.body, bytes):
+            recording.abandon()
+            take(self._store, parts, span.start, response.body[: len(span)], size=size)
+        else:
+            refused = partial(self._decided, asked)
+            response.body = Slicing(response.body, recording, self._store, parts, span, size=size, refused=refused)
+        return None
 
     def keep_post(self, asked: Asked, fetched: Fetched, refused: NotStored) -> tuple[bool, int | None]:
         """RFC 9110 §9.3.3: a POST's response answers later GETs, if it is its URL's own and its lifetime explicit.
@@ -139,14 +257,22 @@ class Keeper:
                 self._refusals.note(asked.key, refused, at=at, status=response.status, fields=response.fields)
 
     def _judge(
-        self, asked: Asked, status: int, fields: Fields, fetched: Fetched, cc: CacheControl | None = None
+        self,
+        asked: Asked,
+        status: int,
+        fields: Fields,
+        fetched: Fetched,
+        cc: CacheControl | None = None,
+        *,
+        bounded: bool = True,
     ) -> Judgement:
+        """Not `bounded`: it is kept in pieces, so that its whole length does not matter."""
         return judge(
             status,
             fields,
             asked.asking,
             asked.request.fields,
-            self._policy,
+            self._policy if bounded else self._unbounded,
             received=fetched.at,
             delay=fetched.received - fetched.requested,
             age=fetched.age,
@@ -172,9 +298,7 @@ class Keeper:
         """Whether what is stored must go: the origin has answered otherwise, and that does not take its place."""
         if refused is None:
             return (judgement.names, judgement.selection) != (stored.names, stored.selection)
-        if response.status >= 500 or response.status in _SAYS_NOTHING_OF_IT:
-            return False
-        return response.status != 206 or not validation.same_representation(stored.fields, response.fields)
+        return response.status < 500 and response.status not in _SAYS_NOTHING_OF_IT
 
     def _compare(self, asked: Asked, stored: Stored, fetched: Fetched, recording: Recording) -> None:
         """RFC 9111 §4.3.5: a response to HEAD freshens the stored one to GET, or says that it is outdated."""
@@ -185,12 +309,18 @@ class Keeper:
             self._store.drop(stored)
             return
         fields = validation.freshened(stored.fields, response.fields)
-        judgement = self._judge(asked, stored.status, fields, fetched)
+        judgement, fresh = self._anew(asked, stored, fields, fetched)
         if judgement.refused is None and not recording.invalid:
-            fresh = _stored(asked, stored.status, judgement, fetched, stored.body)
             if fresh.identity != stored.identity:
                 self._store.drop(stored)
             self._store.put(fresh)
+
+
+def _same_whole(stored: Stored, tag: bytes | None, length: int) -> bool:
+    """RFC 9111 §3.4: whether a part with this strong validator is of what is stored."""
+    if tag is None or stored.status != 200 or strong_tag(stored.fields) != tag:
+        return False
+    return length == (len(stored.body) if stored.parts is None else stored.parts.length)
 
 
 async def close(response: Response) -> None:

@@ -60,15 +60,19 @@ class Onward:
     async def send(self, asked: Asked) -> Response:
         """To the origin, with the validators of what is stored, if anything is."""
         self._lookups.mark(asked.exchange, asked.why)
+        if asked.why == "partial" and asked.stored is not None:
+            answer = await self._completed(asked, asked.stored)
+            if answer is not None:
+                return answer
         recording = self._store.record(asked.key)
         try:
-            if asked.stored is None:
+            if asked.stored is None or asked.why == "partial":
                 fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
                 asked.exchange.mark("fetch", "fetched")
             else:
                 fetched = await self._validate(asked, asked.stored)
             if fetched.validated:
-                return self._validated(asked, fetched, recording)
+                return await self._validated(asked, fetched, recording)
             if fetched.response.status in _ORIGIN_FAILED and (
                 stale := self._stale(asked, Failure.ANSWERED, fetched.response.status)
             ):
@@ -96,7 +100,22 @@ class Onward:
         asked.exchange.mark("fetch", "fetched")
         return fetched
 
-    def _validated(self, asked: Asked, fetched: Fetched, recording: Recording) -> Response:
+    async def _completed(self, asked: Asked, stored: Stored, ttl: int | None = None) -> Response | None:
+        """From what is held of it, and what is missing from the origin (RFC 9111 §3.4). None where that fails."""
+        parts = stored.parts
+        selected = self._answers.select(stored, asked.request, asked.asking)
+        if parts is None or selected is None or self._answers.assembly is None:
+            return None
+        if not await self._answers.assembly.begin(asked, parts, selected):
+            return None
+        asked.exchange.mark("fetch", "fetched")
+        stored = parts.head or stored
+        now = self._clock.now()
+        member = cache_status.forwarded(self._member, asked.why, status=206, ttl=int(stored.fresh_until - now))
+        added: Fields = [(b"age", b"%d" % max(0, now - stored.born)), (b"cache-status", member), MISS]
+        return self._answers.from_stored(stored, asked, added, lacking=True)
+
+    async def _validated(self, asked: Asked, fetched: Fetched, recording: Recording) -> Response:
         """304: what is stored holds, its head is brought up to date (RFC 9111 §4.3.4), and it answers."""
         stored, ttl = self._keeper.freshen(asked, fetched, recording)
         member = cache_status.forwarded(self._member, asked.why, status=304, ttl=ttl)
@@ -106,8 +125,13 @@ class Onward:
             (b"cache-status", member),
             MISS,
         ]
-        answer = self._answers.from_stored(stored, asked.request, asked.asking, added)
-        return answering.failed(added) if answer is None else answer
+        answer = self._answers.from_stored(stored, asked, added, lacking=not asked.heard)
+        if answer is not None:
+            return answer
+        if stored.parts is None or self._answers.select(stored, asked.request, asked.asking) is None:
+            return answering.failed(added)
+        asked.stored, asked.why = stored, "partial"
+        return await self.send(asked)
 
     async def _deliver(self, asked: Asked, fetched: Fetched, recording: Recording) -> Response:
         """A full response: stored on its way, if it may be. The client's conditions are held against it."""
@@ -157,7 +181,7 @@ class Onward:
         ttl = int(stored.fresh_until - now)
         member = cache_status.forwarded(self._member, asked.why, status=status, ttl=ttl, detail=failure.value)
         added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), MISS]
-        answer = self._answers.from_stored(stored, asked.request, asked.asking, added)
+        answer = self._answers.from_stored(stored, asked, added)
         if answer is not None:
             asked.exchange.mark("fetch", failure.value)
         return answer

@@ -7,12 +7,16 @@ takes them too.
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
+from typing import TYPE_CHECKING
 
 from cdn_edge.rules import parts as rules
 from cdn_edge.stored import NEVER, Stored, weight
+from stack.errors import HopError
 from stack.http.ranges import Range, content_range
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Piece(Stored, gc=False, eq=False):
@@ -51,7 +55,7 @@ def piece_of(head: Stored, parts: Parts, start: int, body: bytes) -> Piece:
 class Parts:
     """What is held of one representation. The event loop's: changes are whole or have not happened."""
 
-    __slots__ = ("coming", "head", "length", "pieces", "tag")
+    __slots__ = ("coming", "head", "length", "pieces", "tag", "whole")
 
     def __init__(self, length: int, tag: bytes | None) -> None:
         self.length = length
@@ -62,8 +66,17 @@ class Parts:
         """What stands for it in the store, if anything does."""
         self.pieces: list[Piece] = []
         """In order, none overlapping another."""
-        self.coming: dict[int, asyncio.Task[tuple[int, bytes]]] = {}
+        self.whole: bytes | None = None
+        """All of it, once it has become a response like any other: for who is still reading here."""
+        self.coming: dict[int, asyncio.Task[tuple[int, bytes] | HopError]] = {}
         """Slices that are being fetched, by where they start: each once, however many wait for it."""
+
+    def bytes_at(self, position: int) -> tuple[int, bytes] | None:
+        """What is held around this byte, and where it starts."""
+        if self.whole is not None:
+            return 0, self.whole
+        piece = self.at(position)
+        return None if piece is None else (piece.span.start, piece.body)
 
     def at(self, position: int) -> Piece | None:
         """The piece that holds this byte."""
@@ -75,6 +88,8 @@ class Parts:
 
     def gaps(self, wanted: Range) -> list[Range]:
         """What of `wanted` is not held."""
+        if self.whole is not None:
+            return []
         index = max(0, bisect_right(self.pieces, wanted.start, key=_start) - 1)
         held = []
         for piece in self.pieces[index:]:

@@ -57,6 +57,12 @@ LOOKUP: Final[Mapping[str, Word]] = {
         '"Disable cache"), or If-Match. Ask without it.',
         clause="RFC 9111 §5.2.1",
     ),
+    "partial": Word(
+        "a part of what it asks for is stored, and the rest was fetched",
+        "Once all of it has been asked for, all of it is stored. If it stays so, what is stored of it leaves for want "
+        "of room: a larger --cache-size.",
+        clause="RFC 9111 §3.4, RFC 9211 §2.2",
+    ),
     "method": Word(
         "a request of this method is always passed on",
         "Only GET and HEAD are answered from a cache. What only reads should be a GET.",
@@ -123,9 +129,11 @@ STORE: Final[Mapping[str, Word]] = {
         clause="RFC 9111 §5.2.1.5",
     ),
     "range": Word(
-        "it is a part only",
-        "A request without Range fills the cache; ranges are answered from the whole then.",
-        clause="RFC 9111 §3.3",
+        "it is a part, and nothing tells what of",
+        "A part (206) is stored when it has one Content-Range with the complete length, and was asked for by Range "
+        "without If-Range. With a strong ETag parts are put together. A request without Range fills the cache, too.",
+        ("Content-Range: bytes 0-499/1234", 'ETag: "v1"'),
+        "RFC 9111 §3.3, §3.4",
     ),
     "status": Word(
         "a response of this status is not kept",

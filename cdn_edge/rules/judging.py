@@ -19,6 +19,10 @@ class Policy:
     """What the operator decides. Bytes and seconds."""
 
     max_object: int = 16 * 1024 * 1024
+    slice: int = 1024 * 1024
+    """What is large is kept in slices of so many bytes. 0: it is not kept."""
+    slice_from: int = 4 * 1024 * 1024
+    """Longer content than this is large."""
     heuristic: Heuristic = Heuristic()  # noqa: RUF009  # frozen
     set_cookie: SetCookie = "explicit"
     guess_for_cookies: bool = False

@@ -21,7 +21,7 @@ class NotStored(enum.Enum):
     TUNNEL = "tunnel"  # a request to change protocols has no response that could be stored
     CONTENT = "content"  # a GET with content: the key does not hold what it may depend on (RFC 9110 §9.3.1)
     REQUEST_NO_STORE = "request-no-store"  # §5.2.1.5
-    RANGE = "range"  # §3.3: a part; only complete responses are stored
+    RANGE = "range"  # §3.3: a part of which it cannot be told what it is a part of
     STATUS = "status"  # §3: not cacheable by default and without explicit freshness, or not understood
     NO_STORE = "no-store"  # §5.2.2.5
     PRIVATE = "private"  # §5.2.2.7
@@ -41,7 +41,7 @@ FOR_THIS_CLIENT: Final = frozenset({NotStored.REQUEST_NO_STORE, NotStored.AUTHOR
 """They lie in the request. What is stored for the others is not the worse for it."""
 _ABOUT_THE_REQUEST: Final = frozenset({304, 412, 416})
 """They answer a condition or a range, not the URL."""
-_UNDERSTOOD: Final = HEURISTIC_STATUS - {206} | {
+_UNDERSTOOD: Final = HEURISTIC_STATUS | {
     302,
     303,
     307,
@@ -82,8 +82,6 @@ def outright(status: int, cc: CacheControl, asked: Asking) -> NotStored | None:
     """A reason that needs no look at lifetimes, variants and cookies: most of what is not stored is refused so."""
     if asked.cc.no_store:
         return NotStored.REQUEST_NO_STORE
-    if status == 206:
-        return NotStored.RANGE
     if status < 200 or status in _ABOUT_THE_REQUEST:
         return NotStored.STATUS
     if cc.must_understand:

@@ -13,7 +13,17 @@ FRESH = "Cache-Control: max-age=60"
 REFUSED = [
     ("3 method", "HEAD", FRESH, 200, "", "method"),
     ("5.2.1.5 request no-store", "GET", FRESH, 200, "Cache-Control: no-store", "request-no-store"),
-    ("3.3 part", "GET", f"{FRESH}\nContent-Range: bytes 0-1/7", 206, "Range: bytes=0-1", "range"),
+    ("3.3 part unasked", "GET", f"{FRESH}\nContent-Range: bytes 0-1/7", 206, "", "range"),
+    ("3.3 part of unknown length", "GET", f"{FRESH}\nContent-Range: bytes 0-1/*", 206, "Range: bytes=0-1", "range"),
+    ("3.3 parts", "GET", f"{FRESH}\nContent-Type: multipart/byteranges; boundary=x", 206, "Range: bytes=0-1", "range"),
+    (
+        "3.3 private part",
+        "GET",
+        "Cache-Control: private\nContent-Range: bytes 0-1/7",
+        206,
+        "Range: bytes=0-1",
+        "private",
+    ),
     ("3 status", "GET", "Last-Modified: {-600}", 302, "", "status"),
     ("5.2.2.5 no-store", "GET", f"{FRESH}, no-store", 200, "", "no-store"),
     ("5.2.2.7 private", "GET", f"{FRESH}, private", 200, "", "private"),

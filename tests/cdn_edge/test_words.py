@@ -11,7 +11,7 @@ WORDS = STEPS["cdn_edge"]
 
 def test_lookup() -> None:
     named = {reuse.value for reuse in Reuse}
-    assert named | {"uri-miss", "vary-miss", "method", "bypass", "only-if-cached"} == set(WORDS["lookup"])
+    assert named | {"uri-miss", "vary-miss", "partial", "method", "bypass", "only-if-cached"} == set(WORDS["lookup"])
 
 
 def test_fetch() -> None:

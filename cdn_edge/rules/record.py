@@ -161,8 +161,8 @@ def freshness(terms: Terms, fields: Fields, *, age: float, arrived: float, share
     if arrived < 0.05:
         said.append(f"age {seconds(age)}: since it came")
     else:
-        said.append(f"age {seconds(age)} = {seconds(arrived)} when it came (Age, Date, and the time it took)")
-        said[-1] += f" + {seconds(age - arrived)} here"
+        came = f"{seconds(arrived)} when it came (Age, Date, the time it took)"
+        said.append(f"age {seconds(age)} = {came} + {seconds(age - arrived)} here")
     ttl = terms.lifetime - age
     said.append(f"fresh for another {seconds(ttl)}" if ttl > 0 else f"stale for {seconds(-ttl)}")
     return Freshness(_tenth(terms.lifetime), terms.source, _tenth(age), _tenth(ttl), terms.always_validate, said)

@@ -42,6 +42,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Entry]]] = {
     },
     "Look": {
         "trace": Entry("stack.cli.trace:trace", "Send one request and show every hop as a waterfall."),
+        "explain": Entry("stack.cli.explain:explain", "Say why a URL is, or is not, answered from the edges' caches."),
         "dig": Entry("stack.cli.dig:dig", "Ask a DNS server, and say what its answer means."),
     },
     "Change": {

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import click
-
-PATIENCE: Final = 10.0
-"""Seconds that an edge has to answer."""
 
 
 @click.command()
@@ -25,6 +22,7 @@ def purge(url: str, edge: str | None, as_json: bool) -> int:
     import msgspec
 
     from stack.cli.control import NOTHING_RUNS
+    from stack.cli.edges import edges, post
     from stack.cli.site import site
     from stack.supervisor.state import StateDir
 
@@ -35,52 +33,13 @@ def purge(url: str, edge: str | None, as_json: bool) -> int:
         return NOTHING_RUNS
     if url.startswith("/") and (found := site(status)) is not None:
         url = found.url + url
-    answers = {hop["name"]: _purged(hop["admin"], url) for hop in _edges(status, edge)}
-    refused = next((answer["refused"] for answer in answers.values() if "refused" in answer), None)
-    if refused is not None:
-        raise click.ClickException(f"{url}: {refused}")
+    answers = {hop["name"]: post(hop["admin"], "/-/purge", {"url": url}) for hop in edges(status, edge)}
     if as_json:
         click.echo(msgspec.json.encode(answers))
     else:
         for name, answer in answers.items():
             click.echo(f"{name}: {_told(answer)}", err="error" in answer)
     return 1 if any("error" in answer for answer in answers.values()) else 0
-
-
-def _edges(status: dict[str, Any], wanted: str | None) -> list[dict[str, Any]]:
-    import difflib
-
-    edges = {hop["name"]: hop for hop in status["hops"] if hop["kind"] == "cdn_edge"}
-    if wanted is None:
-        return list(edges.values())
-    name = wanted if wanted in edges else f"edge-{wanted}"
-    if name not in edges:
-        near = difflib.get_close_matches(wanted, edges, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(edges)}"
-        raise click.ClickException(f"no edge is called {wanted!r}: {hint}")
-    return [edges[name]]
-
-
-def _purged(admin: str, url: str) -> dict[str, Any]:
-    import http.client
-    import json
-    from urllib.parse import urlsplit
-
-    place = urlsplit(admin)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=PATIENCE)
-    try:
-        connection.request(
-            "POST", "/-/purge", json.dumps({"url": url}), {"content-type": "application/json", "accept": "*/*"}
-        )
-        response = connection.getresponse()
-        answer: dict[str, Any] = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return {"error": str(error) or type(error).__name__}
-    finally:
-        connection.close()
-    if response.status == 400:
-        return {"refused": answer.get("detail", answer.get("title", ""))}
-    return answer if response.status == 200 else {"error": f"status {response.status}: {answer.get('detail', '')}"}
 
 
 def _told(answer: dict[str, Any]) -> str:

@@ -98,7 +98,7 @@ async def test_freshness_adds_up() -> None:
     assert (record.freshness.lifetime, record.freshness.age, record.freshness.ttl) == (60, 22, 38)
     assert record.freshness.said == [
         "lifetime 60 s: max-age in Cache-Control (max-age=60)",
-        "age 22 s = 12 s when it came (Age, Date, and the time it took) + 10 s here",
+        "age 22 s = 12 s when it came (Age, Date, the time it took) + 10 s here",
         "fresh for another 38 s",
     ]
 

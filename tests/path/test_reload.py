@@ -235,6 +235,10 @@ def test_the_edges_cache_stays_where_the_edge_does_not_change(project: Project) 
     plan = json.loads((project.home / "plan.json").read_text())
     assert [hop["name"] for hop in plan["hops"]] == [hop["name"] for hop in project.status()["hops"]]
     assert "hit" in project.curl("/kept", "-i").lower().partition("cache-status: ")[2].splitlines()[0]
+    done = project.hopstack("explain", "/kept", "--edge", "fra")
+    assert done.returncode == 0
+    assert done.stdout.startswith("edge-fra: HIT, fresh for another ")
+    assert project.hopstack("explain", "/kept", "--edge", "fraa").returncode == 2
     done = project.hopstack("purge", "/kept")
     assert (done.returncode, done.stdout) == (0, "edge-fra: purged\n")
     assert project.hopstack("purge", "/kept").stdout == "edge-fra: nothing was stored\n"
@@ -264,7 +268,7 @@ async def test_a_stop_in_the_middle_of_a_reload_is_a_stop(tmp_path: Path) -> Non
 
 def test_nothing_runs(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    for argv in (["reload"], ["restart", "app-1"], ["purge", "/"]):
+    for argv in (["reload"], ["restart", "app-1"], ["purge", "/"], ["explain", "/"]):
         done = project.hopstack(*argv)
         assert (done.returncode, done.stdout) == (3, "")
         assert "hopstack up" in done.stderr

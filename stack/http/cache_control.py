@@ -55,7 +55,7 @@ _USUAL: Final = {
     b"no-transform": CacheControl(no_transform=True),
 }
 """What browsers send when the user reloads, and the like: not parsed anew each time."""
-_FLAGS: Final = {
+FLAGS: Final = {
     b"no-store": "no_store",
     b"public": "public",
     b"must-revalidate": "must_revalidate",
@@ -99,8 +99,8 @@ def parse(values: bytes | None) -> CacheControl:
         elif name == b"min-fresh":
             wanted = delta_seconds(argument)
             seconds["min_fresh"] = max(seconds.get("min_fresh", 0), FOREVER if wanted is None else wanted)
-        elif (bare := name.rstrip(b" \t")) in _FLAGS:
-            flags[_FLAGS[bare]] = True  # an argument means nothing here and does not undo it
+        elif (bare := name.rstrip(b" \t")) in FLAGS:
+            flags[FLAGS[bare]] = True  # an argument means nothing here and does not undo it
         elif bare in _NAMING:
             attribute = _NAMING[bare]
             fields = frozenset(tokens(unquote(argument.strip(b" \t"))))

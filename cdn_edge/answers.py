@@ -39,9 +39,14 @@ class Answers:
         random: Random,
         renewed: Callable[[Stored, float], None] = lambda stored, now: None,
         assembly: Assembly | None = None,
+        *,
+        hidden: frozenset[bytes] = frozenset(),
     ) -> None:
-        """`renewed` is told of each head that is made, and when: the store counts them."""
+        """`renewed` is told of each head that is made, and when: the store counts them. `hidden` are fields of the
+        origin's that are for this cache alone.
+        """
         self._name = name
+        self._dropped = _OWN | hidden
         self.member = cache_status.member(name)
         self.fresh = cache_status.fresh_hit(self.member)
         """Cache-Status of a fresh hit, as a format that wants the ttl."""
@@ -109,11 +114,16 @@ class Answers:
 
     def stamped(self, response: Response, member: bytes) -> Response:
         """The origin's response, with what this hop says in place of what the hops behind said for themselves."""
-        fields = passed(response.fields)
+        fields = self.passed(response.fields)
         fields.append((b"cache-status", member))
         fields.append(MISS)
         response.fields = fields
         return response
+
+    def passed(self, fields: Fields) -> Fields:
+        """The request's id is this hop's to say, and X-Cache speaks of one cache only."""
+        dropped = self._dropped
+        return [field for field in fields if field[0] not in dropped]
 
     def problem(self, request: Request, exchange: Exchange, error: HopError, member: bytes) -> Response:
         """Made here rather than in the engine, so that it has its Cache-Status like any other."""
@@ -126,8 +136,3 @@ class Answers:
 
     def _boundary(self) -> bytes:
         return b"%032x" % self._random.getrandbits(128)
-
-
-def passed(fields: Fields) -> Fields:
-    """The request's id is this hop's to say, and X-Cache speaks of one cache only."""
-    return [field for field in fields if field[0] not in _OWN]

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from cdn_edge.config import KIND, Config, Key, parse_origin
+from cdn_edge.config import KIND, Config, Key, parse_origin, parse_targets
 from cdn_edge.explain import Explain
 from cdn_edge.handler import Edge
 from cdn_edge.profiles import profiled
@@ -49,12 +49,13 @@ class EdgeHop(HttpHop):
             max_object=min(cache.max_object, cache.size),
             slice=min(cache.slice, cache.size // 8),
             slice_from=cache.slice_from,
-            heuristic=Heuristic(cache.heuristic, cache.heuristic_max),
+            heuristic=Heuristic(cache.heuristic, cache.heuristic_max, cache.negative_ttl),
             set_cookie=cache.set_cookie or "explicit",
             guess_for_cookies=bool(cache.guess_for_cookies),
             stale_if_unreachable=cache.stale_if_unreachable,
             keying=_keying(cache.key),
             select=Selector(encodings=cache.vary_encodings, language_order=cache.vary_languages != "unordered"),
+            targets=parse_targets(cache.targets),
         )
         self._keying = policy.keying
         self.store = Store(cache.size, max_object=policy.max_object, select=policy.select)

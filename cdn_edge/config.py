@@ -6,9 +6,11 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from cdn_edge.rules.directives import CACHE_CONTROL, Targets
 from stack.config.base import MIB, Bytes, HttpOptions, Name, Options, PoolLimits, Seconds, UpstreamTimeouts, unit
 from stack.config.upstream import UpstreamSpec, parse_upstream
 from stack.errors import ConfigError
+from stack.http.fields import TOKEN
 
 KIND: Final = "edge"
 _EXAMPLE: Final = "http://127.0.0.1:8000"
@@ -103,11 +105,12 @@ class Cache(Options, frozen=True, kw_only=True):
         ),
     ] = 86_400.0
     set_cookie: Annotated[
-        Literal["explicit", "store"] | None,
+        Literal["explicit", "store", "pass", "strip"] | None,
         Meta(
             description=(
-                "Responses with Set-Cookie: stored only if they say public or s-maxage (explicit), "
-                "or like any other (store: the letter of RFC 9111, which shares one user's cookie with all). "
+                "Responses with Set-Cookie: stored only if they say public or s-maxage, or have a lifetime for shared "
+                "caches only (explicit); like any other (store: the letter of RFC 9111, which shares one user's cookie "
+                "with all); never (pass); or stored and sent without their cookies (strip). "
                 "Left out: the profile's, explicit with careful, store with rfc9111."
             )
         ),
@@ -130,6 +133,27 @@ class Cache(Options, frozen=True, kw_only=True):
             )
         ),
     ] = None
+    targets: Annotated[
+        tuple[str, ...],
+        Meta(
+            description=(
+                "Response field that is obeyed in place of Cache-Control and Expires (RFC 9213). Of several the first "
+                "that is valid and not empty. Surrogate-Control goes no further than this edge. `none` obeys none. "
+                "Repeats."
+            )
+        ),
+    ] = ("hopstack-CDN-Cache-Control", "CDN-Cache-Control", "Surrogate-Control")
+    negative_ttl: Annotated[
+        float,
+        Meta(
+            ge=0,
+            extra=unit("s"),
+            description=(
+                "Freshness of a 404, 405, 410, 414 or 501 that says nothing of its own, not even Last-Modified. "
+                "0: none is guessed."
+            ),
+        ),
+    ] = 0.0
 
 
 class OriginTimeouts(UpstreamTimeouts, frozen=True, kw_only=True):
@@ -169,6 +193,24 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     origin_pool: PoolLimits = PoolLimits()
     origin_timeouts: OriginTimeouts = OriginTimeouts()
     cache: Cache = Cache()
+
+
+def parse_targets(names: tuple[str, ...]) -> Targets:
+    """`--cache-targets`. ConfigError for what is no field name, or no field of its own."""
+    if names == ("none",):
+        return Targets(())
+    wanted = []
+    for name in names:
+        line = name.strip().lower().encode("ascii", "replace")
+        if TOKEN.fullmatch(line) is None:
+            raise ConfigError(
+                f"--cache-targets {name!r} is no field name; write it as CDN-Cache-Control, or none alone"
+            )
+        if line in (CACHE_CONTROL, b"expires", b"pragma"):
+            raise ConfigError(f"--cache-targets {name!r} is heard anyway, behind all targets; leave it out")
+        if line not in wanted:
+            wanted.append(line)
+    return Targets(tuple(wanted))
 
 
 def parse_origin(text: str) -> UpstreamSpec:

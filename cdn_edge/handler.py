@@ -54,7 +54,7 @@ class Edge:
         origin = Origin(fetch, name=name, upstream=upstream, clock=clock, select=policy.select)
         keeper = Keeper(store, policy, metrics, self.refusals)
         assembly = Assembly(origin=origin, store=store, keeper=keeper, size=policy.slice, tasks=tasks, name=name)
-        self._answers = Answers(name, clock, random, store.renewed, assembly)
+        self._answers = Answers(name, clock, random, store.renewed, assembly, hidden=policy.targets.hidden)
         self._member = self._answers.member
         self._tasks = tasks
         self._name = name

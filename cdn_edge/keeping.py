@@ -13,17 +13,17 @@ from cdn_edge.parts import Parts
 from cdn_edge.recording import Recording, Tee
 from cdn_edge.refusals import Refusals
 from cdn_edge.rules import validation
-from cdn_edge.rules.judging import Judgement, Policy, judge, said
+from cdn_edge.rules.directives import SURROGATE_CONTROL, Said
+from cdn_edge.rules.judging import Judgement, Policy, judge
 from cdn_edge.rules.parts import Part, strong_tag, whole_head
 from cdn_edge.rules.parts import part as part_of
 from cdn_edge.rules.parts import sliced as sliced_length
-from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored, outright
+from cdn_edge.rules.storing import COOKIES, FOR_THIS_CLIENT, STRIPPED, NotStored, outright
 from cdn_edge.slicing import Slicing, take
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored, whole
 from stack.errors import HopError
-from stack.http.cache_control import CacheControl
-from stack.http.message import Fields, Response, get
+from stack.http.message import Fields, Response, get, without
 from stack.http.ranges import Range
 from stack.telemetry.metrics import Metrics
 
@@ -57,14 +57,14 @@ class Keeper:
         is_head = asked.request.method == b"HEAD"
         if response.status == 206:
             return self._keep_part(asked, fetched, recording)
-        cc = said(response.fields)
-        if asked.stored is None and (why := outright(response.status, cc, asked.asking)) is not None:
+        said = self._policy.targets.said(response.fields)
+        if asked.stored is None and (why := outright(response.status, said.cc, asked.asking)) is not None:
             why = NotStored.METHOD if is_head else why
             recording.abandon()
             self._decided(asked, why, response)
             return why, None
         sliced = self._sliced(response)
-        judgement = self._judge(asked, response.status, response.fields, fetched, cc, bounded=sliced is None)
+        judgement = self._judge(asked, response.status, response.fields, fetched, said, bounded=sliced is None)
         refused = NotStored.METHOD if is_head else judgement.refused
         if refused is None and unread and asked.key in self._filling and not isinstance(response.body, bytes):
             refused = NotStored.FILLING
@@ -87,7 +87,9 @@ class Keeper:
                 self._filling.add(asked.key)
         else:
             recording.abandon()
-        self._decided(asked, refused, response)
+        if refused is None and judgement.stripped:
+            _strip(fetched)
+        self._decided(asked, refused, response, fetched.note)
         return refused, judgement.ttl if refused is None else None
 
     async def fill(self, key: bytes, response: Response) -> None:
@@ -104,7 +106,7 @@ class Keeper:
         """
         old = asked.stored
         assert old is not None
-        fields = validation.freshened(old.fields, fetched.response.fields)
+        fields = validation.freshened(_all_fields(old), fetched.response.fields)
         judgement, fresh = self._anew(asked, old, fields, fetched)
         refused = judgement.refused
         if refused in FOR_THIS_CLIENT:
@@ -125,7 +127,9 @@ class Keeper:
         head = parts.head
         if head is None:
             return NotStored.INVALIDATED
-        judgement, fresh = self._anew(asked, head, validation.freshened(head.fields, fetched.response.fields), fetched)
+        judgement, fresh = self._anew(
+            asked, head, validation.freshened(_all_fields(head), fetched.response.fields), fetched
+        )
         refused = judgement.refused
         if refused in FOR_THIS_CLIENT:
             pass
@@ -152,7 +156,9 @@ class Keeper:
         refused, ttl = NotStored.RANGE, 0
         if part is not None and asked.asking.ranged and asked.request.method == b"GET":
             if old is not None and _same_whole(old, tag, part.length):
-                judgement, head = self._anew(asked, old, validation.freshened(old.fields, response.fields), fetched)
+                judgement, head = self._anew(
+                    asked, old, validation.freshened(_all_fields(old), response.fields), fetched
+                )
                 parts = old.parts
                 found, ttl = judgement.refused, judgement.ttl
             else:
@@ -162,7 +168,9 @@ class Keeper:
             if found is None:
                 found = self._record_parts(asked, head, parts, response, part.span, recording)
             if found is None:
-                self._decided(asked, None, response)
+                if judgement.stripped:
+                    _strip(fetched)
+                self._decided(asked, None, response, fetched.note)
                 return None, ttl
             refused = found
         recording.abandon()
@@ -239,12 +247,16 @@ class Keeper:
         recording = self._store.record(asked.key)
         refused = self._record(asked, fetched, judgement, recording)
         if refused is None:
-            self._decided(asked, None)
+            if judgement.stripped:
+                _strip(fetched)
+            self._decided(asked, None, note=fetched.note)
         return refused is None, judgement.ttl if refused is None else None
 
-    def _decided(self, asked: Asked, refused: NotStored | None, response: Response | None = None) -> None:
+    def _decided(
+        self, asked: Asked, refused: NotStored | None, response: Response | None = None, note: str = ""
+    ) -> None:
         """`response`: what is not stored, where it is there to be looked at."""
-        word = "stored" if refused is None else refused.value
+        word = note or "stored" if refused is None else refused.value
         asked.exchange.mark("store", word)
         self._decisions.inc(word)
         if refused is None:
@@ -262,7 +274,7 @@ class Keeper:
         status: int,
         fields: Fields,
         fetched: Fetched,
-        cc: CacheControl | None = None,
+        said: Said | None = None,
         *,
         bounded: bool = True,
     ) -> Judgement:
@@ -276,7 +288,7 @@ class Keeper:
             received=fetched.at,
             delay=fetched.received - fetched.requested,
             age=fetched.age,
-            cc=cc,
+            said=said,
         )
 
     def _record(self, asked: Asked, fetched: Fetched, judgement: Judgement, recording: Recording) -> NotStored | None:
@@ -308,7 +320,7 @@ class Keeper:
         if not validation.same_as_head(stored.fields, response.fields):
             self._store.drop(stored)
             return
-        fields = validation.freshened(stored.fields, response.fields)
+        fields = validation.freshened(_all_fields(stored), response.fields)
         judgement, fresh = self._anew(asked, stored, fields, fetched)
         if judgement.refused is None and not recording.invalid:
             if fresh.identity != stored.identity:
@@ -346,6 +358,18 @@ async def recorded(response: Response) -> None:
         return
     finally:
         await body.aclose()
+
+
+def _strip(fetched: Fetched) -> None:
+    """What is stored without its cookies is sent without them, to the first client too: all get the same."""
+    fetched.response.fields = without(fetched.response.fields, *COOKIES)
+    fetched.note = STRIPPED
+
+
+def _all_fields(stored: Stored) -> Fields:
+    """With the one that is kept for this cache alone."""
+    own = stored.terms.surrogate
+    return stored.fields if own is None else [*stored.fields, (SURROGATE_CONTROL, own)]
 
 
 def _stored(asked: Asked, status: int, judgement: Judgement, fetched: Fetched, body: bytes) -> Stored:

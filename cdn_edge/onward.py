@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdn_edge.answers import MISS, Answers, passed
+from cdn_edge.answers import MISS, Answers
 from cdn_edge.asked import Asked
 from cdn_edge.keeping import Keeper, close, recorded
 from cdn_edge.lookups import Lookups
@@ -142,7 +142,7 @@ class Onward:
             condition = answering.condition(asked.request, status, response.fields, fetched.at)
         unread = condition is not Condition.PROCEED
         refused, ttl = self._keeper.keep(asked, fetched, recording, unread=unread)
-        detail = "" if refused is None else refused.value
+        detail = fetched.note if refused is None else refused.value
         member = cache_status.forwarded(
             self._member, asked.why, status=status, stored=refused is None, ttl=ttl, detail=detail
         )
@@ -154,7 +154,7 @@ class Onward:
             await close(response)
         added: Fields = [(b"cache-status", member), MISS]
         if condition is Condition.NOT_MODIFIED:
-            return answering.not_modified(passed(response.fields), added)
+            return answering.not_modified(self._answers.passed(response.fields), added)
         return answering.failed(added)
 
     def _failed(self, asked: Asked, error: HopError) -> Response:
@@ -198,7 +198,7 @@ class Onward:
         for key in invalidated(asked.request.method, asked.key, response.status, response.fields, self._policy.keying):
             self._store.invalidate(key)
         stored, ttl = self._keeper.keep_post(asked, fetched, refused)
-        detail = "" if stored else refused.value
+        detail = fetched.note if stored else refused.value
         member = cache_status.forwarded(
             self._member, asked.why, status=response.status, stored=stored, ttl=ttl, detail=detail
         )

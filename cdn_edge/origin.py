@@ -31,6 +31,8 @@ class Fetched:
     """Age of the response as it came (§5.1)."""
     validated: bool = False
     """A 304 that holds for what is stored."""
+    note: str = ""
+    """What is to be said of its being stored, besides that it is: a word of the step `store`."""
 
     def as_validation(self) -> Fetched:
         return replace(self, validated=True)

@@ -112,6 +112,12 @@ FETCH: Final[Mapping[str, Word]] = {
 _PUBLIC: Final = ("Cache-Control: public, max-age=600",)
 STORE: Final[Mapping[str, Word]] = {
     "stored": Word("it is kept", clause="RFC 9111 §3"),
+    "stripped": Word(
+        "it is kept, and nobody gets the cookies that it sets",
+        "This edge runs with --cache-set-cookie strip. What must set a cookie has to say `private` or `no-store`.",
+        ("Cache-Control: private",),
+        "RFC 9111 §7.3",
+    ),
     "method": Word(
         "the response to this method is not kept",
         "Only what answers a GET is kept, and what answers a POST with its own URL as Content-Location and a lifetime.",
@@ -163,8 +169,8 @@ STORE: Final[Mapping[str, Word]] = {
     ),
     "set-cookie": Word(
         "the response sets a cookie, and does not say public",
-        "Set cookies where they are needed (the login), not on every page; or say public, if "
-        "the cookie is for everybody.",
+        "Set cookies where they are needed (the login), not on every page; or say public (or s-maxage, or give it a "
+        "lifetime in CDN-Cache-Control), if the cookie is for everybody. With --cache-set-cookie pass nothing helps.",
         ("Cache-Control: public, max-age=600",),
         "RFC 9111 §7.3",
     ),

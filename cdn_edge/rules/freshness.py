@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from stack.http.cache_control import FOREVER, CacheControl
+from cdn_edge.rules.directives import Said
+from stack.http.cache_control import FOREVER
 from stack.http.dates import parse_http_date
 from stack.http.message import Fields, combined, get
 
+_NEGATIVE: Final = frozenset({404, 405, 410, 414, 501})
 HEURISTIC_STATUS: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """RFC 9110 §15.1: cacheable by default, so that a lifetime may be guessed."""
 _AGE: Final = re.compile(rb"[0-9]+")
@@ -25,38 +27,49 @@ class Heuristic:
     fraction: float = 0.1
     most: float = 86_400.0
     """0 never guesses."""
+    negative: float = 0.0
+    """Seconds for a 404, 405, 410, 414 or 501 that has not even Last-Modified; 0 guesses none."""
 
 
 @dataclass(slots=True)
 class Lifetime:
     seconds: float
-    source: Literal["s-maxage", "max-age", "expires", "heuristic", "none"]
+    source: Literal["s-maxage", "max-age", "expires", "heuristic", "negative", "none"]
+    field: bytes = b""
+    """The field that says so, or that it is guessed from, in lower case."""
 
     @property
     def explicit(self) -> bool:
         return self.source in ("s-maxage", "max-age", "expires")
 
+    @property
+    def guessed(self) -> bool:
+        return self.source in ("heuristic", "negative")
+
 
 def lifetime(
-    status: int, fields: Fields, cc: CacheControl, *, received: float, heuristic: Heuristic = Heuristic()
+    status: int, fields: Fields, said: Said, *, received: float, heuristic: Heuristic = Heuristic()
 ) -> Lifetime:
     """§4.2.1, in its order, as a shared cache. `received` is Unix seconds, for a Date that cannot be read."""
+    cc = said.cc
     if cc.s_maxage is not None:
-        return Lifetime(cc.s_maxage, "s-maxage")
+        return Lifetime(cc.s_maxage, "s-maxage", said.field)
     if cc.max_age is not None:
-        return Lifetime(cc.max_age, "max-age")
+        return Lifetime(cc.max_age, "max-age", said.field)
     date = date_value(fields, received)
-    expires = combined(fields, b"expires")
+    expires = None if said.targeted else combined(fields, b"expires")  # RFC 9213 §2.2
     if expires is not None:
         # §5.3: what is no date, `0` above all, is in the past; so are two lines, which make no date together
         at = parse_date(expires, received)
-        return Lifetime(0.0 if at is None else max(0.0, at - date), "expires")
+        return Lifetime(0.0 if at is None else max(0.0, at - date), "expires", b"expires")
     # §4.2.2: never where a lifetime is explicit; else by the status, or where the response says that it is public
     if heuristic.most > 0 and (status in HEURISTIC_STATUS or cc.public):
         modified = get(fields, b"last-modified")
         at = None if modified is None else parse_date(modified, received)
         if at is not None and at < date:
-            return Lifetime(min(heuristic.fraction * (date - at), heuristic.most), "heuristic")
+            return Lifetime(min(heuristic.fraction * (date - at), heuristic.most), "heuristic", b"last-modified")
+    if heuristic.negative > 0 and status in _NEGATIVE and get(fields, b"last-modified") is None:
+        return Lifetime(heuristic.negative, "negative")
     return Lifetime(0.0, "none")
 
 
@@ -89,6 +102,7 @@ def date_value(fields: Fields, received: float) -> float:
 def parse_date(value: bytes, now: float) -> float | None:
     """§4.2: a cache reads dates without regard to case; a zone other than GMT makes none."""
     at = parse_http_date(value, now)
-    if at is None and value[-3:].lower() == b"gmt":
-        at = parse_http_date(value[:-3].title() + b"GMT", now)
+    if at is None:
+        titled = value.title()
+        at = parse_http_date(titled[:-3] + b"GMT" if titled.endswith(b" Gmt") else titled, now)
     return at

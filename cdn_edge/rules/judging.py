@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from cdn_edge.rules import reuse, vary
 from cdn_edge.rules.asking import Asking
+from cdn_edge.rules.directives import DEFAULT, SURROGATE_CONTROL, Said, Targets
 from cdn_edge.rules.freshness import Heuristic, Lifetime, date_value, initial_age, lifetime
 from cdn_edge.rules.key import Keying
-from cdn_edge.rules.storing import NotStored, SetCookie, kept, refusal
+from cdn_edge.rules.storing import NotStored, SetCookie, kept, refusal, sets_cookie
 from cdn_edge.rules.vary import Selector
-from stack.http.cache_control import CacheControl, parse
 from stack.http.message import Fields, combined, get
 
 
@@ -30,6 +30,7 @@ class Policy:
     stale_if_unreachable: float = 86_400.0
     keying: Keying = field(default_factory=Keying)
     select: Selector = field(default_factory=Selector)
+    targets: Targets = DEFAULT
 
 
 @dataclass(slots=True)  # not frozen: one is made for every response that may be stored
@@ -46,16 +47,13 @@ class Judgement:
     date: float
     age: float
     """At the time it was received."""
+    stripped: bool
+    """It sets a cookie that is neither stored nor sent."""
 
     @property
     def ttl(self) -> int:
         """Seconds it may be reused for from the time it was received; below 0 if it came stale."""
         return 0 if self.terms.always_validate else int(self.lifetime.seconds - self.age)
-
-
-def said(fields: Fields) -> CacheControl:
-    """What a response tells caches."""
-    return parse(combined(fields, b"cache-control"))
 
 
 def judge(
@@ -68,20 +66,20 @@ def judge(
     received: float,
     delay: float,
     age: int,
-    cc: CacheControl | None = None,
+    said: Said | None = None,
 ) -> Judgement:
     """`fields` are those of a response to GET, `request` those of the client; times as in `initial_age`.
 
-    `cc`: what `fields` tell caches, for who has read it already.
+    `said`: what `fields` tell this cache, for who has read it already.
     """
-    cc = said(fields) if cc is None else cc
-    fresh_for = lifetime(status, fields, cc, received=received, heuristic=policy.heuristic)
+    said = policy.targets.said(fields) if said is None else said
+    fresh_for = lifetime(status, fields, said, received=received, heuristic=policy.heuristic)
     names = _names(fields, request, policy.keying)
     date = date_value(fields, received)
     refused = refusal(
         status,
         fields,
-        cc,
+        said,
         fresh_for,
         names,
         asked,
@@ -89,15 +87,20 @@ def judge(
         cookie=not policy.guess_for_cookies and get(request, b"cookie") is not None,
         set_cookie=policy.set_cookie,
     )
+    hidden = policy.targets.hidden
+    stripped = policy.set_cookie == "strip" and sets_cookie(fields, said.cc)
     return Judgement(
         refused,
         fresh_for,
-        reuse.terms(cc, fresh_for.seconds, fresh_for.source),
+        reuse.terms(
+            said.cc, fresh_for.seconds, fresh_for.source, combined(fields, SURROGATE_CONTROL) if hidden else None
+        ),
         names or (),
         policy.select(names or (), request),
-        kept(fields, cc),
+        kept(fields, said.cc, hidden=hidden, strip=stripped),
         date,
         initial_age(date, age, received=received, delay=delay),
+        stripped,
     )
 
 

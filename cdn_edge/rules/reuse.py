@@ -39,9 +39,13 @@ class Terms:
     if_error: float | None = None
     source: str = ""
     """What `lifetime` was read from: `freshness.Lifetime.source`."""
+    immutable: bool = False
+    """RFC 8246: while it is fresh, asking for news of it is in vain."""
+    surrogate: bytes | None = None
+    """Its Surrogate-Control, where that is obeyed: no client gets it, but a 304 that leaves it out does not end it."""
 
 
-def terms(cc: CacheControl, lifetime: float, source: str = "") -> Terms:
+def terms(cc: CacheControl, lifetime: float, source: str = "", surrogate: bytes | None = None) -> Terms:
     return Terms(
         lifetime,
         always_validate=cc.no_cache,
@@ -49,6 +53,8 @@ def terms(cc: CacheControl, lifetime: float, source: str = "") -> Terms:
         while_revalidate=cc.stale_while_revalidate or 0.0,
         if_error=cc.stale_if_error,
         source=source,
+        immutable=cc.immutable,
+        surrogate=surrogate,
     )
 
 
@@ -60,8 +66,8 @@ def decide(terms: Terms, age: float, asked: Asking = PLAIN) -> Reuse:
     cc = asked.cc
     left = terms.lifetime - age
     # §5.2.1.1; an age of 0 is within max-age=0 only for an instant that no client can mean
-    if cc.max_age is not None and (age > cc.max_age or cc.max_age == 0):
-        return Reuse.REQUEST
+    if cc.max_age is not None and (age > cc.max_age or cc.max_age == 0) and not (terms.immutable and left > 0):
+        return Reuse.REQUEST  # RFC 8246 §2: what a plain reload asks for, an immutable response need not be asked
     if left > 0:
         # §5.2.1.3
         return Reuse.REQUEST if cc.min_fresh is not None and left < cc.min_fresh else Reuse.HIT

@@ -6,12 +6,15 @@ import enum
 from typing import Final, Literal
 
 from cdn_edge.rules.asking import Asking
+from cdn_edge.rules.directives import Said
 from cdn_edge.rules.freshness import HEURISTIC_STATUS, Lifetime
 from cdn_edge.rules.vary import Names
 from stack.http.cache_control import CacheControl
 from stack.http.message import Fields, get
 
-SetCookie = Literal["explicit", "store"]
+SetCookie = Literal["explicit", "store", "pass", "strip"]
+"""What becomes of a response that sets a cookie: stored where shared storing is explicit, stored like any other, never
+stored, or stored and sent without it."""
 
 
 class NotStored(enum.Enum):
@@ -39,6 +42,9 @@ class NotStored(enum.Enum):
 
 FOR_THIS_CLIENT: Final = frozenset({NotStored.REQUEST_NO_STORE, NotStored.AUTHORIZATION, NotStored.COOKIE})
 """They lie in the request. What is stored for the others is not the worse for it."""
+STRIPPED: Final = "stripped"
+"""The word where a response is stored without the cookies it sets."""
+COOKIES: Final = frozenset({b"set-cookie", b"set-cookie2"})
 _ABOUT_THE_REQUEST: Final = frozenset({304, 412, 416})
 """They answer a condition or a range, not the URL."""
 _UNDERSTOOD: Final = HEURISTIC_STATUS | {
@@ -98,7 +104,7 @@ def outright(status: int, cc: CacheControl, asked: Asking) -> NotStored | None:
 def refusal(
     status: int,
     fields: Fields,
-    cc: CacheControl,
+    said: Said,
     lifetime: Lifetime,
     names: Names | None,
     asked: Asking,
@@ -111,11 +117,13 @@ def refusal(
 
     `cookie`: the request carried one. Then a lifetime is not guessed, for the page may be the client's own.
     """
+    cc = said.cc
     if (why := outright(status, cc, asked)) is not None:
         return why
     if asked.authorized and not (cc.public or cc.must_revalidate or cc.s_maxage is not None):
         return NotStored.AUTHORIZATION
-    if set_cookie == "explicit" and not (cc.public or cc.s_maxage is not None) and _sets_cookie(fields, cc):
+    # §7.3 leaves it to the cache
+    if (set_cookie == "pass" or (set_cookie == "explicit" and not said.shared)) and sets_cookie(fields, cc):
         return NotStored.SET_COOKIE
     if names is None:
         return NotStored.VARY_STAR
@@ -123,7 +131,7 @@ def refusal(
         return NotStored.STATUS
     if not (lifetime.seconds > 0 or has_validator(fields) or _served_stale(cc)):
         return NotStored.NO_FRESHNESS
-    if cookie and lifetime.source == "heuristic" and not cc.public and b"cookie" not in names:
+    if cookie and lifetime.guessed and not cc.public and b"cookie" not in names:
         return NotStored.COOKIE
     length = get(fields, b"content-length")
     if length is not None and length.isdigit() and int(length[:20]) > max_object:
@@ -131,13 +139,16 @@ def refusal(
     return None
 
 
-def kept(fields: Fields, cc: CacheControl) -> Fields:
+def kept(fields: Fields, cc: CacheControl, *, hidden: frozenset[bytes] = frozenset(), strip: bool = False) -> Fields:
     """What of a response is stored: not the fields of one connection or one request, nor those it names itself.
 
     §5.2.2.4, §5.2.2.7: fields in `no-cache="..."` are not sent without validation, those in `private="..."` not stored
-    by a shared cache; both are left out, the rest is stored.
+    by a shared cache; both are left out, the rest is stored. `hidden` is for this cache alone; `strip` takes cookies
+    off.
     """
-    named = cc.no_cache_fields | cc.private_fields
+    named = cc.no_cache_fields | cc.private_fields | hidden
+    if strip:
+        named |= COOKIES
     return [field for field in fields if field[0] not in _NOT_KEPT and field[0] not in named]
 
 
@@ -145,9 +156,10 @@ def has_validator(fields: Fields) -> bool:
     return any(name in (b"etag", b"last-modified") for name, _ in fields)
 
 
-def _sets_cookie(fields: Fields, cc: CacheControl) -> bool:
-    named = cc.no_cache_fields | cc.private_fields
-    return any(name in (b"set-cookie", b"set-cookie2") and name not in named for name, _ in fields)
+def sets_cookie(fields: Fields, cc: CacheControl) -> bool:
+    """Whether it would set a cookie for whoever gets it from the store."""
+    setting = COOKIES - cc.no_cache_fields - cc.private_fields
+    return any(name in setting for name, _ in fields)
 
 
 def _served_stale(cc: CacheControl) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any
 
 Member = object
 """int, Decimal, str (a string, or http-sf's Token), bytes, bool or datetime; a list of such for an inner list."""
-_NOTHING: Final[Mapping[str, Member]] = {}
 
 
 def dictionary(value: bytes) -> Mapping[str, Member] | None:
@@ -15,11 +14,9 @@ def dictionary(value: bytes) -> Mapping[str, Member] | None:
     import http_sf  # 4 ms, and only for who is sent such fields
 
     try:
-        members = http_sf.parse(value, tltype="dictionary")
+        members: Any = http_sf.parse(value, tltype="dictionary")
     except ValueError:
         return None
-    if not members:
-        return _NOTHING
     return {key: _bare(member[0]) for key, member in members.items()}
 
 

@@ -59,8 +59,8 @@ def parse_surrogate(value: bytes, own: CacheControl) -> CacheControl | None:
     """Surrogate-Control in the syntax of the Edge Architecture note (W3C, 2001), where `own` is Cache-Control.
 
     None where it says nothing of caching (`content="ESI/1.0"`). `max-age=60+30` may be served stale for 30 seconds
-    more. What is addressed to one surrogate by name (`max-age=60;abc`) is not for us. It takes the place of Cache-Control,
-    but never makes a response shared that `own` calls private: no standard says that it may.
+    more. What is addressed to one surrogate by name (`max-age=60;abc`) is not for us. It takes the place of
+    Cache-Control, but never makes a response shared that `own` calls private: no standard says that it may.
     """
     directives: list[bytes] = []
     for directive in split_list(value):

@@ -44,7 +44,7 @@ def _edge(hop: Hop, said: CacheDecision | None) -> str:
         parts = ["REVALIDATED"]
     if fetch == "failed":
         parts.append("fetch failed")
-    elif store == "stored":
+    elif store in ("stored", "stripped"):
         parts.append("stored" if said is None or said.ttl is None else f"stored {caches.seconds(max(0, said.ttl))}")
     elif store and store != lookup:
         parts.append(f"not stored: {store}")

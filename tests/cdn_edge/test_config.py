@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdn_edge.build import upstream
-from cdn_edge.config import Config, parse_origin
+from cdn_edge.config import Config, parse_origin, parse_targets
 from stack.config import flags
 from stack.errors import ConfigError
 
@@ -37,6 +37,21 @@ def test_an_https_origin_is_verified_by_its_name() -> None:
     made = upstream(config("--origin", "https://127.0.0.1:9441", "--origin-server-name", "shop.test"))
     assert made.tls is not None
     assert made.server_name == "shop.test"
+
+
+def test_target_lists() -> None:
+    assert parse_targets(Config().cache.targets).names == (
+        b"hopstack-cdn-cache-control", b"cdn-cache-control", b"surrogate-control",
+    )  # fmt: skip
+    made = config("--cache-targets", "Acme-Cache-Control", "--cache-targets", "CDN-Cache-Control")
+    assert parse_targets(made.cache.targets).names == (b"acme-cache-control", b"cdn-cache-control")
+    assert parse_targets(config("--cache-targets", "none").cache.targets).names == ()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "Cache-Control", "expires", "hä"])
+def test_what_is_no_target(name: str) -> None:
+    with pytest.raises(ConfigError, match="--cache-targets"):
+        parse_targets((name,))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from stack.errors import ResponseIncomplete
 from tests.cdn_edge.lab import Lab, Stream
@@ -69,6 +70,55 @@ async def test_a_guess_for_who_sent_a_cookie(guess: bool, stored: int) -> None:
     lab.origin(lab.response("Last-Modified: {-1000}"))
     await lab.ask("/a", "Cookie: id=1")
     assert lab.store.statistics().objects == stored
+
+
+@pytest.mark.parametrize("body", ["whole", "stream", "too long"])
+async def test_set_cookie_stripped(body: str) -> None:
+    lab = Lab(policy=Policy(set_cookie="strip"))
+    content = {"whole": b"content", "stream": Stream(b"con", b"tent"), "too long": b"c" * 100_001}[body]
+    lab.origin(lab.response(f"{FRESH}\nSet-Cookie: a=b\nSet-Cookie: c=d\nX-Other: 1", body=content))
+    reply = await lab.ask("/a")
+    if body == "too long":  # nothing is stored, so nothing is taken off
+        assert (reply.word("store"), reply.get("set-cookie")) == ("too-large", "a=b, c=d")
+        return
+    assert reply.cache_status == "edge; fwd=uri-miss; fwd-status=200; stored; ttl=60; detail=stripped"
+    assert reply.word("store") == "stripped"
+    assert (reply.get("set-cookie"), reply.get("x-other")) == (None, "1")
+    reply = await lab.ask("/a")
+    assert (reply.is_hit, reply.get("set-cookie"), reply.get("x-other")) == (True, None, "1")
+
+
+async def test_set_cookie_is_left_on_what_is_not_stored() -> None:
+    lab = Lab(policy=Policy(set_cookie="strip"))
+    lab.origin(lab.response("Cache-Control: private\nSet-Cookie: a=b"))
+    reply = await lab.ask("/login")
+    assert (reply.get("set-cookie"), reply.word("store")) == ("a=b", "private")
+    reply = await lab.ask("/login", method="POST")
+    assert reply.get("set-cookie") == "a=b"
+
+
+async def test_a_304_that_sets_a_cookie() -> None:
+    lab = Lab(policy=Policy(set_cookie="strip"))
+    lab.origin(lab.response(f'{FRESH}\nETag: "a"'), lab.response('ETag: "a"\nSet-Cookie: a=b', status=304, body=b""))
+    await lab.ask("/a")
+    lab.pass_time(70)
+    for _ in range(2):
+        reply = await lab.ask("/a")
+        assert (reply.status, reply.get("set-cookie")) == (200, None)
+    assert lab.asked == 2
+
+
+async def test_a_404_is_remembered_for_as_long_as_the_operator_says() -> None:
+    lab = Lab(policy=Policy(heuristic=Heuristic(negative=10)))
+    lab.origin(lab.response(status=404))
+    assert (await lab.ask("/a")).cache_status == "edge; fwd=uri-miss; fwd-status=404; stored; ttl=10"
+    assert (await lab.ask("/a")).is_hit
+    assert not (await lab.ask("/b", "Cookie: a=b")).is_hit
+    assert not (await lab.ask("/b")).is_hit  # a guess, asked for with a cookie
+    lab.origin(lab.response("Cache-Control: no-cache", status=404), lab.response(status=503), lab.response())
+    for target in ("/c", "/d", "/e"):
+        assert not (await lab.ask(target)).is_hit
+        assert not (await lab.ask(target)).is_hit
 
 
 @pytest.mark.parametrize("length", ["", "Content-Length: 6"])

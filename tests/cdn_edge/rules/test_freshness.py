@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cdn_edge.rules.directives import DEFAULT
 from cdn_edge.rules.freshness import Heuristic, age_value, initial_age, lifetime, parse_date
-from stack.http.cache_control import FOREVER, parse
+from stack.http.cache_control import FOREVER
 from stack.http.dates import http_date
-from stack.http.message import combined
 from tests.cdn_edge.lab import lines
 
 NOW = 1_700_000_000.0
@@ -57,6 +57,7 @@ LIFETIMES = [
       for status in (200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501)],
     *[(f"9110 15.1 {status} not by default", status, "Last-Modified: {-1000}\nDate: {0}", 0, "none")
       for status in (201, 202, 302, 303, 307, 400, 401, 403, 500, 502, 503, 504, 599)],
+    ("4.2.2 Last-Modified in RFC 850 form", 200, "Last-Modified: Tuesday, 14-Nov-23 00:00:00 GMT\nDate: {0}", 8000, "heuristic"),
     ("4.2.2 public makes it guessable", 599, "Last-Modified: {-1000}\nDate: {0}\nCache-Control: public", 100, "heuristic"),
 ]  # fmt: skip
 
@@ -66,16 +67,16 @@ LIFETIMES = [
 )
 def test_lifetime(status: int, text: str, seconds: float, source: str) -> None:
     fields = lines(at(text))
-    found = lifetime(status, fields, parse(combined(fields, b"cache-control")), received=NOW)
+    found = lifetime(status, fields, DEFAULT.said(fields), received=NOW)
     assert (found.seconds, found.source) == (seconds, source)
     assert found.explicit == (source in ("s-maxage", "max-age", "expires"))
 
 
 def test_a_guess_is_configured() -> None:
     fields = lines(at("Last-Modified: {-1000}\nDate: {0}"))
-    cc = parse(None)
-    assert lifetime(200, fields, cc, received=NOW, heuristic=Heuristic(0.5, 300)).seconds == 300
-    assert lifetime(200, fields, cc, received=NOW, heuristic=Heuristic(0.1, 0)).source == "none"
+    said = DEFAULT.said(fields)
+    assert lifetime(200, fields, said, received=NOW, heuristic=Heuristic(0.5, 300)).seconds == 300
+    assert lifetime(200, fields, said, received=NOW, heuristic=Heuristic(0.1, 0)).source == "none"
 
 
 @pytest.mark.parametrize(

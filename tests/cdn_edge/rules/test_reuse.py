@@ -45,6 +45,14 @@ DECISIONS = [
     ("4.2.4 against s-maxage", "s-maxage=10, stale-while-revalidate=5", 12, "", "stale"),
     ("5861 3 a request that wants it young", "max-age=10, stale-while-revalidate=5", 12, "Cache-Control: max-age=30", "stale"),
     ("4.2 no lifetime", "public", 0, "", "stale"),
+    ("8246 2 a reload", "max-age=10, immutable", 5, "Cache-Control: max-age=0", "hit"),
+    ("8246 2 younger than it is", "max-age=10, immutable", 5, "Cache-Control: max-age=4", "hit"),
+    ("8246 2 a forced reload", "max-age=10, immutable", 5, "Cache-Control: no-cache", "request"),
+    ("8246 2 a forced reload of old", "max-age=10, immutable", 5, "Pragma: no-cache", "request"),
+    ("8246 2 once it is stale", "max-age=10, immutable", 10, "Cache-Control: max-age=0", "request"),
+    ("8246 2 stale, nothing asked", "max-age=10, immutable", 11, "", "stale"),
+    ("8246 2 fresh for long enough", "max-age=10, immutable", 5, "Cache-Control: max-age=0, min-fresh=6", "request"),
+    ("8246 2 with no-cache", "max-age=10, immutable, no-cache", 5, "Cache-Control: max-age=0", "stale"),
 ]  # fmt: skip
 
 

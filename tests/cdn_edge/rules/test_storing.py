@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from cdn_edge.rules.asking import read
+from cdn_edge.rules.directives import DEFAULT
 from cdn_edge.rules.freshness import lifetime
 from cdn_edge.rules.storing import kept, refusal
 from cdn_edge.rules.vary import names
 from stack.http.cache_control import parse
-from stack.http.message import combined, get
+from stack.http.message import get
 from tests.cdn_edge.lab import lines
 
 NOW = 1_700_000_000.0
@@ -77,12 +78,12 @@ REFUSED = [
 
 def decide(status: int, text: str, request_fields: str, **options: Any) -> str:
     fields = lines(text)
-    cc = parse(combined(fields, b"cache-control"))
+    said = DEFAULT.said(fields)
     found = refusal(
         status,
         fields,
-        cc,
-        lifetime(status, fields, cc, received=NOW),
+        said,
+        lifetime(status, fields, said, received=NOW),
         names(fields),
         read(lines(request_fields)),
         max_object=1000,
@@ -102,8 +103,31 @@ def test_refused(status: int, text: str, asked: str, word: str) -> None:
     assert decide(status, text, asked) == word
 
 
-def test_set_cookie_by_the_letter() -> None:
-    assert decide(200, "Cache-Control: max-age=1\nSet-Cookie: a=b", "", set_cookie="store") == "stored"
+SETS = "Set-Cookie: a=b"
+SET_COOKIE = [
+    # case, fields, what becomes of it by explicit, store, pass, strip
+    ("nothing explicit", f"Cache-Control: max-age=1\n{SETS}", "set-cookie", "stored", "set-cookie", "stored"),
+    ("public", f"Cache-Control: max-age=1, public\n{SETS}", "stored", "stored", "set-cookie", "stored"),
+    ("s-maxage", f"Cache-Control: s-maxage=1\n{SETS}", "stored", "stored", "set-cookie", "stored"),
+    ("CDN-Cache-Control", f"CDN-Cache-Control: max-age=1\n{SETS}", "stored", "stored", "set-cookie", "stored"),
+    ("Surrogate-Control", f"Surrogate-Control: max-age=1\n{SETS}", "stored", "stored", "set-cookie", "stored"),
+    ("a targeted field without a lifetime", f"CDN-Cache-Control: must-revalidate\n{LM}\n{SETS}", "set-cookie", "stored", "set-cookie", "stored"),
+    ("somebody else's", f"ExampleCDN-Cache-Control: max-age=1\n{LM}\n{SETS}", "set-cookie", "stored", "set-cookie", "stored"),
+    ("private", f"Cache-Control: private, max-age=1\n{SETS}", "private", "private", "private", "private"),
+    ("left out by no-cache", f'Cache-Control: max-age=1, no-cache="set-cookie"\n{SETS}', "stored", "stored", "stored", "stored"),
+    ("left out by private", f'Cache-Control: max-age=1, private="Set-Cookie"\n{SETS}', "stored", "stored", "stored", "stored"),
+    ("none set", "Cache-Control: max-age=1", "stored", "stored", "stored", "stored"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "explicit", "store", "passed", "strip"),
+    [pytest.param(*row, id=f"7.3 {case}") for case, *row in SET_COOKIE],
+)
+def test_set_cookie(text: str, explicit: str, store: str, passed: str, strip: str) -> None:
+    modes = ("explicit", "store", "pass", "strip")
+    found = tuple(decide(200, text, "", set_cookie=mode) for mode in modes)
+    assert found == (explicit, store, passed, strip)
 
 
 def test_what_is_kept() -> None:

@@ -201,3 +201,12 @@ async def test_only_if_cached_is_a_problem_document() -> None:
     assert reply.get("content-type") == "application/problem+json"
     assert reply.cache_status == "edge; detail=only-if-cached"
     assert lab.asked == 0
+
+
+async def test_hits_at_the_instant_of_its_birth_have_their_heads() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60"))
+    await lab.ask("/a")
+    for _ in range(3):
+        reply = await lab.ask("/a")
+        assert (reply.cache_status, reply.get("cache-control")) == ("edge; hit; ttl=60", "max-age=60")

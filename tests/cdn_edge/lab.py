@@ -12,7 +12,7 @@ from cdn_edge.store import Store
 from stack.clock import VirtualClock, settle
 from stack.errors import ResponseIncomplete
 from stack.http.dates import http_date
-from stack.http.message import Fields, Peer, Request, Response, combined, get
+from stack.http.message import BodyStream, Fields, Peer, Request, Response, combined, get
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
@@ -160,9 +160,7 @@ class Lab:
             body=body,
             peer=Peer("192.0.2.1", 1234),
         )
-        exchange = Exchange(self.name, self.clock.now, request)
-        exchange.request_id, exchange.trace_id, exchange.span_id = b"own-id", b"1" * 32, b"2" * 16
-        exchange.client = "192.0.2.1"
+        exchange = self._exchange(request)
         answer = self.edge.handle(request, exchange)
         at_once = isinstance(answer, Response)
         response = answer if isinstance(answer, Response) else await answer
@@ -180,6 +178,22 @@ class Lab:
         await settle()
         fields = [*(response.block.fields if response.block is not None else []), *response.fields]
         return Reply(response.status, fields, content, exchange, at_once)
+
+    async def begin(self, target: str, text: str = "") -> BodyStream:
+        """The content of one response, which is a stream, for who reads it slowly or not to the end."""
+        peer = Peer("192.0.2.1", 1234)
+        fields = self._dated(text)
+        request = Request(b"GET", target.encode(), fields, authority=b"shop.test", scheme=b"https", peer=peer)
+        answer = self.edge.handle(request, self._exchange(request))
+        response = answer if isinstance(answer, Response) else await answer
+        assert not isinstance(response.body, bytes)
+        return response.body
+
+    def _exchange(self, request: Request) -> Exchange:
+        exchange = Exchange(self.name, self.clock.now, request)
+        exchange.request_id, exchange.trace_id, exchange.span_id = b"own-id", b"1" * 32, b"2" * 16
+        exchange.client = "192.0.2.1"
+        return exchange
 
     def pass_time(self, seconds: float) -> None:
         """Without timers: nothing waits."""

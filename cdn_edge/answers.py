@@ -60,6 +60,7 @@ class Answers:
         """The head of a fresh hit, serialised once for as long as its Age and ttl do not change: a second at most."""
         age, ttl = int(now - stored.born), int(stored.fresh_until - now)
         stored.hit = stored.block.extended([(b"age", b"%d" % age), (b"cache-status", self.fresh % ttl), HIT])
+        stored.hit.whole = stored.hit.dated and stored.hit.length == b"%d" % len(stored.body) and stored.status == 200
         stored.hit_until = min(stored.born + age + 1, stored.fresh_until - ttl)
         self._renewed(stored, now)
 

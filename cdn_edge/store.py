@@ -152,6 +152,11 @@ class Store:
             return None, True
         return found, True
 
+    def plain(self, key: bytes) -> Stored | None:
+        """What is stored under a key, if nothing there depends on the request's fields."""
+        found = self._entries.get(key)
+        return found if type(found) is Stored and not found.names else None
+
     def put(self, stored: Stored) -> bool:
         """Keep it in place of what had the same key and selection. False when it is too large to be kept."""
         old = self._same_place(stored)

@@ -11,7 +11,8 @@ from stack.http.cache_control import CacheControl, parse
 from stack.http.message import Fields, combined
 
 CONDITIONS: Final = (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
-_TOLD: Final = frozenset({*CONDITIONS, b"cache-control", b"pragma", b"range", b"authorization"})
+TOLD: Final = frozenset({*CONDITIONS, b"cache-control", b"pragma", b"range", b"authorization"})
+"""A request without these is PLAIN."""
 _SILENT: Final = CacheControl()
 _name = itemgetter(0)
 
@@ -36,9 +37,9 @@ _WITHOUT_DIRECTIVES: Final = {
 
 def read(fields: Fields) -> Asking:
     """PLAIN itself, at the price of one look at the names, for a request that says nothing."""
-    if _TOLD.isdisjoint(map(_name, fields)):
+    if TOLD.isdisjoint(map(_name, fields)):
         return PLAIN
-    told = {name for name, _ in fields if name in _TOLD}
+    told = {name for name, _ in fields if name in TOLD}
     kind = (not told.isdisjoint(CONDITIONS), b"range" in told, b"authorization" in told)
     cc = PLAIN.cc
     if b"cache-control" in told:

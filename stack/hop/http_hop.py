@@ -22,6 +22,7 @@ from stack.net import Net
 from stack.net.context import Context
 from stack.net.server import Server
 from stack.net.service import Service
+from stack.net.short import Short, offers_short
 from stack.telemetry.access_log import AccessLog
 from stack.telemetry.ended import Ended
 from stack.telemetry.exchange import Exchange
@@ -94,6 +95,8 @@ class HttpHop:
             sample=sample,
             upgrades=allowed(config.upgrade),
         )
+        if offers_short(service) and finished == [self.ended] and sample is None:  # nobody wants whole exchanges
+            self.context.short = Short(service, self.ended, name, random)
         self.server = Server(self.context)
         self.certificates = Certificates(
             config,

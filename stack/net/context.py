@@ -18,6 +18,7 @@ from stack.http.trust import Trust
 from stack.net.date import CurrentDate
 from stack.net.room import Connections, Room
 from stack.net.service import Service
+from stack.net.short import Short
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.identity import identify
@@ -59,6 +60,8 @@ class Context:
         upgrades: Iterable[str] = (),
     ) -> None:
         self.service = service
+        self.short: Short | None = None
+        """The short way of the plainest requests, where the service offers one."""
         self.name = name
         self.clock = clock
         self.now = clock.now

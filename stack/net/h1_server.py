@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from stack.errors import BadRequest, ClientGone, ContentTooLarge, CutOff, HopError
-from stack.http.field_lines import FieldParser
 from stack.http.h1 import parse_request
 from stack.http.message import Peer, Request, Response
 from stack.http.request_line import too_large, unfinished
 from stack.http.upgrade import asked
 from stack.net.content import Content
 from stack.net.context import Context
-from stack.net.h1_patience import LINGER, H1Patience
+from stack.net.h1_patience import LINGER
 from stack.net.h1_sender import INFINITY, close_body, ready
+from stack.net.h1_short import H1Short
 from stack.net.pace import Pace
 from stack.net.stream import Incoming
 from stack.net.tunnel import ServerTunnel
@@ -25,10 +25,10 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113 §3.4."""
 
 
-class H1ServerConnection(H1Patience):
+class H1ServerConnection(H1Short):
     """See `stack.net.context.Connection`. `upgrade_h2` takes the connection over when the client preface arrives."""
 
-    __slots__ = ("_continue", "_parser", "_seen", "_task", "_upgrade_h2", "scheme")
+    __slots__ = ("_continue", "_task", "_upgrade_h2")
 
     def __init__(
         self,
@@ -37,15 +37,11 @@ class H1ServerConnection(H1Patience):
         scheme: bytes,
         upgrade_h2: Callable[[H1ServerConnection, bytes], None] | None,
     ) -> None:
-        super().__init__(context, peer)
-        self.scheme = scheme
+        super().__init__(context, peer, scheme)
         self._upgrade_h2 = upgrade_h2
-        self._parser = FieldParser(None if peer.trusted else scheme, context.lines)
         self._continue = False
         self._task: asyncio.Future[Any] | None = None
         """What a request waits for: the task of `_wait`, or a future that a service answered with."""
-        self._seen = 0
-        """Bytes of an unfinished head that were looked at."""
 
     # Events of the transport.
 
@@ -113,6 +109,9 @@ class H1ServerConnection(H1Patience):
         ctx = self._ctx
         limits = ctx.limits
         while data and self._writable is None:
+            if self._short is not None and (size := self._answer_briefly(data)):
+                data = data[size:]
+                continue
             if data[0] in (0x0D, 0x0A):
                 left = data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines in front
                 if data[: len(data) - len(left)].replace(b"\r\n", b"") not in (b"", b"" if left else b"\r"):

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from stack.clock import Clock
+from stack.http.message import TlsInfo
+from stack.telemetry.brief import FOUND, Brief, Who
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.line_log import LineLog
 
@@ -51,20 +53,18 @@ class AccessLog:
         self._written = self._prefix = ""
         self._upstream = self._upstream_escaped = ""
 
-    def write(self, ended: Sequence[Exchange]) -> None:
+    def write(self, ended: Sequence[Exchange | Brief]) -> None:
         if not self.lines.enabled:
             return
         skip = self._skip
-        self.lines.write(
-            [
-                self.line(exchange)
-                for exchange in ended
-                if exchange.termination
-                or exchange.request is None
-                or exchange.request.target not in skip
-                or not is_routine(exchange.status)
-            ]
-        )
+        lines = []
+        for one in ended:
+            if isinstance(one, tuple):
+                if one[2] not in skip or not is_routine(one[6]):
+                    lines.append(self._brief(one))
+            elif one.termination or one.request is None or one.request.target not in skip or not is_routine(one.status):
+                lines.append(self.line(one))
+        self.lines.write(lines)
 
     def line(self, exchange: Exchange) -> str:
         """The exchange as a line; one that has not ended ends now."""
@@ -97,9 +97,7 @@ class AccessLog:
                 target = f'{path}","query":"{without_secrets(query)}'
             peer = request.peer
             if peer is not None and peer.tls is not None:
-                tail = f',"tls":"{peer.tls.version}"'
-                if peer.tls.client is not None:
-                    tail += f',"client_cert":"{_escaped(peer.tls.client.subject)}"'
+                tail = _encryption(peer.tls)
             who = (
                 f'"client":"{client}","method":"{method}","scheme":"{request.scheme.decode()}","host":"{host}",'
                 f'"path":"{target}","proto":"{request.version.decode()}"'
@@ -123,6 +121,22 @@ class AccessLog:
             f'"marks":[{marks[1:]}]{tail}}}\n'
         )
 
+    def _brief(self, told: Brief) -> str:
+        """The same line of a request in its short form."""
+        who, ids, target, began, found, now, status, size = told
+        if now >= self._until:
+            self._tick(now)
+        digits, path = ids.decode(), target.decode()
+        if "?" in path:
+            path, _, query = path.partition("?")
+            path = f'{path}","query":"{without_secrets(query)}'
+        common, (step, word) = digits[16:], FOUND
+        return (
+            f'{self._prefix}"request_id":"{common}","trace_id":"{common}","span_id":"{digits[:16]}",{who.before}{path}",'
+            f'"proto":"1.1","status":{status},"bytes":{size},"ms":{(now - began) * 1000:.3f},'
+            f'"marks":[["{step}","{word}",{(found - began) * 1000:.3f}]]{who.behind}}}\n'
+        )
+
     def _tick(self, now: float) -> None:
         """Time (RFC 3339, UTC) and hop: the same for all lines of one millisecond."""
         wall = self._clock.time() - self._now() + now
@@ -142,6 +156,18 @@ class AccessLog:
 
     def statistics(self) -> dict[str, Any]:
         return {"written": self.lines.written, "dropped": self.lines.dropped}
+
+
+def who(client: str, scheme: bytes, host: bytes, tls: TlsInfo | None) -> Who:
+    """What is the same in all lines of a connection's requests for one host."""
+    before = f'"client":"{_escaped(client)}","method":"GET","scheme":"{scheme.decode()}",'
+    behind = "" if tls is None else _encryption(tls)
+    return Who(f'{before}"host":"{_escaped(host.decode())}","path":"', behind)
+
+
+def _encryption(tls: TlsInfo) -> str:
+    said = f',"tls":"{tls.version}"'
+    return said if tls.client is None else f'{said},"client_cert":"{_escaped(tls.client.subject)}"'
 
 
 def without_secrets(query: str) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from stack.clock import Clock, Handle
+from stack.telemetry.brief import Brief
 from stack.telemetry.exchange import Exchange
 
 MOST: Final = 32
 """Exchanges that are told of at once without waiting. With more of them kept, each request finds its memory colder."""
+Reader = Callable[[Sequence[Exchange | Brief]], object]
 HELD: Final = 4096
 """Bytes of content that a request may have had to be kept until then."""
 
@@ -23,20 +25,27 @@ class Ended:
 
     __slots__ = ("_clock", "_timer", "_waiting", "_within", "readers")
 
-    def __init__(
-        self, clock: Clock, readers: Sequence[Callable[[Sequence[Exchange]], object]], *, within: float | None
-    ) -> None:
+    def __init__(self, clock: Clock, readers: Sequence[Reader], *, within: float | None) -> None:
         """`within`: seconds after which the readers are told at the latest. None: when they are asked."""
         self._clock = clock
         self.readers = readers
         self._within = within
-        self._waiting: list[Exchange] = []
+        self._waiting: list[Exchange | Brief] = []
         self._timer: Handle | None = None
 
     def __call__(self, exchange: Exchange) -> None:
         waiting = self._waiting
         waiting.append(exchange)
         if len(waiting) >= MOST or exchange.bytes_in > HELD:
+            self.tell()
+        elif self._timer is None and self._within is not None:
+            self._timer = self._clock.call_later(self._within, self._due)
+
+    def brief(self, told: Brief) -> None:
+        """The same of one in its short form."""
+        waiting = self._waiting
+        waiting.append(told)
+        if len(waiting) >= MOST:
             self.tell()
         elif self._timer is None and self._within is not None:
             self._timer = self._clock.call_later(self._within, self._due)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
+from stack.telemetry.brief import FOUND, Brief
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 
@@ -40,10 +41,18 @@ class RequestMetrics:
         )  # fmt: skip
         metrics.refreshes.append(self._refresh)
 
-    def count(self, ended: Sequence[Exchange]) -> None:
+    def count(self, ended: Sequence[Exchange | Brief]) -> None:
         requests, steps, histogram = self._requests, self._steps, self._seconds
         counts = histogram.counts
         for exchange in ended:
+            if isinstance(exchange, tuple):
+                _, _, _, began, _, at, status, size = exchange
+                requests[b"GET", status] += 1
+                steps[FOUND] += 1
+                self._bytes += size
+                counts[bisect_left(BOUNDS, at - began)] += 1
+                histogram.total += at - began
+                continue
             request = exchange.request
             method = b"" if request is None or request.method not in METHODS else request.method
             requests[method, exchange.status] += 1

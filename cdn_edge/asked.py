@@ -35,11 +35,15 @@ class Asked:
         Only so does a client with an old copy fill the store. Where the answer can hardly be stored, they save the
         content and go on.
         """
-        asked = self.asking
-        if not asked.conditional:
+        if not self.asking.conditional:
             return ()
-        storable = not (asked.authorized or asked.cc.no_store or asked.ranged or self.request.method == b"HEAD")
-        return _ANSWERED_HERE if storable or self.stored is not None else ()
+        return _ANSWERED_HERE if self.storable or self.stored is not None else ()
+
+    @property
+    def storable(self) -> bool:
+        """Whether the answer may be stored as a whole, as far as it lies in the request."""
+        asked = self.asking
+        return not (asked.authorized or asked.cc.no_store or asked.ranged or self.request.method == b"HEAD")
 
     @classmethod
     def behind_parts(cls, asked: Asked) -> Asked:

@@ -111,8 +111,8 @@ class Keeper:
         refused = judgement.refused
         if refused in FOR_THIS_CLIENT:
             pass  # what is stored for the others stays as it was
-        elif refused is not None or fresh.identity != old.identity:
-            self._store.drop(old)
+        elif refused is not None or fresh.names != old.names:
+            self._store.drop(old)  # what holds for other values of the same names stays beside it
         if refused is None and not recording.invalid:
             self._store.put(fresh)
         recording.abandon()

@@ -13,13 +13,14 @@ from cdn_edge.keeping import Keeper, close, recorded
 from cdn_edge.lookups import Lookups
 from cdn_edge.origin import Fetched, Origin
 from cdn_edge.recording import Recording, Tee
-from cdn_edge.rules import answering, cache_status, validation
+from cdn_edge.rules import answering, cache_status
 from cdn_edge.rules.invalidation import invalidated
 from cdn_edge.rules.judging import Policy
 from cdn_edge.rules.reuse import Failure, on_error
 from cdn_edge.rules.storing import NotStored
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
+from cdn_edge.validating import Validating
 from stack.clock import Clock
 from stack.errors import ClientGone, HopError, Side
 from stack.http.conditional import Condition
@@ -48,6 +49,7 @@ class Onward:
     ) -> None:
         self._name = name
         self._origin = origin
+        self._validating = Validating(origin, store, clock)
         self._store = store
         self._keeper = keeper
         self._answers = answers
@@ -66,11 +68,7 @@ class Onward:
                 return answer
         recording = self._store.record(asked.key)
         try:
-            if asked.stored is None or asked.why == "partial":
-                fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
-                asked.exchange.mark("fetch", "fetched")
-            else:
-                fetched = await self._validate(asked, asked.stored)
+            fetched = await self._validating.fetch(asked)
             if fetched.validated:
                 return await self._validated(asked, fetched, recording)
             if fetched.response.status in _ORIGIN_FAILED and (
@@ -86,19 +84,6 @@ class Onward:
         except BaseException:
             recording.abandon()
             raise
-
-    async def _validate(self, asked: Asked, stored: Stored) -> Fetched:
-        """The origin's answer. After a 304 that speaks of something else than what is stored, without conditions."""
-        conditions = validation.conditions(stored.fields, self._clock.time())
-        fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped, add=conditions)
-        if fetched.response.status == 304 and conditions:
-            if validation.same_representation(stored.fields, fetched.response.fields):
-                asked.exchange.mark("fetch", "revalidated")
-                return fetched.as_validation()
-            await close(fetched.response)
-            fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
-        asked.exchange.mark("fetch", "fetched")
-        return fetched
 
     async def _completed(self, asked: Asked, stored: Stored, ttl: int | None = None) -> Response | None:
         """From what is held of it, and what is missing from the origin (RFC 9111 §3.4). None where that fails."""

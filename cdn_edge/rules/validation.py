@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 from stack.http.conditional import is_entity_tag, strong_match, weak_match
 from stack.http.dates import parse_http_date
-from stack.http.message import Fields, get
+from stack.http.message import Fields, combined, get
+from stack.http.negotiation import coding
+
+T = TypeVar("T")
 
 _NOT_UPDATED: Final = frozenset({b"content-length", b"content-encoding", b"content-range", b"transfer-encoding"})
 """§3.2: they describe the content as it was stored, which a 304 or HEAD does not bring."""
@@ -24,6 +28,27 @@ def conditions(stored: Fields, now: float) -> Fields:
     if modified is not None and parse_http_date(modified, now) is not None:
         added.append((b"if-modified-since", modified))
     return added
+
+
+def offered(stored: Fields, request: Fields) -> bytes | None:
+    """The strong validator of a variant that was stored for other request fields, where it may do for these.
+
+    A weak one is said of several codings alike, so that a 304 to it could mean another; and some origins say a strong
+    one of them all, so that what this client could not decode is not offered.
+    """
+    tag = get(stored, b"etag")
+    if tag is None or tag[:1] != b'"' or not is_entity_tag(tag):
+        return None
+    coded = get(stored, b"content-encoding")
+    if coded is not None and coding(combined(request, b"accept-encoding"), [coded.lower()]) != coded.lower():
+        return None
+    return tag
+
+
+def chosen(fresh: Fields, others: Mapping[bytes, T]) -> T | None:
+    """§4.3.4: which of other variants a 304 with the fields `fresh` speaks of, by its strong validator."""
+    tag = get(fresh, b"etag")
+    return None if tag is None else others.get(tag)
 
 
 def same_representation(stored: Fields, fresh: Fields) -> bool:

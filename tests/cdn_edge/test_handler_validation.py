@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from stack.clock import settle
-from stack.http.message import Request, Response, get
+from stack.http.message import Request, Response
 from tests.cdn_edge.lab import Lab, Stream
 
 FRESH = 'Cache-Control: max-age=60\nETag: "a"\nLast-Modified: {-600}\nContent-Type: text/plain\nX-Own: 1'
@@ -359,25 +359,6 @@ async def test_a_304_that_changes_vary_leaves_one_response() -> None:
     assert lab.store.statistics().objects == 1
     assert (await lab.ask("/a", "X: 1")).is_hit
     assert (await lab.ask("/a", "Y: 1")).cache_status.startswith("edge; fwd=vary-miss")
-
-
-async def test_the_validators_of_the_variant_that_was_selected() -> None:
-    lab = Lab()
-
-    def negotiated(request: Request) -> Response:
-        language = (get(request.fields, b"accept-language") or b"none").decode()
-        tag = f'"{language}"'
-        if get(request.fields, b"if-none-match") == tag.encode():
-            return lab.response(f"ETag: {tag}", status=304, body=b"")(request)
-        text = f"Cache-Control: max-age=60\nVary: Accept-Language\nETag: {tag}"
-        return lab.response(text, body=language.encode())(request)
-
-    lab.origin(negotiated)
-    for _ in range(2):
-        for language in ("de", "en"):
-            assert (await lab.ask("/a", f"Accept-Language: {language}")).body == language.encode()
-        lab.pass_time(70)
-    assert [get(sent.fields, b"if-none-match") for sent in lab.seen] == [None, None, b'"de"', b'"en"']
 
 
 class Endless(Stream):

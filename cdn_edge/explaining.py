@@ -124,7 +124,7 @@ class Explaining:
             stored.block.fields,
             age=now - stored.born,
             arrived=stored.arrived,
-            share=self._policy.heuristic.fraction,
+            heuristic=self._policy.heuristic,
         )
 
     def _origin(self, stored: Stored | None, asked: Asking, now: float) -> list[str]:

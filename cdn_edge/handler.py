@@ -47,8 +47,8 @@ class Edge:
     ) -> None:
         metrics = metrics or Metrics()
         self.store = store
-        self.refusals = Refusals()
         policy = policy or Policy()
+        self.refusals = Refusals(targets=policy.targets.names)
         self.explaining = Explaining(name, store=store, refusals=self.refusals, policy=policy, clock=clock)
         self._key_of = policy.keying.of
         origin = Origin(fetch, name=name, upstream=upstream, clock=clock, select=policy.select)

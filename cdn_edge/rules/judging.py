@@ -93,7 +93,11 @@ def judge(
         refused,
         fresh_for,
         reuse.terms(
-            said.cc, fresh_for.seconds, fresh_for.source, combined(fields, SURROGATE_CONTROL) if hidden else None
+            said.cc,
+            fresh_for.seconds,
+            fresh_for.source,
+            fresh_for.field,
+            combined(fields, SURROGATE_CONTROL) if hidden else None,
         ),
         names or (),
         policy.select(names or (), request),

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from cdn_edge.rules import vary
 from cdn_edge.rules.asking import Asking
+from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.reuse import Reuse, Terms
 from stack import cache_words
 from stack.http.message import Fields, combined, get
@@ -153,9 +154,9 @@ def shown(name: bytes, value: bytes | None) -> str | None:
     return _text(value)
 
 
-def freshness(terms: Terms, fields: Fields, *, age: float, arrived: float, share: float) -> Freshness:
-    """The arithmetic of RFC 9111 §4.2. `arrived`: the age it came with; `share`: the guess's."""
-    said = [f"lifetime {seconds(terms.lifetime)}: {_source(terms.source, fields, share)}"]
+def freshness(terms: Terms, fields: Fields, *, age: float, arrived: float, heuristic: Heuristic) -> Freshness:
+    """The arithmetic of RFC 9111 §4.2. `arrived`: the age it came with."""
+    said = [f"lifetime {seconds(terms.lifetime)}: {_source(terms, fields, heuristic)}"]
     if terms.always_validate:
         said.append("it says no-cache: whatever its lifetime, the origin is asked before each use")
     if arrived < 0.05:
@@ -168,19 +169,28 @@ def freshness(terms: Terms, fields: Fields, *, age: float, arrived: float, share
     return Freshness(_tenth(terms.lifetime), terms.source, _tenth(age), _tenth(ttl), terms.always_validate, said)
 
 
-def _source(source: str, fields: Fields, share: float) -> str:
-    match source:
+def _source(terms: Terms, fields: Fields, heuristic: Heuristic) -> str:
+    match terms.source:
         case "expires":
             return f"Expires ({_said(fields, b'expires')}) less Date ({_said(fields, b'date')})"
         case "heuristic":
             modified, date = _said(fields, b"last-modified"), _said(fields, b"date")
-            return f"guessed, {share:.0%} of the time from Last-Modified ({modified}) to Date ({date})"
+            most = f", but at most {seconds(heuristic.most)}" if terms.lifetime >= heuristic.most else ""
+            share = f"{heuristic.fraction:.0%} of the time"
+            return f"guessed, {share} from Last-Modified ({modified}) to Date ({date}){most}"
+        case "negative":
+            return "of --cache-negative-ttl, since it says nothing of its own"
         case "none" | "":
             return "it says none, and there is nothing to guess one from"
-        case "max-age" | "s-maxage":
-            return f"{source} in Cache-Control ({_said(fields, b'cache-control')})"
-        case _:
-            return source
+        case source:
+            hidden = terms.surrogate if terms.field == b"surrogate-control" else None
+            value = _said(fields, terms.field) if hidden is None else _text(hidden)
+            return f"{source} in {spelled(terms.field)} ({value})"
+
+
+def spelled(name: bytes) -> str:
+    """As people write it: `CDN-Cache-Control`."""
+    return "-".join(part.upper() if part == "cdn" else part.capitalize() for part in _text(name).split("-"))
 
 
 def because(reuse: Reuse, terms: Terms, age: float, asked: Asking) -> list[str]:
@@ -188,12 +198,15 @@ def because(reuse: Reuse, terms: Terms, age: float, asked: Asking) -> list[str]:
     cc, left = asked.cc, terms.lifetime - age
     match reuse:
         case Reuse.HIT:
-            return [f"its age, {seconds(age)}, is below its lifetime, {seconds(terms.lifetime)}"]
+            said = [f"its age, {seconds(age)}, is below its lifetime, {seconds(terms.lifetime)}"]
+            if terms.immutable and cc.max_age is not None and (age > cc.max_age or cc.max_age == 0):
+                said.append(f"it is immutable, so the request's max-age={cc.max_age} asks for news in vain")
+            return said
         case Reuse.MAX_STALE:
             return [f"it is stale for {seconds(-left)}, and the request takes {_window(cc.max_stale)} (max-stale)"]
         case Reuse.WHILE_REVALIDATE:
-            said = f"it is stale for {seconds(-left)}, within its stale-while-revalidate={terms.while_revalidate:.0f}"
-            return [f"{said}: sent at once, and refreshed behind the client's back"]
+            within = f"it is stale for {seconds(-left)}, within its stale-while-revalidate={terms.while_revalidate:.0f}"
+            return [f"{within}: sent at once, and refreshed behind the client's back"]
         case Reuse.REQUEST:
             return _wanted(terms, age, asked)
         case _:

@@ -39,13 +39,17 @@ class Terms:
     if_error: float | None = None
     source: str = ""
     """What `lifetime` was read from: `freshness.Lifetime.source`."""
+    field: bytes = b""
+    """The field that says so: `freshness.Lifetime.field`."""
     immutable: bool = False
     """RFC 8246: while it is fresh, asking for news of it is in vain."""
     surrogate: bytes | None = None
     """Its Surrogate-Control, where that is obeyed: no client gets it, but a 304 that leaves it out does not end it."""
 
 
-def terms(cc: CacheControl, lifetime: float, source: str = "", surrogate: bytes | None = None) -> Terms:
+def terms(
+    cc: CacheControl, lifetime: float, source: str = "", field: bytes = b"", surrogate: bytes | None = None
+) -> Terms:
     return Terms(
         lifetime,
         always_validate=cc.no_cache,
@@ -53,6 +57,7 @@ def terms(cc: CacheControl, lifetime: float, source: str = "", surrogate: bytes 
         while_revalidate=cc.stale_while_revalidate or 0.0,
         if_error=cc.stale_if_error,
         source=source,
+        field=field,
         immutable=cc.immutable,
         surrogate=surrogate,
     )

@@ -28,7 +28,8 @@ RESPONSES = (
     "Cache-Control: max-age=10, must-revalidate", "Cache-Control: private", "Cache-Control: no-store",
     "Cache-Control: max-age=20\nVary: Accept-Encoding", "Cache-Control: max-age=20\nVary: Accept-Language, Cookie",
     "Vary: *", "Set-Cookie: a=b", "Expires: {15}", "Last-Modified: {-100}", "Cache-Control: max-age=30\nAge: 20",
-    "Cache-Control: max-age=10, stale-if-error=60\nETag: \"v\"", "Cache-Control: public, max-age=5\nSet-Cookie: a=b",
+    "CDN-Cache-Control: max-age=30\nCache-Control: no-store", "Surrogate-Control: max-age=9",
+    "Cache-Control: max-age=30, immutable", "Cache-Control: max-age=10, stale-if-error=60\nETag: \"v\"", "Cache-Control: public, max-age=5\nSet-Cookie: a=b",
 )  # fmt: skip
 METHODS = ("GET",) * 12 + ("HEAD", "HEAD", "POST", "DELETE", "OPTIONS")
 
@@ -110,6 +111,11 @@ async def test_freshness_adds_up() -> None:
         ("Last-Modified: {-1000}", "lifetime 100 s: guessed, 10% of the time from Last-Modified"),
         ("Expires: {15}", "lifetime 15 s: Expires ("),
         ("Cache-Control: max-age=9, no-cache", "it says no-cache: whatever its lifetime"),
+        (
+            "CDN-Cache-Control: max-age=30\nCache-Control: max-age=5",
+            "lifetime 30 s: max-age in CDN-Cache-Control (max-age=30)",
+        ),
+        ("Surrogate-Control: max-age=30", "lifetime 30 s: max-age in Surrogate-Control (max-age=30)"),
         ('ETag: "v"', "lifetime 0 s: it says none, and there is nothing to guess one from"),
     ],
 )

@@ -17,6 +17,15 @@ def test_a_note_has_the_field_at_fault() -> None:
     assert notes.get(KEY) == Refusal(7.0, NotStored.PRIVATE, 200, b"cache-control", b"private, max-age=60", 1)
 
 
+def test_the_field_that_was_obeyed_is_the_one_at_fault() -> None:
+    notes = Refusals(targets=(b"hopstack-cdn-cache-control", b"cdn-cache-control"))
+    said = lines("Cache-Control: max-age=60\nCDN-Cache-Control: no-store")
+    notes.note(KEY, NotStored.NO_STORE, at=7.0, status=200, fields=said)
+    note = notes.get(KEY)
+    assert note is not None
+    assert (note.name, note.value) == (b"cdn-cache-control", b"no-store")
+
+
 def test_of_a_cookie_only_the_name() -> None:
     notes = Refusals()
     notes.note(KEY, NotStored.SET_COOKIE, at=0.0, status=200, fields=lines("Set-Cookie: session=secret; HttpOnly"))

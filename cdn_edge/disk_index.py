@@ -1,0 +1,307 @@
+"""The index of the disk tier: which response has which head and which content, in SQLite. All of it blocks.
+
+One connection writes (`Index`), and each thread that looks up has one of its own (`Rows`): with a write-ahead log they
+do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cdn_edge.disk_files import taken
+from cdn_edge.disk_record import VERSION, names_of, place
+from cdn_edge.rules.vary import Names, Selection
+
+FILE: Final = "index.sqlite"
+_APPLICATION: Final = 0x686F7073
+"""In the file's header: ours."""
+_PIECE: Final = 2000
+_VARIES: Final = 32
+"""Different sets of Vary names under one key that are looked at."""
+_SCHEMA: Final = """
+CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, rows INTEGER NOT NULL);
+CREATE TABLE objects (
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL, names BLOB NOT NULL, place BLOB NOT NULL, used INTEGER NOT NULL,
+  content INTEGER, head BLOB NOT NULL
+);
+CREATE UNIQUE INDEX objects_place ON objects (key, names, place);
+CREATE INDEX objects_used ON objects (used, id);
+CREATE INDEX objects_content ON objects (content) WHERE content IS NOT NULL;
+"""  # noqa: E501
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class Newer(Exception):
+    """Written by another version of hopstack, or by something else altogether: left as it is."""
+
+
+def is_full(error: Exception) -> bool:
+    """Whether no room on the disk is what went wrong."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_FULL
+
+
+def is_damaged(error: Exception) -> bool:
+    """Whether the index itself cannot be read any more."""
+    return isinstance(error, sqlite3.DatabaseError) and _code(error) in _DAMAGED
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    id: int
+    head: bytes
+    content: bytes
+    """Hash; empty without content."""
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is written for one response."""
+
+    key: bytes
+    names: bytes
+    place: bytes
+    head: bytes
+    content: bytes
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What was used longest ago."""
+
+    id: int
+    key: bytes
+
+
+class Rows:
+    """Looking up. Own connection: for one thread."""
+
+    def __init__(self, directory: Path) -> None:
+        uri = f"{(directory / FILE).absolute().as_uri()}?mode=ro"
+        self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=16)
+        self._db.execute("PRAGMA busy_timeout=1000")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def find(self, key: bytes, select: Callable[[Names], Selection]) -> tuple[list[Row], bool]:
+        """What the request selects, and whether anything is there under the key at all. Raises Torn."""
+        found, known, last = [], False, None
+        for _ in range(_VARIES):
+            where = "key=?" if last is None else "key=? AND names>?"
+            at = (key,) if last is None else (key, last)
+            some = self._db.execute(f"SELECT names FROM objects WHERE {where} ORDER BY names LIMIT 1", at).fetchall()
+            if not some:
+                break
+            known, last = True, some[0][0]
+            names = names_of(last)
+            found += self._db.execute(
+                "SELECT o.id, o.head, coalesce(c.digest, x''), coalesce(c.length, 0) FROM objects o "
+                "LEFT JOIN contents c ON c.id = o.content WHERE o.key=? AND o.names=? AND o.place=?",
+                (key, *place(names, select(names))),
+            ).fetchall()
+        return [Row(*row) for row in found], known
+
+
+class Index:
+    """Writing. One thread at a time; raises sqlite3.Error, after which nothing of a change has happened."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises Newer, sqlite3.Error."""
+        self.path = directory / FILE
+        self._log = Path(f"{self.path}-wal")
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        run = self._db.execute
+        version, application = self._number("user_version"), self._number("application_id")
+        if (version, application) == (0, 0) and not self._number("schema_version"):
+            run("PRAGMA auto_vacuum=INCREMENTAL")
+            run("PRAGMA journal_mode=WAL")
+            run("BEGIN IMMEDIATE")
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                run(statement)
+            run(f"PRAGMA application_id={_APPLICATION}")
+            run(f"PRAGMA user_version={VERSION}")
+            run("COMMIT")
+            self.path.chmod(0o600)
+        elif (version, application) != (VERSION, _APPLICATION):
+            raise Newer(f"its index is of version {version}, and this hopstack reads {VERSION}")
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=NORMAL")
+        run("PRAGMA journal_size_limit=4194304")
+        run("PRAGMA cache_size=-4096")
+
+    def _number(self, pragma: str) -> int:
+        return int(self._db.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    # What is there.
+
+    def keys(self) -> Iterator[list[bytes]]:
+        """All keys, piece by piece, some of them more than once."""
+        cursor = self._db.execute("SELECT key FROM objects")
+        while piece := cursor.fetchmany(_PIECE):
+            yield [row[0] for row in piece]
+
+    def totals(self) -> tuple[int, int]:
+        """Objects, and bytes that their content takes on disk."""
+        objects = self._db.execute("SELECT count(*) FROM objects").fetchone()[0]
+        block = taken(1)
+        sizes = f"SELECT coalesce(sum((length + {block - 1}) / {block} * {block}), 0) FROM contents"
+        return int(objects), int(self._db.execute(sizes).fetchone()[0])
+
+    @property
+    def bytes(self) -> int:
+        """What the index itself takes on disk."""
+        size = self._number("page_count") * self._number("page_size")
+        with contextlib.suppress(OSError):
+            size += self._log.stat().st_size
+        return size
+
+    def length(self, content: bytes) -> int | None:
+        """Of a content that is there."""
+        row = self._db.execute("SELECT length FROM contents WHERE digest=?", (content,)).fetchone()
+        return None if row is None else int(row[0])
+
+    # Changes. Those that take something out return the hashes of content that nothing refers to any more, with lengths:
+    # its files may go once the change is committed, so that no row is ever without its file.
+
+    def put(self, entries: Sequence[Entry], used: int) -> tuple[int, list[tuple[bytes, int]]]:
+        """In place of what was there. How many are new."""
+        new, loose = 0, []
+        with self._change() as db:
+            for entry in entries:
+                at = (entry.key, entry.names, entry.place)
+                old = db.execute("SELECT id, content FROM objects WHERE key=? AND names=? AND place=?", at).fetchone()
+                content = self._refer(entry) if entry.content else None
+                if old is None:
+                    new += 1
+                    db.execute(
+                        "INSERT INTO objects (key, names, place, used, content, head) VALUES (?, ?, ?, ?, ?, ?)",
+                        (*at, used, content, entry.head),
+                    )
+                else:
+                    values = (used, content, entry.head, old[0])
+                    db.execute("UPDATE objects SET used=?, content=?, head=? WHERE id=?", values)
+                    loose += self._release(old[1])
+        return new, loose
+
+    def _refer(self, entry: Entry) -> int:
+        self._db.execute(
+            "INSERT INTO contents (digest, length, rows) VALUES (?, ?, 1) "
+            "ON CONFLICT (digest) DO UPDATE SET rows = rows + 1",
+            (entry.content, entry.length),
+        )
+        return int(self._db.execute("SELECT id FROM contents WHERE digest=?", (entry.content,)).fetchone()[0])
+
+    def _release(self, content: int | None) -> list[tuple[bytes, int]]:
+        if content is None:
+            return []
+        self._db.execute("UPDATE contents SET rows = rows - 1 WHERE id=?", (content,))
+        return self._db.execute(
+            "DELETE FROM contents WHERE id=? AND rows <= 0 RETURNING digest, length", (content,)
+        ).fetchall()
+
+    def forget(
+        self, wanted: Iterable[tuple[bytes, tuple[bytes, bytes] | None]]
+    ) -> tuple[list[list[tuple[bytes, bytes]]], list[tuple[bytes, int]]]:
+        """Take out all under a key, or what is at one place there. For each what was there.
+
+        Who asks for this may be told that it is done, so it outlasts a power failure too: synchronous=FULL.
+        """
+        gone, loose = [], []
+        self._db.execute("PRAGMA synchronous=FULL")
+        try:
+            with self._change() as db:
+                for key, at in wanted:
+                    where, values = ("key=?", (key,)) if at is None else ("key=? AND names=? AND place=?", (key, *at))
+                    rows = db.execute(
+                        f"DELETE FROM objects WHERE {where} RETURNING names, place, content", values
+                    ).fetchall()
+                    gone.append([(row[0], row[1]) for row in rows])
+                    for row in rows:
+                        loose += self._release(row[2])
+        finally:
+            self._db.execute("PRAGMA synchronous=NORMAL")
+        return gone, loose
+
+    def contents_under(self, wanted: Iterable[tuple[bytes, object]]) -> list[bytes]:
+        """Hashes of all content under these keys."""
+        return [
+            row[0]
+            for key, _ in wanted
+            for row in self._db.execute(
+                "SELECT c.digest FROM objects o JOIN contents c ON c.id = o.content WHERE o.key=?", (key,)
+            ).fetchall()
+        ]
+
+    def oldest(self, most: int) -> list[Old]:
+        rows = self._db.execute("SELECT id, key FROM objects ORDER BY used, id LIMIT ?", (most,)).fetchall()
+        return [Old(*row) for row in rows]
+
+    def used(self, ids: Iterable[int], at: int) -> None:
+        with self._change() as db:
+            db.executemany("UPDATE objects SET used=? WHERE id=?", [(at, number) for number in ids])
+
+    def touch(self, places: Iterable[tuple[bytes, bytes, bytes]], at: int) -> None:
+        """The same by key and place."""
+        with self._change() as db:
+            db.executemany(
+                "UPDATE objects SET used=? WHERE key=? AND names=? AND place=?", [(at, *each) for each in places]
+            )
+
+    def remove(self, ids: Iterable[int]) -> tuple[int, list[bytes], list[tuple[bytes, int]]]:
+        """How many were there, and the keys under which nothing is left."""
+        keys, loose = [], []
+        with self._change() as db:
+            for number in ids:
+                for row in db.execute("DELETE FROM objects WHERE id=? RETURNING key, content", (number,)).fetchall():
+                    keys.append(row[0])
+                    loose += self._release(row[1])
+            left = {key: db.execute("SELECT 1 FROM objects WHERE key=? LIMIT 1", (key,)).fetchone() for key in keys}
+        return len(keys), [key for key, found in left.items() if found is None], loose
+
+    def with_content(self, content: bytes) -> list[int]:
+        """Rows that refer to it."""
+        rows = self._db.execute(
+            "SELECT o.id FROM objects o JOIN contents c ON c.id = o.content WHERE c.digest=?", (content,)
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def shrink(self) -> None:
+        """Pages that have become free go back to the file system, some at a time."""
+        if self._number("freelist_count"):
+            self._db.execute("PRAGMA incremental_vacuum(500)").fetchall()

@@ -1,0 +1,127 @@
+"""A stored response as it lies on disk: its head in one row of the index, its times as wall clock (RFC 9111 §4.2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from cdn_edge.rules.reuse import Terms
+from cdn_edge.rules.vary import Names, Selection
+from cdn_edge.stored import Stored
+
+VERSION: Final = 1
+"""Of the rows and of the index around them: what is written by another version is not read."""
+_SUM: Final = 8
+
+
+class Torn(Exception):
+    """A row or its content is not what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What turns this process's monotonic seconds into Unix seconds and back.
+
+    `offset` is fixed when the tier opens: a step of the wall clock then changes no age while the process runs. Over a
+    restart the wall clock is all there is, and the time in between counts as age.
+    """
+
+    offset: float
+    """Unix seconds minus monotonic ones."""
+
+    def unix(self, monotonic: float) -> float:
+        return monotonic + self.offset
+
+    def monotonic(self, unix: float) -> float:
+        return unix - self.offset
+
+
+class _Head(msgspec.Struct, array_like=True, frozen=True):
+    names: Names
+    selection: Selection
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    terms: Terms
+    date: float
+    born: float
+    """Unix seconds at which its age was 0."""
+    saved: float
+    """Unix seconds at which this was written."""
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(_Head).decode
+_names: Final = msgspec.msgpack.Decoder(Names).decode
+
+
+def place(names: Names, selection: Selection) -> tuple[bytes, bytes]:
+    """What a row is found by beside its key: the names as bytes, the selection as a hash. Both empty without Vary."""
+    if not names:
+        return b"", b""
+    return _encode(names), blake2b(_encode(selection), digest_size=16).digest()
+
+
+def names_of(packed: bytes) -> Names:
+    """Raises Torn."""
+    try:
+        return _names(packed) if packed else ()
+    except msgspec.MsgspecError as error:
+        raise Torn(f"the names of a row cannot be read: {error}") from None
+
+
+def pack(stored: Stored, content: bytes, times: Times, now: float) -> bytes:
+    """`content` is the hash of its body, `now` Unix seconds. The sum in front ties head, key and body together."""
+    head = _encode(
+        _Head(
+            stored.names,
+            stored.selection,
+            stored.status,
+            stored.block.fields,
+            stored.terms,
+            stored.date,
+            times.unix(stored.born),
+            now,
+        )
+    )
+    return _sum(stored.key, content, head) + head
+
+
+def unpack(key: bytes, row: bytes, body: bytes, content: bytes, times: Times, now: float) -> Stored:
+    """Raises Torn. It is not answered at once (`at_once_until`): that is for who puts it into memory to say.
+
+    A wall clock that shows a time before the one at which this was written has been set back: how old it is then cannot
+    be known, and so it is as stale as it can be said to be, and validated.
+    """
+    head = row[_SUM:]
+    if _sum(key, content, head) != row[:_SUM]:
+        raise Torn("the head of a row is not what was written")
+    try:
+        read = _decode(head)
+    except msgspec.MsgspecError as error:
+        raise Torn(f"the head of a row cannot be read: {error}") from None
+    born = read.born
+    if now < read.saved:
+        born = now - max(read.saved - read.born, read.terms.lifetime)
+    stored = Stored(
+        key,
+        read.names,
+        read.selection,
+        status=read.status,
+        fields=read.fields,
+        body=body,
+        terms=read.terms,
+        date=read.date,
+        born=times.monotonic(born),
+    )
+    stored.at_once_until = float("-inf")
+    return stored
+
+
+def _sum(key: bytes, content: bytes, head: bytes) -> bytes:
+    hashed = blake2b(key, digest_size=_SUM)
+    hashed.update(content)
+    hashed.update(head)
+    return hashed.digest()

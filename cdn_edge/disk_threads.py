@@ -1,0 +1,94 @@
+"""The threads that the disk tier blocks in: one that writes, a few that read. Nothing else touches its files."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+from cdn_edge.disk_index import is_damaged, is_full
+from cdn_edge.disk_record import Times
+from cdn_edge.disk_shelf import Found, Reading, Shelf
+from cdn_edge.rules.vary import Names, Selection
+
+log = logging.getLogger("hopstack.edge.disk")
+
+_READERS: Final = 4
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Threads:
+    def __init__(self, directory: Path, limit: int, times: Times) -> None:
+        self.directory, self.limit, self.times = directory, limit, times
+        self.shelf = Shelf(directory)
+        self.bytes = self.objects = self.evicted = 0
+        self.damaged = False
+        """The index cannot be read any more: `begin_anew` is due."""
+        self._reading = Reading(directory, times)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="edge.disk.write")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="edge.disk.read")
+        self._told = ""
+
+    def find(self, key: bytes, select: Callable[[Names], Selection], now: float) -> asyncio.Future[Found]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._readers, self._reading.find, key, select, now)
+
+    async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it in the thread that writes, in turn."""
+
+        def job() -> tuple[T, int, int]:
+            result = work(*args, **kwargs)
+            return result, self.shelf.bytes, self.shelf.objects
+
+        result, self.bytes, self.objects = await asyncio.get_running_loop().run_in_executor(self._writer, job)
+        return result
+
+    async def open(self) -> str:
+        """See `Shelf.open`."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self.shelf.open)
+
+    def discard(self, row: int, content: bytes, *, then: Callable[[list[bytes]], None]) -> None:
+        """A row that is of no use goes; nobody waits for it."""
+
+        def done(future: asyncio.Future[list[bytes]]) -> None:
+            if future.cancelled():
+                return
+            if (error := future.exception()) is None:
+                then(future.result())
+            elif isinstance(error, Exception):
+                self.failed(error)
+
+        asyncio.get_running_loop().run_in_executor(self._writer, self.shelf.discard, row, content).add_done_callback(done)
+
+    def failed(self, error: Exception) -> None:
+        """One line for each new kind of trouble."""
+        self.damaged |= is_damaged(error)
+        said = f"no room on the disk ({error})" if is_full(error) else str(error)
+        if said != self._told:
+            self._told = said
+            log.error("%s: %s; what is on it is fetched anew where that is needed", self.directory, said)
+
+    def well(self) -> None:
+        """It goes again."""
+        if self._told:
+            self._told = ""
+            log.info("%s: writing again", self.directory)
+
+    async def begin_anew(self) -> None:
+        """All on disk is thrown away. OSError, sqlite3.Error."""
+        await self.write(self.shelf.begin_anew)
+        self._reading, self.damaged = Reading(self.directory, self.times), False
+
+    async def close(self) -> None:
+        """After what is being written is."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        await asyncio.get_running_loop().run_in_executor(self._writer, self.shelf.close)
+        self._writer.shutdown(wait=False)
+
+
+FAILURES: Final = (OSError, sqlite3.Error)

@@ -1,0 +1,273 @@
+"""The disk tier as the store and the handler see it: on the loop's thread, and never waiting for the disk there.
+
+What is stored is written behind (`Queue`), what leaves the memory stays on disk, and what is asked for and not in memory
+comes back. A key that is not on disk costs one look into a set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cdn_edge.disk_queue import At, Queue
+from cdn_edge.disk_shelf import Found, Wanted
+from cdn_edge.disk_threads import Threads
+from cdn_edge.rules.vary import Names, Selection
+from cdn_edge.store import Store
+from cdn_edge.stored import Stored
+from stack.clock import Clock
+from stack.http.message import Fields
+from stack.telemetry.exchange import Exchange
+from stack.telemetry.metrics import Metrics
+
+log = logging.getLogger("hopstack.edge.disk")
+
+KNOWN_COST: Final = 96
+"""Bytes of memory for each key that is on disk: a hash and its place in a set."""
+_KNOWN_SHARE: Final = 4
+"""At most this part of the memory (a quarter) is for keys on disk: it bounds how many objects lie there."""
+PATIENCE: Final = 2.0
+"""Seconds that a request waits for the disk; then the origin is asked."""
+_READING: Final = 64
+"""Requests that wait for the disk at a time; beyond it the origin is asked."""
+_TOUCHED: Final = 4096
+_FORGETS: Final = 20_000
+"""Invalidations that wait for the directory; beyond it all that lies there is thrown away instead."""
+_LINGER: Final = 0.05
+"""Seconds that what is stored waits for more to be written with it, or to be replaced."""
+
+
+@dataclass(slots=True)
+class Brought:
+    """What came back from disk, if anything: found by the request that waited for it, in memory or not."""
+
+    stored: Stored | None
+    at_once_until: float = float("-inf")
+    """What `Stored.at_once_until` will be, once this request is answered."""
+
+
+class _Flight:
+    """One look at the disk. `changed`: what it finds is out of date."""
+
+    __slots__ = ("changed", "done")
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.done = done
+        self.changed = False
+
+
+class DiskTier:
+    """`worker` (disk_worker.py) does what is asked for here."""
+
+    def __init__(self, store: Store, threads: Threads, clock: Clock, metrics: Metrics, *, queue: int) -> None:
+        self.store, self.threads, self.clock = store, threads, clock
+        self.queue = Queue(queue)
+        self.state = "closed"
+        """`waiting` for another process to end, `loading` the keys, `open`; `off` for good."""
+        self.why = ""
+        """What is wrong, if anything is."""
+        self.full_until = float("-inf")
+        """Monotonic seconds: the disk was full, and nothing is written."""
+        self.forgets: list[Wanted] = []
+        self.forgetting: list[Wanted] = []
+        """What is being taken out just now."""
+        self.waiters: list[asyncio.Future[None]] = []
+        """Of those who want to be told when it is."""
+        self.touched: dict[tuple[bytes, Names, Selection], None] = {}
+        self.anew = False
+        """All on disk is out of date."""
+        self.known: set[int] = set()
+        self.all_known = True
+        """False while the keys are being loaded: any may be there."""
+        self.wake = asyncio.Event()
+        self._lingers = False
+        self._flights: dict[bytes, list[_Flight]] = {}
+        self._asked = 0
+        self.reads = metrics.counter("hopstack_cache_disk_reads_total", "Looks at the disk by result.", ("result",))
+        self.writes = metrics.counter(
+            "hopstack_cache_disk_writes_total", "Responses for the disk by what came of it.", ("result",)
+        )
+        metrics.gauge(
+            "hopstack_cache_disk_bytes", "Bytes of the disk in use: content and index.", (),
+            lambda: [((), self.threads.bytes)],
+        )  # fmt: skip
+        metrics.gauge("hopstack_cache_disk_objects", "Responses on disk.", (), lambda: [((), self.threads.objects)])
+        store.disk = self
+
+    @property
+    def most_objects(self) -> int:
+        return self.store.limit // _KNOWN_SHARE // KNOWN_COST
+
+    def knows(self, key: bytes) -> bool:
+        """Whether anything under the key may be on disk. Asked for every miss."""
+        return hash(key) in self.known or not self.all_known
+
+    # From the store: what changes there.
+
+    def put(self, stored: Stored) -> None:
+        """It is stored, and replaces what was in its place."""
+        key = stored.key
+        for flight in self._flights.get(key, ()):
+            flight.changed = True
+        if self.state == "off":
+            return
+        word = "full" if self.clock.now() < self.full_until else "" if self.queue.add(stored) else "dropped"
+        if word:
+            self.writes.inc(word)
+            self.drop(stored)  # what lies in its place is older
+            return
+        self.known.add(hash(key))
+        if not self._lingers:
+            self._lingers = True
+            self.clock.call_later(_LINGER, self.wake.set)
+
+    def lingered(self) -> None:
+        self._lingers = False
+
+    def drop(self, stored: Stored) -> None:
+        """It must not be used any more."""
+        self._forget(stored.key, (stored.names, stored.selection))
+
+    def invalidate(self, key: bytes, *, surely: bool = False) -> None:
+        """Nor may anything under this key. `surely`: the disk is asked whether or not it is known to have any."""
+        self._forget(key, None, surely=surely)
+
+    def _forget(self, key: bytes, at: At | None, *, surely: bool = False) -> None:
+        for flight in self._flights.get(key, ()):
+            flight.changed = True
+        self.queue.remove(key, at)
+        if self.state == "off" or not (surely or self.knows(key) or self.state in ("closed", "waiting")):
+            return
+        if at is None:
+            self.known.discard(hash(key))
+        if len(self.forgets) >= _FORGETS:
+            self.anew = True
+            self.forgets.clear()
+        self.forgets.append((key, at))
+        self.wake.set()
+
+    def left(self, stored: Stored) -> None:
+        """It made room in memory. On disk it is as good as used just now, and written if it is not there."""
+        if not self.knows(stored.key):
+            self.put(stored)
+        elif stored.uses >= 0 and len(self.touched) < _TOUCHED:
+            self.touched[stored.identity] = None
+
+    async def forgotten(self) -> None:
+        """Until all that was to be taken out is out, and stays so over any end of this process.
+
+        OSError or sqlite3.Error when it could not be; it is tried again later.
+        """
+        if self.state in ("loading", "open") and (self.forgets or self.forgetting):
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.waiters.append(done)
+            self.wake.set()
+            await done
+
+    @property
+    def is_forgetting(self) -> bool:
+        return bool(self.forgets or self.forgetting)
+
+    # From the handler: what is not in memory.
+
+    async def bring(self, key: bytes, fields: Fields, exchange: Exchange) -> Brought:
+        """What the request selects of what is on disk, back in memory if there is room for it. Never raises."""
+        flights = self._flights.get(key)
+        if flights:
+            await asyncio.wait([flights[0].done])  # the same one, most likely
+            if self.store.find(key, fields)[0] is not None:
+                return self._came(exchange, "read")
+        if (stored := self._coming(key, fields)) is not None:
+            self.store.put(stored, on_disk=True)
+            return self._came(exchange, "read", Brought(stored, stored.at_once_until))
+        if self.state not in ("loading", "open") or self._asked >= _READING or self._is_forgetting(key):
+            return self._came(exchange, "busy")
+        flight = _Flight(asyncio.get_running_loop().create_future())
+        self._flights.setdefault(key, []).append(flight)
+        try:
+            async with self.clock.timeout(PATIENCE):
+                found = await self._find(key, self._selecting(fields))
+        except TimeoutError:
+            return self._came(exchange, "slow")
+        finally:
+            flights = self._flights[key]
+            flights.remove(flight)
+            if not flights:
+                del self._flights[key]
+            flight.done.set_result(None)
+        return self._landed(key, fields, exchange, found, flight)
+
+    def _landed(self, key: bytes, fields: Fields, exchange: Exchange, found: Found, flight: _Flight) -> Brought:
+        if flight.changed:
+            stored = self._coming(key, fields)
+            return self._came(exchange, "none" if stored is None else "read", Brought(stored))
+        if found.broken is not None:
+            self.threads.discard(*found.broken, then=self.nothing_left)
+        elif not found.known and key not in self.queue and self.all_known:
+            self.known.discard(hash(key))
+        stored = found.stored
+        if stored is None:
+            if found.error is not None:
+                self.threads.failed(found.error)
+            return self._came(exchange, found.word)
+        if self.store.at(stored) is not None:
+            return self._came(exchange, "read")  # it is in memory by now, and not older
+        at_once, stored.at_once_until = stored.at_once_until, float("-inf")
+        self.store.put(stored, on_disk=True)
+        if len(self.touched) < _TOUCHED:
+            self.touched[stored.identity] = None
+        return self._came(exchange, "read", Brought(stored, at_once))
+
+    def _came(self, exchange: Exchange, word: str, brought: Brought | None = None) -> Brought:
+        exchange.mark("disk", word)
+        self.reads.inc(word)
+        return brought or Brought(None)
+
+    def _find(self, key: bytes, select: Callable[[Names], Selection]) -> asyncio.Future[Found]:
+        self._asked += 1
+        looking = self.threads.find(key, select, self.clock.time())
+        looking.add_done_callback(self._answered)
+        return looking
+
+    def _answered(self, _: object) -> None:
+        self._asked -= 1
+
+    def _selecting(self, fields: Fields) -> Callable[[Names], Selection]:
+        return lambda names: self.store.select(names, fields)
+
+    def _coming(self, key: bytes, fields: Fields) -> Stored | None:
+        """Of what waits to be written."""
+        found: Stored | None = None
+        for stored in self.queue.under(key):
+            matches = not stored.names or self.store.select(stored.names, fields) == stored.selection
+            if matches and (found is None or stored.date >= found.date):
+                found = stored
+        return found
+
+    def _is_forgetting(self, key: bytes) -> bool:
+        return self.is_forgetting and any(key == other for other, _ in (*self.forgets, *self.forgetting))
+
+    def nothing_left(self, keys: list[bytes]) -> None:
+        """There is nothing under these keys on disk any more."""
+        for key in keys:
+            if key not in self.queue:
+                self.known.discard(hash(key))
+
+    def statistics(self) -> dict[str, Any]:
+        """For `/-/stats`."""
+        return {
+            "state": self.state,
+            **({"why": self.why} if self.why else {}),
+            "directory": str(self.threads.directory),
+            "objects": self.threads.objects,
+            "bytes": self.threads.bytes,
+            "limit": self.threads.limit,
+            "keys": len(self.known),
+            "queued": self.queue.bytes,
+            "reads": {labels[0]: int(count) for labels, count in self.reads.values.items()},
+            "writes": {labels[0]: int(count) for labels, count in self.writes.values.items()},
+            "evicted": self.threads.evicted,
+        }

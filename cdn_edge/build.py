@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdn_edge.config import KIND, Config, Key, parse_origin, parse_targets
 from cdn_edge.explain import Explain
@@ -29,6 +29,9 @@ from stack.net import Net
 from stack.net.pool import Upstream
 from stack.net.tls import client_context
 from stack.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from cdn_edge.disk import Disk
 
 
 def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> EdgeHop:
@@ -59,6 +62,11 @@ class EdgeHop(HttpHop):
         )
         self._keying = policy.keying
         self.store = Store(cache.size, max_object=policy.max_object, select=policy.select)
+        self._disk: Disk | None = None
+        if cache.disk:
+            from cdn_edge.disk import Disk  # only who has one pays for SQLite
+
+            self._disk = Disk(cache, self.store, name=name, clock=clock, tasks=net.tasks, metrics=metrics)
         self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)
         self._lookups = metrics.counter("hopstack_cache_lookups_total", "Requests by what lookup came to.", ("result",))
         self._edge = Edge(
@@ -71,6 +79,7 @@ class EdgeHop(HttpHop):
             policy=policy,
             name=name,
             upstream=origin.name,
+            disk=self._disk,
         )
         super().__init__(
             name, "cdn_edge", config, self._edge,
@@ -85,8 +94,14 @@ class EdgeHop(HttpHop):
             "hopstack_cache_objects", "Stored responses.", (), lambda: [((), self.store.statistics().objects)]
         )
 
+    async def on_start(self) -> None:
+        if self._disk is not None:
+            await self._disk.start()
+
     async def on_stop(self) -> None:
         await self._pool.close()
+        if self._disk is not None:
+            await self._disk.stop()
 
     def stats(self) -> dict[str, Any]:
         looked_up = {labels[0]: int(count) for labels, count in self._lookups.values.items()}
@@ -98,6 +113,7 @@ class EdgeHop(HttpHop):
                 "hits": hits,
                 "misses": sum(looked_up.values()) - hits,
                 "lookups": looked_up,
+                **({} if self._disk is None else {"disk": self._disk.statistics()}),
             },
             "origin": {
                 "name": self._pool.upstream.name,
@@ -108,7 +124,7 @@ class EdgeHop(HttpHop):
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
         explain = Explain(self._edge.explaining)
         return {
-            (b"POST", b"/-/purge"): Purge(self.store, self._keying),
+            (b"POST", b"/-/purge"): Purge(self.store, self._keying, self._disk),
             (b"GET", b"/-/explain"): explain,
             (b"POST", b"/-/explain"): explain,
         }

@@ -82,6 +82,18 @@ class Cache(Options, frozen=True, kw_only=True):
         ),
     ] = MIB
     slice_from: Annotated[Bytes, Meta(description="Content longer than this is large.")] = 4 * MIB
+    disk: Annotated[
+        str,
+        Meta(
+            description=(
+                "Directory in which stored responses are kept besides, each edge's below its name: what leaves the "
+                "memory, and what a restart finds again. Empty: none."
+            )
+        ),
+    ] = ""
+    disk_size: Annotated[Bytes, Meta(description="Room in --cache-disk, content and index together. At least 16M.")] = (
+        1024 * MIB
+    )
     heuristic: Annotated[
         float,
         Meta(

@@ -34,6 +34,10 @@ CREATE UNIQUE INDEX objects_place ON objects (key, names, place);
 CREATE INDEX objects_used ON objects (used, id);
 CREATE INDEX objects_content ON objects (content) WHERE content IS NOT NULL;
 """  # noqa: E501
+_FIRST: Final = "SELECT names FROM objects WHERE key=? ORDER BY names LIMIT 1"
+_NEXT: Final = "SELECT names FROM objects WHERE key=? AND names>? ORDER BY names LIMIT 1"
+_ALL: Final = "DELETE FROM objects WHERE key=? RETURNING names, place, content"
+_ONE: Final = "DELETE FROM objects WHERE key=? AND names=? AND place=? RETURNING names, place, content"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -85,6 +89,8 @@ class Old:
 
     id: int
     key: bytes
+    length: int
+    """Of its content."""
 
 
 class Rows:
@@ -102,9 +108,7 @@ class Rows:
         """What the request selects, and whether anything is there under the key at all. Raises Torn."""
         found, known, last = [], False, None
         for _ in range(_VARIES):
-            where = "key=?" if last is None else "key=? AND names>?"
-            at = (key,) if last is None else (key, last)
-            some = self._db.execute(f"SELECT names FROM objects WHERE {where} ORDER BY names LIMIT 1", at).fetchall()
+            some = self._db.execute(*((_FIRST, (key,)) if last is None else (_NEXT, (key, last)))).fetchall()
             if not some:
                 break
             known, last = True, some[0][0]
@@ -170,7 +174,7 @@ class Index:
 
     # What is there.
 
-    def keys(self) -> Iterator[list[bytes]]:
+    def every_key(self) -> Iterator[list[bytes]]:
         """All keys, piece by piece, some of them more than once."""
         cursor = self._db.execute("SELECT key FROM objects")
         while piece := cursor.fetchmany(_PIECE):
@@ -179,12 +183,11 @@ class Index:
     def totals(self) -> tuple[int, int]:
         """Objects, and bytes that their content takes on disk."""
         objects = self._db.execute("SELECT count(*) FROM objects").fetchone()[0]
-        block = taken(1)
-        sizes = f"SELECT coalesce(sum((length + {block - 1}) / {block} * {block}), 0) FROM contents"
-        return int(objects), int(self._db.execute(sizes).fetchone()[0])
+        sizes = "SELECT coalesce(sum((length + :block - 1) / :block * :block), 0) FROM contents"
+        return int(objects), int(self._db.execute(sizes, {"block": taken(1)}).fetchone()[0])
 
     @property
-    def bytes(self) -> int:
+    def taken(self) -> int:
         """What the index itself takes on disk."""
         size = self._number("page_count") * self._number("page_size")
         with contextlib.suppress(OSError):
@@ -247,10 +250,7 @@ class Index:
         try:
             with self._change() as db:
                 for key, at in wanted:
-                    where, values = ("key=?", (key,)) if at is None else ("key=? AND names=? AND place=?", (key, *at))
-                    rows = db.execute(
-                        f"DELETE FROM objects WHERE {where} RETURNING names, place, content", values
-                    ).fetchall()
+                    rows = db.execute(*((_ALL, (key,)) if at is None else (_ONE, (key, *at)))).fetchall()
                     gone.append([(row[0], row[1]) for row in rows])
                     for row in rows:
                         loose += self._release(row[2])
@@ -269,7 +269,11 @@ class Index:
         ]
 
     def oldest(self, most: int) -> list[Old]:
-        rows = self._db.execute("SELECT id, key FROM objects ORDER BY used, id LIMIT ?", (most,)).fetchall()
+        rows = self._db.execute(
+            "SELECT o.id, o.key, coalesce(c.length, 0) FROM objects o LEFT JOIN contents c ON c.id = o.content "
+            "ORDER BY o.used, o.id LIMIT ?",
+            (most,),
+        ).fetchall()
         return [Old(*row) for row in rows]
 
     def used(self, ids: Iterable[int], at: int) -> None:

@@ -67,9 +67,12 @@ class Queue:
             if self._waiting.get(stored.key, {}).get(at) is stored:
                 self.remove(stored.key, at)
 
+    def all(self) -> list[Stored]:
+        return [stored for under in self._waiting.values() for stored in under.values()]
+
     def clear(self) -> list[Stored]:
         """Nothing waits any more; what did."""
-        lost = [stored for under in self._waiting.values() for stored in under.values()]
+        lost = self.all()
         self._waiting.clear()
         self.bytes = 0
         return lost

@@ -10,7 +10,7 @@ import msgspec
 
 from cdn_edge.rules.reuse import Terms
 from cdn_edge.rules.vary import Names, Selection
-from cdn_edge.stored import Stored
+from cdn_edge.stored import Stored, of_wire
 
 VERSION: Final = 1
 """Of the rows and of the index around them: what is written by another version is not read."""
@@ -43,11 +43,14 @@ class _Head(msgspec.Struct, array_like=True, frozen=True):
     names: Names
     selection: Selection
     status: int
-    fields: list[tuple[bytes, bytes]]
+    head: bytes
+    dated: bool
+    length: bytes | None
     terms: Terms
     date: float
     born: float
     """Unix seconds at which its age was 0."""
+    arrived: float
     saved: float
     """Unix seconds at which this was written."""
 
@@ -79,10 +82,13 @@ def pack(stored: Stored, content: bytes, times: Times, now: float) -> bytes:
             stored.names,
             stored.selection,
             stored.status,
-            stored.block.fields,
+            stored.head,
+            stored.dated,
+            stored.length,
             stored.terms,
             stored.date,
             times.unix(stored.born),
+            stored.arrived,
             now,
         )
     )
@@ -90,7 +96,7 @@ def pack(stored: Stored, content: bytes, times: Times, now: float) -> bytes:
 
 
 def unpack(key: bytes, row: bytes, body: bytes, content: bytes, times: Times, now: float) -> Stored:
-    """Raises Torn. It is not answered at once (`at_once_until`): that is for who puts it into memory to say.
+    """Raises Torn.
 
     A wall clock that shows a time before the one at which this was written has been set back: how old it is then cannot
     be known, and so it is as stale as it can be said to be, and validated.
@@ -105,19 +111,20 @@ def unpack(key: bytes, row: bytes, body: bytes, content: bytes, times: Times, no
     born = read.born
     if now < read.saved:
         born = now - max(read.saved - read.born, read.terms.lifetime)
-    stored = Stored(
+    return of_wire(
         key,
         read.names,
         read.selection,
         status=read.status,
-        fields=read.fields,
+        head=read.head,
+        dated=read.dated,
+        length=read.length,
         body=body,
         terms=read.terms,
         date=read.date,
         born=times.monotonic(born),
+        arrived=read.arrived,
     )
-    stored.at_once_until = float("-inf")
-    return stored
 
 
 def _sum(key: bytes, content: bytes, head: bytes) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from cdn_edge.disk_files import Files, Gone, digest, taken
-from cdn_edge.disk_index import FILE, Entry, Index, Newer, Row, Rows
+from cdn_edge.disk_index import FILE, Entry, Index, Newer, Old, Row, Rows
 from cdn_edge.disk_record import Times, Torn, pack, place, unpack
 from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.stored import Stored
@@ -44,8 +44,8 @@ class Written:
     written: int = 0
     same: int = 0
     """Of those, how many found their content there already."""
-    refused: list[bytes] = field(default_factory=list)
-    """Keys of those that could not be written."""
+    refused: list[Stored] = field(default_factory=list)
+    """Could not be written."""
     error: Exception | None = None
 
 
@@ -66,9 +66,9 @@ class Shelf:
         return self._index
 
     @property
-    def bytes(self) -> int:
+    def taken(self) -> int:
         """On disk: content and index."""
-        return self._content + self.index.bytes
+        return self._content + self.index.taken
 
     # Opening and closing.
 
@@ -144,7 +144,7 @@ class Shelf:
     def load(self) -> set[int]:
         """Hashes of all keys; the totals with them."""
         known: set[int] = set()
-        for keys in self.index.keys():
+        for keys in self.index.every_key():
             known.update(map(hash, keys))
         self.objects, self._content = self.index.totals()
         return known
@@ -168,7 +168,7 @@ class Shelf:
                         result.same += 1
             except OSError as error:
                 result.error = error
-                result.refused.append(stored.key)
+                result.refused.append(stored)
                 continue
             names, at = place(stored.names, stored.selection)
             head = pack(stored, name, times, now)
@@ -210,6 +210,16 @@ class Shelf:
         self.objects -= count
         self._remove(loose)
         return keys
+
+    def oldest(self, most: int) -> list[Old]:
+        """What was used longest ago."""
+        return self.index.oldest(most)
+
+    def used(self, ids: Iterable[int], now: float) -> None:
+        self.index.used(ids, int(now))
+
+    def shrink(self) -> None:
+        self.index.shrink()
 
     def discard(self, row: int, content: bytes) -> list[bytes]:
         """Something is wrong with a row or its content: neither is of use to anybody. Keys without anything now."""

@@ -43,7 +43,7 @@ class Threads:
 
         def job() -> tuple[T, int, int]:
             result = work(*args, **kwargs)
-            return result, self.shelf.bytes, self.shelf.objects
+            return result, self.shelf.taken, self.shelf.objects
 
         result, self.bytes, self.objects = await asyncio.get_running_loop().run_in_executor(self._writer, job)
         return result
@@ -63,7 +63,9 @@ class Threads:
             elif isinstance(error, Exception):
                 self.failed(error)
 
-        asyncio.get_running_loop().run_in_executor(self._writer, self.shelf.discard, row, content).add_done_callback(done)
+        asyncio.get_running_loop().run_in_executor(self._writer, self.shelf.discard, row, content).add_done_callback(
+            done
+        )
 
     def failed(self, error: Exception) -> None:
         """One line for each new kind of trouble."""
@@ -87,8 +89,14 @@ class Threads:
     async def close(self) -> None:
         """After what is being written is."""
         self._readers.shutdown(wait=False, cancel_futures=True)
-        await asyncio.get_running_loop().run_in_executor(self._writer, self.shelf.close)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._close)
         self._writer.shutdown(wait=False)
+
+    def _close(self) -> None:
+        self._readers.shutdown(wait=True)
+        self._reading.close()
+        self.shelf.close()
 
 
 FAILURES: Final = (OSError, sqlite3.Error)

@@ -1,7 +1,7 @@
 """The disk tier as the store and the handler see it: on the loop's thread, and never waiting for the disk there.
 
-What is stored is written behind (`Queue`), what leaves the memory stays on disk, and what is asked for and not in memory
-comes back. A key that is not on disk costs one look into a set.
+What is stored is written behind (`Queue`), what leaves the memory stays on disk, and what is asked for and not in
+memory comes back. A key that is not on disk costs one look into a set.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cdn_edge.disk_queue import At, Queue
-from cdn_edge.disk_shelf import Found, Wanted
+from cdn_edge.disk_record import place
+from cdn_edge.disk_shelf import Found, Place, Wanted
 from cdn_edge.disk_threads import Threads
 from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.store import Store
@@ -40,9 +41,13 @@ _LINGER: Final = 0.05
 """Seconds that what is stored waits for more to be written with it, or to be replaced."""
 
 
+Gone = dict[bytes, list[Place]]
+"""What was taken out: places by key."""
+
+
 @dataclass(slots=True)
 class Brought:
-    """What came back from disk, if anything: found by the request that waited for it, in memory or not."""
+    """What came back from disk into memory, if anything did."""
 
     stored: Stored | None
     at_once_until: float = float("-inf")
@@ -74,7 +79,7 @@ class DiskTier:
         self.forgets: list[Wanted] = []
         self.forgetting: list[Wanted] = []
         """What is being taken out just now."""
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: list[asyncio.Future[Gone]] = []
         """Of those who want to be told when it is."""
         self.touched: dict[tuple[bytes, Names, Selection], None] = {}
         self.anew = False
@@ -110,6 +115,9 @@ class DiskTier:
     def put(self, stored: Stored) -> None:
         """It is stored, and replaces what was in its place."""
         key = stored.key
+        if stored.parts is not None:  # in pieces: they stay in memory
+            self.drop(stored)
+            return
         for flight in self._flights.get(key, ()):
             flight.changed = True
         if self.state == "off":
@@ -151,21 +159,31 @@ class DiskTier:
 
     def left(self, stored: Stored) -> None:
         """It made room in memory. On disk it is as good as used just now, and written if it is not there."""
+        if stored.parts is not None or self.state == "off":
+            return
         if not self.knows(stored.key):
             self.put(stored)
-        elif stored.uses >= 0 and len(self.touched) < _TOUCHED:
+        elif len(self.touched) < _TOUCHED:
             self.touched[stored.identity] = None
 
-    async def forgotten(self) -> None:
-        """Until all that was to be taken out is out, and stays so over any end of this process.
+    async def forgotten(self) -> Gone:
+        """Until all that was to be taken out is out, and stays so over any end of this process: what it was, by key.
 
         OSError or sqlite3.Error when it could not be; it is tried again later.
         """
-        if self.state in ("loading", "open") and (self.forgets or self.forgetting):
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.waiters.append(done)
-            self.wake.set()
-            await done
+        if self.state not in ("loading", "open") or not self.is_forgetting:
+            return {}
+        done: asyncio.Future[Gone] = asyncio.get_running_loop().create_future()
+        self.waiters.append(done)
+        self.wake.set()
+        return await done
+
+    async def purge(self, key: bytes) -> int:
+        """Everything under a key goes, in memory and on disk. How many went; raises as `forgotten`."""
+        here = {place(each.names, each.selection) for each in (*self.store.variants(key), *self.queue.under(key))}
+        self.store.invalidate(key)
+        self.invalidate(key, surely=True)
+        return len(here.union((await self.forgotten()).get(key, [])))
 
     @property
     def is_forgetting(self) -> bool:
@@ -203,7 +221,9 @@ class DiskTier:
     def _landed(self, key: bytes, fields: Fields, exchange: Exchange, found: Found, flight: _Flight) -> Brought:
         if flight.changed:
             stored = self._coming(key, fields)
-            return self._came(exchange, "none" if stored is None else "read", Brought(stored))
+            if stored is None:
+                return self._came(exchange, "none")
+            return self._came(exchange, "read", Brought(stored, stored.at_once_until))
         if found.broken is not None:
             self.threads.discard(*found.broken, then=self.nothing_left)
         elif not found.known and key not in self.queue and self.all_known:
@@ -236,13 +256,13 @@ class DiskTier:
         self._asked -= 1
 
     def _selecting(self, fields: Fields) -> Callable[[Names], Selection]:
-        return lambda names: self.store.select(names, fields)
+        return lambda names: self.store.selection(names, fields)
 
     def _coming(self, key: bytes, fields: Fields) -> Stored | None:
         """Of what waits to be written."""
         found: Stored | None = None
         for stored in self.queue.under(key):
-            matches = not stored.names or self.store.select(stored.names, fields) == stored.selection
+            matches = not stored.names or self.store.selection(stored.names, fields) == stored.selection
             if matches and (found is None or stored.date >= found.date):
                 found = stored
         return found

@@ -1,4 +1,4 @@
-"""What the disk tier does behind the requests' backs: open, load, forget, write, make room. One task, one thing at a time.
+"""What the disk tier does behind the requests' backs: open, load, forget, write, make room. One thing at a time.
 
 What was invalidated goes first: somebody waits for it. Then what is to be written, in batches that keep nobody waiting
 for long.
@@ -11,10 +11,11 @@ import contextlib
 import logging
 from typing import Final
 
+from cdn_edge.disk_files import taken
 from cdn_edge.disk_index import Newer, is_damaged, is_full
 from cdn_edge.disk_shelf import Busy
 from cdn_edge.disk_threads import FAILURES, Threads
-from cdn_edge.disk_tier import KNOWN_COST, DiskTier
+from cdn_edge.disk_tier import KNOWN_COST, DiskTier, Gone
 from stack.net.tasks import Tasks
 
 log = logging.getLogger("hopstack.edge.disk")
@@ -74,7 +75,7 @@ class DiskWorker:
         tier.queue.clear()
         tier.known.clear()
         tier.forgets.clear()
-        self._tell_waiters(None)
+        self._tell_waiters()
 
     async def _run(self) -> None:
         try:
@@ -123,8 +124,8 @@ class DiskWorker:
             await self._make_room(self._threads.limit)
         except FAILURES as error:
             await self._trouble(error)
-        if self._threads.damaged:
-            await self._begin_anew("its index is damaged")
+        if self._threads.damaged or tier.anew:
+            await self._begin_anew("its index is damaged" if self._threads.damaged else "too much became invalid")
         tier.store.beside = len(tier.known) * KNOWN_COST
 
     @property
@@ -136,29 +137,24 @@ class DiskWorker:
         while tier.forgets:
             tier.forgetting, tier.forgets = tier.forgets, []
             waiters, tier.waiters = tier.waiters, []
+            gone: Gone = {}
             try:
-                await threads.write(threads.shelf.forget, tier.forgetting)
-            except FAILURES as error:
+                for (key, _), places in zip(
+                    tier.forgetting, await threads.write(threads.shelf.forget, tier.forgetting), strict=True
+                ):
+                    gone.setdefault(key, []).extend(places)
+            except BaseException as error:
                 tier.forgets = tier.forgetting + tier.forgets
-                tier.waiters = waiters + tier.waiters
-                self._tell_waiters(error)
+                _tell(waiters, error)
                 raise
             finally:
                 tier.forgetting = []
-            tier.waiters, later = waiters, tier.waiters
-            self._tell_waiters(None)
-            tier.waiters = later
-        self._tell_waiters(None)
+            _tell(waiters, gone)
+        self._tell_waiters()  # who came while the last of it was under way
 
-    def _tell_waiters(self, error: Exception | None) -> None:
+    def _tell_waiters(self) -> None:
         waiters, self._tier.waiters = self._tier.waiters, []
-        for waiter in waiters:
-            if waiter.done():
-                continue
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
+        _tell(waiters, {})
 
     async def _write(self) -> None:
         tier, threads = self._tier, self._threads
@@ -206,9 +202,10 @@ class DiskWorker:
         except FAILURES as error:
             self._off(f"{self._threads.directory} cannot be begun anew: {error}")
             return
+        tier.anew = False
         tier.forgets.clear()
         tier.known = {hash(stored.key) for stored in tier.queue.all()}
-        self._tell_waiters(None)
+        self._tell_waiters()
 
     async def _make_room(self, limit: int) -> None:
         """What was used longest ago goes, but for what is in memory, until no more is on disk than may be."""
@@ -216,23 +213,31 @@ class DiskWorker:
         shelf, spared = threads.shelf, 0
         removed = False
         while threads.bytes > limit or threads.objects > tier.most_objects:
-            old = await threads.write(lambda: shelf.index.oldest(_LOOK))
+            old = await threads.write(shelf.oldest, _LOOK)
             if not old:
                 break
-            kept = [row.id for row in old if tier.store.has(row.key)] if spared < _SPARED else []
-            spared += len(kept)
+            excess, kept, going = threads.bytes - limit, [], []
+            many = threads.objects - tier.most_objects
+            for row in old:
+                if excess <= 0 and many <= 0:
+                    break
+                if spared < _SPARED and tier.store.has(row.key):
+                    spared += 1
+                    kept.append(row.id)
+                    continue
+                going.append(row.id)
+                excess -= taken(row.length)
+                many -= 1
             if kept:
-                now = int(tier.clock.time())
-                await threads.write(lambda ids=kept: shelf.index.used(ids, now))
-            going = [row.id for row in old if row.id not in set(kept)]
+                await threads.write(shelf.used, kept, tier.clock.time())
             before = threads.objects
             tier.nothing_left(await threads.write(shelf.remove, going))
             threads.evicted += before - threads.objects
             removed = True
-            await threads.write(lambda: shelf.index.shrink())
+            await threads.write(shelf.shrink)
             await self._forget()
         if removed:
-            await threads.write(lambda: shelf.index.shrink())
+            await threads.write(shelf.shrink)
 
     async def _sweep(self) -> None:
         """Files that no row refers to: their process ended before it was written."""
@@ -244,13 +249,6 @@ class DiskWorker:
             await threads.write(threads.shelf.sweep_old)
             if removed:
                 log.info("%s: %d files were left over, and are removed", threads.directory, removed)
-
-    async def settled(self) -> None:
-        """All that waits is done."""
-        tier = self._tier
-        while tier.state in ("loading", "open") and (len(tier.queue) or tier.is_forgetting or tier.touched):
-            tier.wake.set()
-            await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """What waits is written, if that does not take long."""
@@ -265,5 +263,17 @@ class DiskWorker:
                 async with tier.clock.timeout(_LAST):
                     await self._turn()
         tier.state = "closed"
-        self._tell_waiters(None)
+        self._tell_waiters()
         await self._threads.close()
+
+
+def _tell(waiters: list[asyncio.Future[Gone]], what: Gone | BaseException) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if isinstance(what, asyncio.CancelledError):
+            waiter.cancel()
+        elif isinstance(what, BaseException):
+            waiter.set_exception(what)
+        else:
+            waiter.set_result(what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from random import Random
+from typing import TYPE_CHECKING
 
 from cdn_edge import lookups
 from cdn_edge.answers import HIT, Answers, NotCached
@@ -28,6 +29,10 @@ from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from cdn_edge.disk import Disk
+    from cdn_edge.disk_tier import Brought
+
 
 class Edge:
     """A `Service`: a shared cache in front of one origin. `fetch` is the pool's `send`, or a scripted origin's."""
@@ -44,6 +49,7 @@ class Edge:
         policy: Policy | None = None,
         name: str = "edge",
         upstream: str = "origin",
+        disk: Disk | None = None,
     ) -> None:
         metrics = metrics or Metrics()
         self.store = store
@@ -60,7 +66,8 @@ class Edge:
         self._name = name
         self._lookups = Lookups(metrics)
         self._counts = self._lookups.counts
-        self._onward = Onward(
+        self._disk = None if disk is None else disk.tier
+        self._onward = (Onward if disk is None else disk.onward)(
             name,
             origin=origin,
             store=store,
@@ -75,8 +82,13 @@ class Edge:
     said = asking.TOLD
     """Names of fields that `at_once` does not look at."""
 
-    def handle(self, request: Request, exchange: Exchange) -> Response | Awaitable[Response]:
-        """A stored response that may be reused is answered at once; anything else is awaited."""
+    def handle(
+        self, request: Request, exchange: Exchange, brought: Brought | None = None
+    ) -> Response | Awaitable[Response]:
+        """A stored response that may be reused is answered at once; anything else is awaited.
+
+        `brought`: the disk has been asked, and this is what came.
+        """
         key = self._key_of(request.scheme, request.authority, request.target)
         if request.method not in (b"GET", b"HEAD"):
             return self._onward.passing(Asked(key, request, exchange, PLAIN, "method"), NotStored.METHOD)
@@ -86,16 +98,20 @@ class Edge:
         asked = asking.read(request.fields)
         stored, known = self.store.find(key, request.fields)
         if stored is None:
+            if self._disk is not None and brought is None and self._disk.knows(key):
+                return self._from_disk(key, request, exchange)
             why = "vary-miss" if known else "uri-miss"
         else:
             now = exchange.began
             if asked is PLAIN and now < stored.at_once_until:
                 return self._fresh_hit(stored, exchange, now)
             reuse = decide(stored.terms, now - stored.born, asked)
-            if reuse.answers and (answer := self._hit(stored, request, asked, exchange, reuse)) is not None:
-                return answer
             why = reuse.value
             if reuse.answers:
+                from_disk = brought is not None and brought.stored is stored
+                answer = self._hit(stored, request, asked, exchange, reuse, from_disk=from_disk)
+                if answer is not None:
+                    return answer
                 why = "request" if stored.parts is None else "partial"
         if asked.cc.only_if_cached:
             self._lookups.mark(exchange, "only-if-cached")
@@ -116,6 +132,14 @@ class Edge:
         self._counts[lookups.HIT] += 1
         return stored
 
+    async def _from_disk(self, key: bytes, request: Request, exchange: Exchange) -> Response:
+        assert self._disk is not None
+        brought = await self._disk.bring(key, request.fields, exchange)
+        answer = self.handle(request, exchange, brought)
+        if brought.stored is not None:  # the next one may have it without more ado
+            brought.stored.at_once_until = brought.at_once_until
+        return answer if isinstance(answer, Response) else await answer
+
     def _fresh_hit(self, stored: Stored, exchange: Exchange, now: float) -> Response:
         """What most requests come to, so nothing is done here that can be done before."""
         self.store.used(stored)
@@ -126,12 +150,22 @@ class Edge:
         return Response(stored.status, [], stored.body, block=stored.hit)
 
     def _hit(
-        self, stored: Stored, request: Request, asked: Asking, exchange: Exchange, reuse: Reuse
+        self,
+        stored: Stored,
+        request: Request,
+        asked: Asking,
+        exchange: Exchange,
+        reuse: Reuse,
+        *,
+        from_disk: bool = False,
     ) -> Response | None:
         """From the store, nobody asked; None where the request has a condition that only the origin can judge."""
         now = exchange.began
         ttl = int(stored.fresh_until - now)
-        member = self._answers.fresh % ttl if reuse is Reuse.HIT else cache_status.hit(self._member, ttl, reuse.value)
+        if reuse is Reuse.HIT and not from_disk:
+            member = self._answers.fresh % ttl
+        else:
+            member = cache_status.hit(self._member, ttl, "disk" if reuse is Reuse.HIT else reuse.value)
         added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), HIT]
         whole = Asked(stored.key, request, exchange, asked, reuse.value, stored)
         answer = self._answers.from_stored(stored, whole, added)

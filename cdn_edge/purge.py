@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from cdn_edge.orders import read_json
@@ -12,15 +12,19 @@ from stack.errors import BadRequest
 from stack.hop.admin import as_json
 from stack.http.message import Request, Response
 
+if TYPE_CHECKING:
+    from cdn_edge.disk import Disk
+
 _WRITTEN: Final = 'Send {"url": "https://host/path"} as JSON, or ?url= in the query, percent-encoded.'
 
 
 class Purge:
     """An `AdminHandler`."""
 
-    def __init__(self, store: Store, keying: Keying | None = None) -> None:
+    def __init__(self, store: Store, keying: Keying | None = None, disk: Disk | None = None) -> None:
         self._store = store
         self._keying = keying or Keying()
+        self._disk = disk
 
     async def __call__(self, request: Request) -> Response:
         url = await _url(request)
@@ -28,7 +32,14 @@ class Purge:
             key = self._keying.of_url(url)
         except ValueError as error:
             raise BadRequest(f"{error}.") from None
-        answer: dict[str, object] = {"url": key.decode("ascii"), "purged": self._store.invalidate(key)}
+        amiss = ""
+        if self._disk is None:
+            purged = self._store.invalidate(key)
+        else:
+            purged, amiss = await self._disk.purge(key)
+        answer: dict[str, object] = {"url": key.decode("ascii"), "purged": purged}
+        if amiss:
+            answer["disk"] = amiss
         if not answer["purged"] and (others := self._store.elsewhere(key)):
             # scheme and port are part of the key, and easily forgotten; latin-1, as keys are made of any bytes
             named = ", ".join(other.decode("latin-1") for other in others)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import final
+from typing import Protocol, final
 
 from cdn_edge.eviction import Eviction, S3Fifo
 from cdn_edge.heads import Heads
@@ -37,6 +37,21 @@ class StoreStatistics:
     stored: int
     evicted: int
     invalidated: int
+
+
+class Tier(Protocol):
+    """What lies below the memory, and must know what changes in it. None of it waits for anything."""
+
+    def put(self, stored: Stored) -> None: ...
+
+    def drop(self, stored: Stored) -> None:
+        """It must not be used any more."""
+
+    def invalidate(self, key: bytes) -> None:
+        """Nor may anything under this key."""
+
+    def left(self, stored: Stored) -> None:
+        """It made room for others."""
 
 
 @final
@@ -124,6 +139,9 @@ class Store:
         self._recordings: dict[bytes, set[Recording]] = {}
         self._select = Selector() if select is None else select
         self._shared = Shared()
+        self.disk: Tier | None = None
+        self.beside = 0
+        """Bytes of memory that the tier below takes to know what it has."""
         self._pending = 0
         self._dicts = 0
         """Bytes of the dicts of keys with several responses."""
@@ -139,7 +157,7 @@ class Store:
 
     @property
     def _bytes(self) -> int:
-        return self._eviction.bytes + self._heads.bytes + self._dicts
+        return self._eviction.bytes + self._heads.bytes + self._dicts + self.beside
 
     def find(self, key: bytes, fields: Fields) -> tuple[Stored | None, bool]:
         """What these request fields select, and whether the key is known at all."""
@@ -157,14 +175,19 @@ class Store:
         found = self._entries.get(key)
         return found if type(found) is Stored and not found.names else None
 
-    def put(self, stored: Stored) -> bool:
-        """Keep it in place of what had the same key and selection. False when it is too large to be kept."""
+    def put(self, stored: Stored, *, on_disk: bool = False) -> bool:
+        """Keep it in place of what had the same key and selection. False when it is too large to be kept.
+
+        `on_disk`: it comes from there.
+        """
         old = self._same_place(stored)
         if stored.parts is not None:
             stored.parts.head = stored  # before the old head goes, so that the pieces stay
         if stored.size > self._room:
             if old is not None:
                 self.drop(old)
+            elif self.disk is not None and not on_disk:
+                self.disk.drop(stored)  # what lies there in its place is older
             self._forget_parts(stored)
             return False
         shared = self._shared
@@ -193,6 +216,8 @@ class Store:
         if isinstance(entry, Variants) and len(entry.by_names) > _VARIES:
             for outdated in list(next(iter(entry.by_names.values())).values()):
                 self.drop(outdated)
+        if self.disk is not None and not on_disk:
+            self.disk.put(stored)
         return True
 
     def put_piece(self, piece: Piece) -> bool:
@@ -212,6 +237,14 @@ class Store:
             return stored.parts is not None and stored.parts.has(stored)
         return self._same_place(stored) is stored
 
+    def has(self, key: bytes) -> bool:
+        """Whether anything is in memory under the key."""
+        return key in self._entries
+
+    def at(self, stored: Stored) -> Stored | None:
+        """What is in memory in its place."""
+        return self._same_place(stored)
+
     def _same_place(self, stored: Stored) -> Stored | None:
         entry = self._entries.get(stored.key)
         if isinstance(entry, Variants):
@@ -221,10 +254,14 @@ class Store:
         return entry
 
     def drop(self, stored: Stored) -> None:
-        """Take it out, if it is still in."""
+        """Take it out, if it is still in. On disk it may be still when it is not in memory any more."""
         if self.holds(stored):
             self._eviction.remove(stored)
             self._forget(stored)
+        elif self._same_place(stored) is not None:
+            return
+        if self.disk is not None:
+            self.disk.drop(stored)
 
     def _forget(self, stored: Stored) -> None:
         self._objects -= 1
@@ -262,6 +299,8 @@ class Store:
         gone = self.variants(key)
         for stored in gone:
             self.drop(stored)
+        if self.disk is not None:
+            self.disk.invalidate(key)
         self._invalidated += len(gone)
         return len(gone)
 
@@ -331,6 +370,8 @@ class Store:
                 return False
             self._forget(victim)
             self._evicted += 1
+            if self.disk is not None:
+                self.disk.left(victim)
         return True
 
     def statistics(self) -> StoreStatistics:

@@ -115,7 +115,38 @@ def whole(
 ) -> Stored:
     """Of a response that is whole and in memory. For the times see `Stored`."""
     block = FieldBlock(fields)
-    head = block.wire
+    return of_wire(
+        key,
+        names,
+        selection,
+        status=status,
+        head=block.wire,
+        dated=block.dated,
+        length=block.length,
+        body=body,
+        terms=terms,
+        date=date,
+        born=born,
+        arrived=arrived,
+    )
+
+
+def of_wire(
+    key: bytes,
+    names: vary.Names,
+    selection: vary.Selection,
+    *,
+    status: int,
+    head: bytes,
+    dated: bool,
+    length: bytes | None,
+    body: bytes,
+    terms: reuse.Terms,
+    date: float,
+    born: float,
+    arrived: float,
+) -> Stored:
+    """The same from its head as field lines."""
     fresh_until = NEVER if terms.always_validate else born + terms.lifetime
     return Stored(
         key,
@@ -123,8 +154,8 @@ def whole(
         selection,
         status,
         head,
-        block.dated,
-        block.length,
+        dated,
+        length,
         body,
         terms,
         date,

@@ -23,6 +23,32 @@ class Word:
     """Where the standards say so."""
 
 
+DISK: Final[Mapping[str, Word]] = {
+    "read": Word(
+        "it was not in memory, and came back from disk: `detail=disk` in Cache-Status where that made it a hit"
+    ),
+    "none": Word(
+        "something is on disk under this URL, but for other request fields, or it became invalid just now",
+        "As with `vary-miss`: let Vary name few fields with few values.",
+        clause="RFC 9111 §4.1",
+    ),
+    "gone": Word(
+        "its file is not there any more",
+        "Nothing: it is fetched anew. Let nothing but the edge remove files in --cache-disk.",
+    ),
+    "torn": Word(
+        "what is on disk is not what was written",
+        "Nothing: it is thrown away and fetched anew. After a power failure it may happen, else look at the disk.",
+    ),
+    "busy": Word(
+        "too many requests wait for the disk, or what is there under this URL is being taken out",
+        "The disk is slower than what is asked of it. A larger --cache-size asks less of it.",
+    ),
+    "slow": Word("the disk did not answer in two seconds", "Look at the disk; the origin was asked instead."),
+    "failed": Word("the disk could not be read", "The log has the reason; the origin was asked instead."),
+}
+"""What looking for it on disk came to, where there is one (`--cache-disk`), it is not in memory, and may be there."""
+
 LOOKUP: Final[Mapping[str, Word]] = {
     "hit": Word("it is stored and fresh", clause="RFC 9111 §4"),
     "stale-while-revalidate": Word(

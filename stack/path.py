@@ -44,6 +44,7 @@ STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "cdn_edge": {
         "fault": FAULTS,
+        "disk": tuple(cache_words.DISK),
         "lookup": tuple(cache_words.LOOKUP),
         "fetch": tuple(cache_words.FETCH),
         "store": tuple(cache_words.STORE),

@@ -12,7 +12,7 @@ from stack.path import STEPS
 from stack.plan.why_page import with_words
 
 PAGE = pages.WHY.read_text("utf-8")
-WORDS = {"lookup": cache_words.LOOKUP, "fetch": cache_words.FETCH, "store": cache_words.STORE}
+WORDS = {"disk": cache_words.DISK, "lookup": cache_words.LOOKUP, "fetch": cache_words.FETCH, "store": cache_words.STORE}
 EVERY = [(step, word) for step, words in WORDS.items() for word in words]
 EXAMPLES = re.findall(r"^cache-status: (.+)$", PAGE, re.MULTILINE)
 

@@ -233,6 +233,7 @@ FILES: Final = frozenset(
         "upstream_ca",
         "client_ca",
         "ca",
+        "disk",
         "origin_cert",
         "origin_key",
         "backend_cert",

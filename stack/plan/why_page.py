@@ -14,6 +14,10 @@ _STEPS: Final[Mapping[str, tuple[Mapping[str, Word], str]]] = {
         cache_words.LOOKUP,
         "What looking into the store came to. In Cache-Status it is `hit`, or stands behind `fwd=`.",
     ),
+    "disk": (
+        cache_words.DISK,
+        "What looking on the disk came to: with `--cache-disk`, where it was not in memory and might be there.",
+    ),
     "fetch": (cache_words.FETCH, "What asking the origin came to, where it was asked."),
     "store": (cache_words.STORE, "What became of the origin's answer. In Cache-Status it is `stored`, or `detail=`."),
 }

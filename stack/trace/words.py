@@ -22,7 +22,7 @@ DETAIL: Final[Mapping[str, str]] = {
     for words in (cache_words.LOOKUP, cache_words.FETCH)
     for word, said in words.items()
     if word in ("max-stale", "only-if-cached") or word.startswith("stale-")
-}
+} | {"disk": "it was not in memory any more, but on disk"}
 """What else a cache says: `detail` of RFC 9211 §2.8, in this project's words."""
 
 ERRORS: Final[Mapping[str, str]] = {

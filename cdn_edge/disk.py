@@ -1,0 +1,68 @@
+"""The disk tier, put together: imported only where `--cache-disk` asks for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from cdn_edge.config import Cache
+from cdn_edge.disk_record import Times
+from cdn_edge.disk_threads import FAILURES, Threads
+from cdn_edge.disk_tier import DiskTier
+from cdn_edge.disk_way import OnwardPastDisk
+from cdn_edge.disk_worker import DiskWorker
+from cdn_edge.store import Store
+from stack.clock import Clock
+from stack.errors import ConfigError, HopError
+from stack.net.tasks import Tasks
+from stack.telemetry.metrics import Metrics
+
+LEAST: Final = 16 * 1024 * 1024
+"""Bytes: less is hardly more than what an index needs for itself."""
+_QUEUE_SHARE: Final = 16
+"""Of the memory: one part in so many may wait to be written, or one object."""
+
+
+class NotForgotten(HopError):
+    title = "It is out of the memory, but could not be taken out on disk"
+
+
+class Disk:
+    """ConfigError for options that do not fit."""
+
+    onward = OnwardPastDisk
+
+    def __init__(self, cache: Cache, store: Store, *, name: str, clock: Clock, tasks: Tasks, metrics: Metrics) -> None:
+        if cache.disk_size < LEAST:
+            raise ConfigError("--cache-disk-size: wanted at least 16M, of which the index takes its part")
+        if name.startswith("."):
+            raise ConfigError(
+                f"--cache-disk: {name!r}, the edge's name, is to name a directory: let it begin with no dot"
+            )
+        # by name: edges with one `[cache]` table have one each
+        directory = Path(cache.disk).expanduser() / name
+        threads = Threads(directory, cache.disk_size, Times(clock.time() - clock.now()))
+        queue = max(cache.size // _QUEUE_SHARE, store.max_object)
+        self.tier = DiskTier(store, threads, clock, metrics, queue=queue)
+        self._worker = DiskWorker(self.tier, threads, tasks, name=name)
+
+    async def start(self) -> None:
+        """ConfigError for a directory that cannot be used."""
+        await self._worker.start()
+
+    async def stop(self) -> None:
+        await self._worker.stop()
+
+    async def purge(self, key: bytes) -> tuple[int, str]:
+        """How many went, and what is amiss with the disk if anything is. Raises NotForgotten."""
+        try:
+            count = await self.tier.purge(key)
+        except FAILURES as error:
+            where = self.tier.threads.directory
+            raise NotForgotten(
+                f"{where}: {error}. It is tried again; make room there, or remove the directory."
+            ) from None
+        return count, self.tier.why
+
+    def statistics(self) -> dict[str, Any]:
+        return self.tier.statistics()

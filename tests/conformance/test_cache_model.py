@@ -1,0 +1,109 @@
+"""The edge against a cache written from the RFC's text, under random requests, responses, failures and steps of the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.cache_world import Ask, Says, Step, Violation, Wait, World
+
+EXAMPLES = int(os.environ.get("CACHE_MODEL_EXAMPLES", "700"))
+
+_DIRECTIVES = (
+    "max-age=10", "max-age=10", "max-age=60", "max-age=60", "max-age=0", "max-age=5", 'max-age="60"', "max-age=x", "MAX-AGE=60",
+    "s-maxage=20", "s-maxage=0", "public", "public", "private", "no-store", "no-cache", "must-revalidate", "proxy-revalidate",
+    "stale-while-revalidate=7", "stale-while-revalidate=7", "stale-if-error=9", "stale-if-error=9", "immutable", "must-understand",
+    'no-cache="x-user"', 'private="x-user"', 'private="set-cookie"', "ext", 'ext="max-age=99, no-store"', "no-transform",
+)  # fmt: skip
+_CONTROL = st.one_of(
+    st.just("max-age=60"),
+    st.just("max-age=10"),
+    st.none(),
+    st.lists(st.sampled_from(_DIRECTIVES), min_size=1, max_size=3).map(", ".join),
+)
+_SAYS = st.builds(
+    Says,
+    status=st.sampled_from([200] * 14 + [203, 204, 301, 302, 404, 410, 500, 503, 299]),
+    control=_CONTROL,
+    expires=st.sampled_from([None] * 6 + [15, 15, -5, "0", "soon"]),
+    age=st.sampled_from([None] * 6 + ["3", "20", "x", "4, 7"]),
+    date=st.sampled_from([0] * 6 + [None, -4, 6]),
+    etag=st.sampled_from(["strong", "strong", "weak", None]),
+    modified=st.booleans(),
+    vary=st.sampled_from([None] * 6 + ["Accept-Language", "accept-language, Accept-Encoding", "Cookie", "*"]),
+    cookie=st.sampled_from([False] * 7 + [True]),
+    ranges=st.sampled_from([True, True, False]),
+    changed=st.sampled_from([False, False, True]),
+    fails=st.sampled_from([None] * 10 + ["refused", "silent", "cut"]),
+)
+_FIELD = st.sampled_from(
+    [
+        *[("Accept-Language", value) for value in ("en", "de", "en, de", "en,de", "de, en")],
+        *[("Accept-Encoding", value) for value in ("gzip", "br, gzip", "gzip,br")],
+        *[("Cache-Control", value) for value in ("no-cache", "no-store", "max-age=0", "max-age=8", "min-fresh=5", "max-stale")],
+        *[("Cache-Control", value) for value in ("max-stale=6", "only-if-cached", "max-age=8, max-stale=9", "stale-if-error=20")],
+        ("Pragma", "no-cache"),
+        *[("If-None-Match", value) for value in ("{tag}", "W/{tag}", '"other"', '"other", {tag}', "*")],
+        *[("If-Modified-Since", value) for value in ("{then}", "{before}", "never")],
+        *[("If-Match", value) for value in ("{tag}", '"other"')],
+        ("If-Unmodified-Since", "{before}"),
+        *[("Range", value) for value in ("bytes=0-2", "bytes=3-", "bytes=-4", "bytes=3-3", "bytes=900-", "lines=1-2")],
+        *[("If-Range", value) for value in ("{tag}", '"other"', "W/{tag}")],
+        ("Authorization", "Basic x"),
+        ("Cookie", "id=7"),
+        ("Cookie", "id=8"),
+    ]
+)  # fmt: skip
+_FIELDS = st.one_of(
+    st.just(()),
+    st.just((("Accept-Language", "en"),)),
+    st.lists(_FIELD, max_size=3, unique_by=lambda line: line[0]).map(tuple),
+)
+_TARGET = st.sampled_from(["/a", "/a", "/a", "/b"])
+_ASK = st.one_of(
+    st.builds(Ask, target=_TARGET, fields=_FIELDS, says=_SAYS),
+    st.builds(Ask, target=_TARGET, fields=_FIELDS, says=_SAYS),
+    st.builds(Ask, target=_TARGET, method=st.just("HEAD"), fields=_FIELDS, says=_SAYS),
+    st.builds(
+        Ask,
+        target=_TARGET,
+        method=st.sampled_from(["POST", "PUT", "DELETE", "OPTIONS", "POST"]),
+        says=st.builds(
+            Says,
+            status=st.sampled_from([200, 200, 201, 303, 404, 500]),
+            control=_CONTROL,
+            location=st.sampled_from([None, "/a", "/b"]),
+            fails=st.sampled_from([None, None, "refused"]),
+        ),
+    ),
+)
+_STEP: st.SearchStrategy[Step] = st.one_of(_ASK, _ASK, _ASK, st.builds(Wait, st.sampled_from([1, 3, 6, 11, 40])))
+
+seen: Counter[str] = Counter()
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@given(st.lists(_STEP, min_size=2, max_size=12), st.sampled_from([0, 0, 0, 2]))
+def test_nothing_that_the_text_forbids_and_everything_that_a_good_cache_answers(steps: list[Step], delay: int) -> None:
+    world = World(delay)
+    asyncio.run(world.run(steps))
+    seen.update(
+        asked=sum(isinstance(step, Ask) for step in steps),
+        hits=world.hits, required=world.required, validated=world.validated, stale=world.stale,
+    )  # fmt: skip
+
+
+def test_the_run_met_what_it_is_about() -> None:
+    """Else the strategies miss the point, and the test above says nothing."""
+    if not seen["asked"]:
+        pytest.skip("the test above did not run")
+    shares = {word: seen[word] / seen["asked"] for word in ("hits", "required", "validated", "stale")}
+    assert shares["hits"] > 0.05, shares
+    assert shares["required"] > 0.02, shares
+    assert shares["validated"] > 0.005, shares
+    assert shares["stale"] > 0.002, shares

@@ -67,11 +67,11 @@ class Variants:
         """By the fields that Vary names, then by their values in the request."""
 
     def find(self, fields: Fields, select: Selector) -> Stored | None:
-        """Of those that match the most recent by Date (RFC 9111 §4.1)."""
+        """Of those that match the most recent by Date (RFC 9111 §4.1); of one second, what came last."""
         found = self.plain
         for names, variants in self.by_names.items():
             stored = variants.get(select(names, fields))
-            if stored is not None and (found is None or stored.date >= found.date):
+            if stored is not None and (found is None or (stored.date, stored.born) > (found.date, found.born)):
                 found = stored
         return found
 

@@ -113,6 +113,11 @@ class Known:
         resident_time = now - self.received
         return corrected_initial_age + resident_time
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """§4.1: of several that match the most recent is used, by Date; of one second, the one made last."""
+        return self.date, self.received - self.age(self.received)
+
     def lifetime(self) -> tuple[float, float]:
         """§4.2.1: seconds that it is surely fresh for, and seconds that it may be called fresh for at most."""
         for name in ("s-maxage", "max-age"):
@@ -166,9 +171,9 @@ class Known:
             return "§3.5"
         if not (self.explicit or has(control, "public") or self.status in GUESSED):
             return "§3: neither explicit freshness nor a status that is cacheable by default"
-        if not self.explicit and not has(control, "public") and "cookie" in self.asked:
-            if "cookie" not in self.varies and self.lifetime()[1] > 0:
-                return "decision 022: no guess for cookies"
+        guessed = not self.explicit and not has(control, "public") and self.lifetime()[1] > 0
+        if guessed and "cookie" in self.asked and "cookie" not in self.varies:
+            return "decision 022: no guess for cookies"
         if "set-cookie" in self.fields and not self.shared and not {"set-cookie"} & named(control):
             return "docs/caching.md: Set-Cookie is shared where sharing is explicit"
         return ""
@@ -300,13 +305,12 @@ def condition(asked: Fields, fields: Fields, method: str) -> int | None:
     if "if-none-match" in asked:
         if tag_matches(asked["if-none-match"], etag, weakly=True):
             return 304 if method in ("GET", "HEAD") else 412
-    elif (since := date(asked.get("if-modified-since"))) is not None and modified is not None:
-        if modified <= since and method in ("GET", "HEAD"):
-            return 304
+    elif (since := date(asked.get("if-modified-since"))) is not None:
+        return 304 if modified is not None and modified <= since and method in ("GET", "HEAD") else None
     return None
 
 
-def part(asked: Fields, known_etag: str | None, size: int) -> tuple[int, int] | None | str:
+def part(asked: Fields, known_etag: str | None, size: int) -> tuple[int, int] | str | None:
     """RFC 9110 §14.1.2 for one range: first and one behind the last byte; None: all is sent; "416"."""
     match = re.fullmatch(r"bytes=(?:(\d+)-(\d*)|-(\d+))", asked.get("range", ""))
     if match is None:

@@ -16,6 +16,8 @@ from tests.support.cache_model import Fields, Known
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _EPOCH = 1_700_000_000
+INSTANT = 1 / 1024
+"""Seconds, exact as a binary number: no two responses come at one time."""
 FAILURES = (500, 502, 503, 504)
 
 
@@ -150,7 +152,9 @@ class World:
         lines = [(name.encode(), value.encode()) for name, value in fields.items()]
         return Response(status, lines, Stream(body[:1], error=ResponseIncomplete()) if cut else body)
 
-    def _selected(self, asked: Fields, fields: Fields, method: str, status: int, size: int) -> tuple[int, tuple[int, int]]:
+    def _selected(
+        self, asked: Fields, fields: Fields, method: str, status: int, size: int
+    ) -> tuple[int, tuple[int, int]]:
         """RFC 9110 §13.2.2, as an origin does it."""
         if (instead := model.condition(asked, fields, method)) is not None:
             return instead, (0, 0)
@@ -198,12 +202,15 @@ class World:
                 await self.lab.clock.advance(step.seconds)
             else:
                 await self.ask(step)
+                await self.lab.clock.advance(INSTANT)
 
     async def ask(self, ask: Ask) -> Reply:
         """Raises Violation for an answer that no text allows, or that could have been a hit and was none."""
         self._says = ask.says
         self.lab.origin(self._answer)
-        language = next((value for name, value in ask.fields if name == "Accept-Language"), "").partition(",")[0].strip()
+        language = (
+            next((value for name, value in ask.fields if name == "Accept-Language"), "").partition(",")[0].strip()
+        )
         known = {
             "tag": self.etag(ask.target, language),
             "then": formatdate(self.modified(ask.target), usegmt=True),
@@ -240,6 +247,9 @@ class World:
             return None
         if not (candidate.first_hand and candidate.must_be_stored() and candidate.matches(asked, exactly=True)):
             return None
+        others = [one for one in self.known if one.target == ask.target and one is not candidate and one.matches(asked)]
+        if any(one.rank >= candidate.rank for one in others):
+            return None
         return candidate if candidate.age(now) < candidate.lifetime()[0] else None
 
     def _judge(
@@ -262,7 +272,7 @@ class World:
                 if accepted(known, known.why_not(asked, began)):
                     self.hits += 1
                     self.required += must is not None
-                    if must is not None and known is not must and known.date <= must.date:
+                    if must is not None and known is not must:
                         raise Violation(f"{known} answered {asked}, and {must} is newer")
                     return
             # after a 304 that the origin gave to what the cache asked, or a HEAD that went by
@@ -321,9 +331,11 @@ class World:
         allowed = {str(int(known.age(began))), str(int(known.age(now)))}
         if reply.status not in (412, 416) and age not in allowed:
             return f"§5.1: Age {age}, not {allowed}"
-        if "x-user" in model.named(known.control) and reply.get("x-user") is not None and known.serial not in {
-            one.serial for one in self.came
-        }:
+        if (
+            "x-user" in model.named(known.control)
+            and reply.get("x-user") is not None
+            and known.serial not in {one.serial for one in self.came}
+        ):
             return "§5.2.2.4: a field that no-cache names"
         for name in ("etag", "cache-control", "expires", "date", "vary", "last-modified"):
             if name in known.fields and reply.status in (200, 304) and reply.get(name) != known.fields[name]:
@@ -355,4 +367,3 @@ class World:
         if ask.method == "HEAD" or reply.status == 204:
             return "" if not reply.body else "RFC 9110 §9.3.2"
         return "" if reply.body == known.content else f"content {reply.body!r}"
-

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cdn_edge.rules import asking
-from cdn_edge.rules.asking import Asking
+from cdn_edge.rules.asking import OVERRIDES, Asking
 from cdn_edge.stored import Stored
 from stack.http.message import Request, without
 from stack.telemetry.exchange import Exchange
@@ -30,14 +30,20 @@ class Asked:
 
     @property
     def dropped(self) -> tuple[bytes, ...]:
-        """The client's conditions that do not go on, because they are answered here from what comes back.
+        """Of the client's fields what does not go on: conditions, because they are answered here from what comes back,
+        and what would make it another method behind this cache's back.
+        """
+        overrides = OVERRIDES if self.asking.overriding else ()
+        return _ANSWERED_HERE + overrides if self.answers_conditions else overrides
+
+    @property
+    def answers_conditions(self) -> bool:
+        """Whether the client's If-None-Match and If-Modified-Since are.
 
         Only so does a client with an old copy fill the store. Where the answer can hardly be stored, they save the
         content and go on.
         """
-        if not self.asking.conditional:
-            return ()
-        return _ANSWERED_HERE if self.storable or self.stored is not None else ()
+        return self.asking.conditional and (self.storable or self.stored is not None)
 
     @property
     def storable(self) -> bool:

@@ -56,6 +56,7 @@ class EdgeHop(HttpHop):
             set_cookie=cache.set_cookie or "explicit",
             guess_for_cookies=bool(cache.guess_for_cookies),
             stale_if_unreachable=cache.stale_if_unreachable,
+            request_errors=cache.request_errors or "never",
             keying=_keying(cache.key),
             select=Selector(encodings=cache.vary_encodings, language_order=cache.vary_languages != "unordered"),
             targets=parse_targets(cache.targets),

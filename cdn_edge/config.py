@@ -58,6 +58,14 @@ class Cache(Options, frozen=True, kw_only=True):
         16 * MIB
     )
     key: Key = Key()
+    request_errors: Annotated[
+        Literal["never", "explicit"] | None,
+        Meta(
+            description="Responses that find fault with the request (400, 413, 415 ...), which fields that are not in "
+            "the key can bring about: whether an explicit lifetime makes them storable. 429 and 431 are never stored. "
+            "Left out: the profile's, never with careful, explicit with rfc9111."
+        ),
+    ] = None
     vary_encodings: Annotated[
         Literal["classes", "exact"],
         Meta(

@@ -57,7 +57,7 @@ class Edge:
         self.refusals = Refusals(targets=policy.targets.names)
         self.explaining = Explaining(name, store=store, refusals=self.refusals, policy=policy, clock=clock)
         self._key_of = policy.keying.of
-        origin = Origin(fetch, name=name, upstream=upstream, clock=clock, select=policy.select)
+        origin = Origin(fetch, name=name, upstream=upstream, clock=clock, policy=policy)
         keeper = Keeper(store, policy, metrics, self.refusals)
         assembly = Assembly(origin=origin, store=store, keeper=keeper, size=policy.slice, tasks=tasks, name=name)
         self._answers = Answers(name, clock, random, store.renewed, assembly, hidden=policy.targets.hidden)

@@ -13,6 +13,7 @@ from cdn_edge.parts import Parts
 from cdn_edge.recording import Recording, Tee
 from cdn_edge.refusals import Refusals
 from cdn_edge.rules import validation
+from cdn_edge.rules.asking import read
 from cdn_edge.rules.directives import SURROGATE_CONTROL, Said
 from cdn_edge.rules.judging import Judgement, Policy, judge
 from cdn_edge.rules.parts import Part, strong_tag, whole_head
@@ -241,6 +242,8 @@ class Keeper:
         place = get(response.fields, b"content-location")
         if response.status != 200 or place is None or self._policy.keying.same_origin(asked.key, place) != asked.key:
             return False, None
+        if read(asked.request.fields).overriding:
+            return False, None  # it was no POST to the origin
         judgement = self._judge(asked, response.status, response.fields, fetched)
         if judgement.refused is not None or not judgement.lifetime.explicit:
             return False, None

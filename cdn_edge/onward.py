@@ -123,7 +123,7 @@ class Onward:
         response = fetched.response
         status = response.status
         condition = Condition.PROCEED
-        if asked.asking.conditional and asked.dropped:
+        if asked.answers_conditions:
             condition = answering.condition(asked.request, status, response.fields, fetched.at)
         unread = condition is not Condition.PROCEED
         refused, ttl = self._keeper.keep(asked, fetched, recording, unread=unread)

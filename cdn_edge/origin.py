@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
 from cdn_edge.rules.freshness import age_value
-from cdn_edge.rules.vary import Selector
+from cdn_edge.rules.judging import Policy
 from stack.clock import Clock
 from stack.http.forwarding import inbound
 from stack.http.message import Field, Request, Response
@@ -41,21 +41,25 @@ class Fetched:
 class Origin:
     """What stands behind the edge."""
 
-    def __init__(self, send: Send, *, name: str, upstream: str, clock: Clock, select: Selector) -> None:
+    def __init__(self, send: Send, *, name: str, upstream: str, clock: Clock, policy: Policy) -> None:
         self._send = send
         self._pseudonym = name.encode("ascii")
         self._upstream = upstream
         self._clock = clock
-        self._select = select
+        self._select = policy.select
+        self._keyed = policy.keying.names
         self._date = CurrentDate(clock)
 
     async def fetch(
         self, request: Request, exchange: Exchange, *, drop: Collection[bytes] = (), add: Collection[Field] = ()
     ) -> Fetched:
-        """`drop` are names of the client's fields that do not go on, `add` is sent besides. Raises HopError."""
+        """`drop` are names of the client's fields that do not go on unless they are in the key, `add` is sent besides.
+
+        Raises HopError.
+        """
         sent = onward(request, exchange, self._pseudonym)
         if drop:
-            sent.fields = [field for field in sent.fields if field[0] not in drop]
+            sent.fields = [field for field in sent.fields if field[0] not in drop or field[0] in self._keyed]
         self._select.ask(sent.fields)
         sent.fields.extend(add)
         exchange.upstream = self._upstream

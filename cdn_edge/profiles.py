@@ -16,11 +16,13 @@ PROFILES: Final[Mapping[Profile, Mapping[str, Any]]] = {
     "careful": {
         "set_cookie": "explicit",
         "guess_for_cookies": False,
+        "request_errors": "never",
         "vary_languages": "ordered",
     },
     "rfc9111": {
         "set_cookie": "store",  # §7.3: Set-Cookie does not inhibit caching
         "guess_for_cookies": True,  # §4.2.2 knows no exception for requests with Cookie
+        "request_errors": "explicit",  # §3: a final status code that the cache understands
         "vary_languages": "unordered",  # §4.1; RFC 9110 §12.5.4: their order cannot be relied upon
     },
 }

@@ -174,6 +174,12 @@ STORE: Final[Mapping[str, Word]] = {
         ("Cache-Control: max-age=60",),
         "RFC 9111 §3, RFC 9110 §15.1",
     ),
+    "request-error": Word(
+        "it finds fault with this request, which others do not share",
+        "400, 413, 415, 429, 431 and their like are not kept, however long they say they are fresh: a field that is "
+        "not in the key may have brought them about. An answer for everybody who asks for the URL is a 404 or a 410.",
+        clause="RFC 6585 §5",
+    ),
     "no-store": Word(
         "the response says Cache-Control: no-store",
         "Frameworks add it by themselves, to pages with a session above all. If the page is the same for "

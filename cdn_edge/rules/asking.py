@@ -11,7 +11,14 @@ from stack.http.cache_control import CacheControl, parse
 from stack.http.message import Fields, combined
 
 CONDITIONS: Final = (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
-TOLD: Final = frozenset({*CONDITIONS, b"cache-control", b"pragma", b"range", b"authorization"})
+OVERRIDES: Final = tuple(
+    b"".join(letters)
+    for name in (b"x-http-method", b"x-http-method-override", b"x-method-override")
+    for letters in product(*((b"-", b"_") if letter == 0x2D else (bytes([letter]),) for letter in name))
+)
+"""What frameworks take for the method in place of the one that is asked with. A `_` is a `-` to some of them."""
+_OVERRIDES: Final = frozenset(OVERRIDES)
+TOLD: Final = frozenset({*CONDITIONS, *OVERRIDES, b"cache-control", b"pragma", b"range", b"authorization"})
 """A request without these is PLAIN."""
 _SILENT: Final = CacheControl()
 _name = itemgetter(0)
@@ -26,12 +33,15 @@ class Asking:
     conditional: bool = False
     ranged: bool = False
     authorized: bool = False
+    overriding: bool = False
+    """It names another method in a field (`OVERRIDES`), which does not go on."""
 
 
 PLAIN: Final = Asking()
 """Nothing said: most requests."""
 _WITHOUT_DIRECTIVES: Final = {
-    kind: Asking(conditional=kind[0], ranged=kind[1], authorized=kind[2]) for kind in product((False, True), repeat=3)
+    kind: Asking(conditional=kind[0], ranged=kind[1], authorized=kind[2], overriding=kind[3])
+    for kind in product((False, True), repeat=4)
 }
 
 
@@ -40,7 +50,12 @@ def read(fields: Fields) -> Asking:
     if TOLD.isdisjoint(map(_name, fields)):
         return PLAIN
     told = {name for name, _ in fields if name in TOLD}
-    kind = (not told.isdisjoint(CONDITIONS), b"range" in told, b"authorization" in told)
+    kind = (
+        not told.isdisjoint(CONDITIONS),
+        b"range" in told,
+        b"authorization" in told,
+        not told.isdisjoint(_OVERRIDES),
+    )
     cc = PLAIN.cc
     if b"cache-control" in told:
         cc = parse(combined(fields, b"cache-control"))

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Final
 
 from cdn_edge.rules import reuse, vary
 from cdn_edge.rules.asking import Asking
 from cdn_edge.rules.directives import DEFAULT, SURROGATE_CONTROL, Said, Targets
 from cdn_edge.rules.freshness import Heuristic, Lifetime, date_value, initial_age, lifetime
 from cdn_edge.rules.key import Keying
-from cdn_edge.rules.storing import NotStored, SetCookie, kept, refusal, sets_cookie
+from cdn_edge.rules.storing import NotStored, RequestErrors, SetCookie, kept, refusal, sets_cookie
 from cdn_edge.rules.vary import Selector
 from stack.http.message import Fields, combined, get
+
+_TELLING: Final = frozenset(
+    b"hx-request rsc next-router-prefetch next-router-state-tree turbo-frame x-inertia x-middleware-prefetch "
+    b"x-nextjs-data x-pjax x-requested-with x-up-target".split()
+)
+"""Fields by which scripts of well-known frameworks ask for something else than the page at a URL."""
+_name = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class Policy:
     guess_for_cookies: bool = False
     """Whether a lifetime is guessed for what was asked for with Cookie, too."""
     stale_if_unreachable: float = 86_400.0
+    request_errors: RequestErrors = "never"
     keying: Keying = field(default_factory=Keying)
     select: Selector = field(default_factory=Selector)
     targets: Targets = DEFAULT
@@ -86,6 +96,7 @@ def judge(
         max_object=policy.max_object,
         cookie=not policy.guess_for_cookies and get(request, b"cookie") is not None,
         set_cookie=policy.set_cookie,
+        request_errors=policy.request_errors,
     )
     hidden = policy.targets.hidden
     stripped = policy.set_cookie == "strip" and sets_cookie(fields, said.cc)
@@ -109,7 +120,10 @@ def judge(
 
 
 def _names(fields: Fields, request: Fields, keying: Keying) -> vary.Names | None:
-    """What the response varies by: what it says, what the operator adds, and Origin if it gives that back.
+    """What the response varies by: what it says, what the operator adds, and what is often forgotten.
+
+    A request by script for a fragment of a page, with a field that says so, is nobody's page: if the response does not
+    vary by the field it is kept apart all the same, for those that send the like.
 
     A response that allows one origin to read it (Access-Control-Allow-Origin) is for that one alone, also where it
     forgets to say so as the Fetch standard asks (3.2.5): others would be refused what they may read.
@@ -117,7 +131,10 @@ def _names(fields: Fields, request: Fields, keying: Keying) -> vary.Names | None
     names = vary.names(fields)
     if names is None:
         return None
+    implied = keying.names
+    if not _TELLING.isdisjoint(map(_name, request)):
+        implied = (*implied, *{name for name, _ in request if name in _TELLING})
     allowed = get(fields, b"access-control-allow-origin")
     if allowed is not None and allowed != b"*" and allowed == get(request, b"origin"):
-        return tuple(sorted({*names, *keying.names, b"origin"}))
-    return tuple(sorted({*names, *keying.names})) if keying.names else names
+        implied = (*implied, b"origin")
+    return tuple(sorted({*names, *implied})) if implied else names

@@ -15,6 +15,8 @@ from stack.http.message import Fields, get
 SetCookie = Literal["explicit", "store", "pass", "strip"]
 """What becomes of a response that sets a cookie: stored where shared storing is explicit, stored like any other, never
 stored, or stored and sent without it."""
+RequestErrors = Literal["never", "explicit"]
+"""Whether what finds fault with the request is stored where its lifetime is explicit."""
 
 
 class NotStored(enum.Enum):
@@ -26,6 +28,7 @@ class NotStored(enum.Enum):
     REQUEST_NO_STORE = "request-no-store"  # §5.2.1.5
     RANGE = "range"  # §3.3: a part of which it cannot be told what it is a part of
     STATUS = "status"  # §3: not cacheable by default and without explicit freshness, or not understood
+    REQUEST_ERROR = "request-error"  # it finds fault with this request, not with the URL
     NO_STORE = "no-store"  # §5.2.2.5
     PRIVATE = "private"  # §5.2.2.7
     AUTHORIZATION = "authorization"  # §3.5
@@ -40,13 +43,19 @@ class NotStored(enum.Enum):
     INVALIDATED = "invalidated"  # §4.4, or purged, while it was on its way
 
 
-FOR_THIS_CLIENT: Final = frozenset({NotStored.REQUEST_NO_STORE, NotStored.AUTHORIZATION, NotStored.COOKIE})
+FOR_THIS_CLIENT: Final = frozenset(
+    {NotStored.REQUEST_NO_STORE, NotStored.REQUEST_ERROR, NotStored.AUTHORIZATION, NotStored.COOKIE}
+)
 """They lie in the request. What is stored for the others is not the worse for it."""
 STRIPPED: Final = "stripped"
 """The word where a response is stored without the cookies it sets."""
 COOKIES: Final = frozenset({b"set-cookie", b"set-cookie2"})
 _ABOUT_THE_REQUEST: Final = frozenset({304, 412, 416})
 """They answer a condition or a range, not the URL."""
+_NEVER: Final = frozenset({428, 429, 431, 511})
+"""RFC 6585 §3 to §6: they must not be stored."""
+_FINDS_FAULT: Final = frozenset({400, 408, 411, 413, 414, 415, 417, 421, 426})
+"""With how a request is written, how long it is or how it came: fields that are not in the key can bring them about."""
 _UNDERSTOOD: Final = HEURISTIC_STATUS | {
     302,
     303,
@@ -90,6 +99,8 @@ def outright(status: int, cc: CacheControl, asked: Asking) -> NotStored | None:
         return NotStored.REQUEST_NO_STORE
     if status < 200 or status in _ABOUT_THE_REQUEST:
         return NotStored.STATUS
+    if status in _NEVER:
+        return NotStored.REQUEST_ERROR
     if cc.must_understand:
         # §5.2.2.3: overrides no-store for who understands the status, and forbids storing to who does not
         if status not in _UNDERSTOOD:
@@ -112,6 +123,7 @@ def refusal(
     max_object: int,
     cookie: bool = False,
     set_cookie: SetCookie = "explicit",
+    request_errors: RequestErrors = "never",
 ) -> NotStored | None:
     """None for a response to GET that is stored, else the first reason that applies.
 
@@ -120,6 +132,8 @@ def refusal(
     cc = said.cc
     if (why := outright(status, cc, asked)) is not None:
         return why
+    if request_errors == "never" and (status in _FINDS_FAULT or (status == 406 and not names)):
+        return NotStored.REQUEST_ERROR
     if asked.authorized and not (cc.public or cc.must_revalidate or cc.s_maxage is not None):
         return NotStored.AUTHORIZATION
     # §7.3 leaves it to the cache

@@ -28,21 +28,50 @@ CLIENT_CERT: Final = (b"client-cert", b"client-cert-chain")
 VOUCHED: Final = frozenset(
     {
         *CLIENT_CERT,  # RFC 9440 §2.4: only the hop that ended TLS may say so
-        b"front-end-https",
+        # who the client is
+        b"cf-connecting-ip",
+        b"client-ip",
+        b"fastly-client-ip",
         b"true-client-ip",
         b"x-client-ip",
         b"x-cluster-client-ip",
+        b"x-originating-ip",
+        b"x-real-ip",
+        b"x-remote-addr",
+        b"x-remote-ip",
+        # what it asked for: frameworks and gateways take these for the host, the scheme, the path or the method
+        b"front-end-https",
+        b"x-envoy-original-path",
         b"x-forwarded",
         b"x-forwarded-by",
+        b"x-forwarded-method",
+        b"x-forwarded-path",
         b"x-forwarded-port",
         b"x-forwarded-prefix",
+        b"x-forwarded-protocol",
         b"x-forwarded-scheme",
         b"x-forwarded-server",
         b"x-forwarded-ssl",
+        b"x-forwarded-uri",
+        b"x-host",
+        b"x-http-host-override",
         b"x-original-host",
+        b"x-original-uri",
         b"x-original-url",
-        b"x-real-ip",
+        b"x-replaced-path",
         b"x-rewrite-url",
+        b"x-scheme",
+        b"x-script-name",
+        b"x-url-scheme",
+        # what frameworks tell themselves
+        b"x-accel-mapping",  # Rack: where files lie
+        b"x-invoke-path",  # Next.js: which page, with which status, past which middleware
+        b"x-invoke-query",
+        b"x-invoke-status",
+        b"x-matched-path",
+        b"x-middleware-subrequest",
+        b"x-now-route-matches",
+        b"x-sendfile-type",
     }
 )
 """Claims that only a trusted peer may make. They pass unchanged from one."""

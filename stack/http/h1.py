@@ -43,6 +43,11 @@ _AUTHORITY = re.compile(
 _REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _KEEP_ALIVE: Final = (b"keep-alive", b"Keep-Alive")
 """Connection as nearly all write it."""
+_NONE: Final[frozenset[bytes]] = frozenset()
+_NEVER_NOMINATED: Final = FRAMING | {
+    b"close", b"http2-settings", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"via"
+}  # fmt: skip
+"""Connection options, and fields that `stack.http.forwarding` looks after."""
 
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _line = b": ".join
@@ -94,6 +99,7 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
     length: bytes | None = None
     coding: bytes | None = None
     found.noted = parser.noted
+    nominated = _NONE
     for name, value in found.noted:
         if name not in FRAMING:
             continue
@@ -108,7 +114,7 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b", " + value
         elif name == b"connection":
-            _persistence(found, value, found.noted)
+            nominated |= _persistence(found, value, found.noted)
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise HopError("Only Expect: 100-continue can be met.", status=417)
@@ -123,6 +129,10 @@ def parse_request(parser: FieldParser, head: bytes, *, max_target: int, max_fiel
         found.fields = [field for field in fields if field[0] != b"transfer-encoding"]
     if coding is not None or length is not None:
         found.framing = _request_framing(version, length, coding)
+    if nominated:
+        # RFC 9110 §7.6.1: of this connection alone, so nothing that reads on may take it for the request's
+        found.fields = [field for field in found.fields if field[0] not in nominated]
+        found.noted = [field for field in found.noted if field[0] not in nominated]
     if found.expects_continue and (version == b"1.0" or not found.framing):
         # RFC 9110 §10.1.1: in 1.0 it is ignored, and without content nobody may send it
         found.expects_continue = False
@@ -305,10 +315,13 @@ def _response_framing(head: ResponseHead, method: bytes, length: bytes | None, c
     return CLOSE if number is None else number
 
 
-def _persistence(head: RequestHead | ResponseHead, connection: bytes, noted: Fields) -> None:
-    """What a Connection field, one of `noted`, says of the connection (RFC 9112 §9.3)."""
+def _persistence(head: RequestHead | ResponseHead, connection: bytes, noted: Fields) -> frozenset[bytes]:
+    """What a Connection field, one of `noted`, says of the connection (RFC 9112 §9.3). Returns the fields it names.
+
+    But those that there is a rule for: they are the connection's in any case, or frame the message.
+    """
     if connection in _KEEP_ALIVE and head.version == b"1.1":
-        return
+        return _NONE
     options = tokens(connection)
     if b"close" in options:
         head.keep_alive = False
@@ -316,6 +329,7 @@ def _persistence(head: RequestHead | ResponseHead, connection: bytes, noted: Fie
         head.keep_alive = b"close" not in tokens(combined(noted, b"connection"))  # in whichever line
     if isinstance(head, RequestHead) and head.version == b"1.1" and b"upgrade" in options:
         head.asks_upgrade = True
+    return frozenset(options) - _NEVER_NOMINATED
 
 
 def serialise(fields: list[Field]) -> bytes:

@@ -104,3 +104,56 @@ async def test_of_several_that_match_the_most_recent_answers() -> None:
     lab.origin(lab.response("Cache-Control: max-age=60\nVary: A", body=b"by A again"))
     await lab.ask("/a", "A: 1\nB: 1\nCache-Control: no-cache")
     assert (await lab.ask("/a", "A: 1\nB: 1")).body == b"by A again"
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "x-http-method", "X_HTTP_Method_Override"])
+async def test_another_method_in_a_field_does_not_go_on(name: str) -> None:
+    """The origin would answer a DELETE, and the answer would be everybody's GET."""
+    lab = Lab()
+    lab.origin(lambda request: Response(
+        200, [(b"cache-control", b"max-age=60")], request.get(name.lower().encode()) or request.method
+    ))  # fmt: skip
+    assert (await lab.ask("/a", f"{name}: DELETE")).body == b"GET"
+    assert (await lab.ask("/a")).is_hit
+    # where the client asks by POST, it is the application's business; but then it is no POST that is answered
+    answer = await lab.ask("/a", f"{name}: PATCH", method="POST")
+    assert answer.body == b"PATCH"
+    lab.origin(lab.response("Cache-Control: max-age=60\nContent-Location: /a", body=b"of another method"))
+    await lab.ask("/a", f"{name}: PATCH", method="POST")
+    lab.origin(lab.response("Cache-Control: max-age=60", body=b"of GET"))
+    assert (await lab.ask("/a")).body == b"of GET"
+
+
+async def test_another_method_goes_on_where_it_is_in_the_key() -> None:
+    lab = keyed(headers=["X-HTTP-Method-Override"])
+    lab.origin(lambda request: Response(
+        200, [(b"cache-control", b"max-age=60")], request.get(b"x-http-method-override") or b"GET"
+    ))  # fmt: skip
+    assert (await lab.ask("/a", "X-HTTP-Method-Override: LIST")).body == b"LIST"
+    assert (await lab.ask("/a")).body == b"GET"
+    assert (await lab.ask("/a", "X-HTTP-Method-Override: LIST")).is_hit
+
+
+@pytest.mark.parametrize("status", [400, 413, 429, 431])
+async def test_an_error_of_one_request_is_neither_stored_nor_takes_out_what_is(status: int) -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60", status=status))
+    refused = await lab.ask("/a", "X-Odd: " + "x" * 5000)
+    assert refused.word("store") == "request-error"
+    lab.origin(lab.response('Cache-Control: max-age=1\nETag: "a"', body=b"good"))
+    assert (await lab.ask("/a")).status == 200
+    lab.pass_time(5)
+    lab.origin(lab.response("Cache-Control: max-age=60", status=status))
+    assert (await lab.ask("/a", "X-Odd: y")).status == status
+    lab.origin(Response(304, []))
+    assert (await lab.ask("/a")).body == b"good"
+
+
+async def test_a_fragment_for_a_script_is_nobodys_page() -> None:
+    lab = Lab()
+    lab.origin(lambda request: Response(
+        200, [(b"cache-control", b"max-age=60")], b"part" if request.get(b"x-requested-with") else b"page"
+    ))  # fmt: skip
+    assert (await lab.ask("/a", "X-Requested-With: XMLHttpRequest")).body == b"part"
+    assert (await lab.ask("/a")).body == b"page"
+    assert (await lab.ask("/a", "X-Requested-With: XMLHttpRequest")).is_hit

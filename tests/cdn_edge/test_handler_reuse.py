@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cdn_edge.rules.judging import Policy
 from tests.cdn_edge.lab import Lab
 
 FRESH = "Cache-Control: max-age=60"
@@ -70,7 +71,7 @@ async def test_reuse(response: str, seconds: float, request_fields: str, expecte
     "status", [200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 404, 405, 410, 414, 500, 501, 503, 599]
 )
 async def test_a_status_with_explicit_freshness_is_reused(status: int) -> None:
-    lab = Lab()
+    lab = Lab(policy=Policy(request_errors="explicit"))
     lab.origin(lab.response(FRESH, status=status, body=b"" if status == 204 else b"x"))
     await lab.ask("/a")
     reply = await lab.ask("/a")

@@ -88,7 +88,7 @@ def decide(status: int, text: str, request_fields: str, **options: Any) -> str:
         read(lines(request_fields)),
         max_object=1000,
         cookie=get(lines(request_fields), b"cookie") is not None,
-        **options,
+        **{"request_errors": "explicit", **options},
     )
     return "stored" if found is None else found.value
 
@@ -128,6 +128,24 @@ def test_set_cookie(text: str, explicit: str, store: str, passed: str, strip: st
     modes = ("explicit", "store", "pass", "strip")
     found = tuple(decide(200, text, "", set_cookie=mode) for mode in modes)
     assert found == (explicit, store, passed, strip)
+
+
+@pytest.mark.parametrize("status", [400, 408, 411, 413, 414, 415, 417, 421, 426, 428, 429, 431, 511])
+@pytest.mark.parametrize(
+    "text", ["Cache-Control: public, max-age=60", "Cache-Control: must-understand, s-maxage=60", LM]
+)
+def test_what_finds_fault_with_the_request_is_not_stored(status: int, text: str) -> None:
+    assert decide(status, text, "", request_errors="never") in ("request-error", "status")
+
+
+@pytest.mark.parametrize("status", [428, 429, 431, 511])
+def test_6585_what_must_not_be_stored_never_is(status: int) -> None:
+    assert decide(status, "Cache-Control: public, max-age=60", "") == "request-error"
+
+
+def test_406_is_about_the_request_unless_it_says_of_what() -> None:
+    assert decide(406, "Cache-Control: max-age=60", "", request_errors="never") == "request-error"
+    assert decide(406, "Cache-Control: max-age=60\nVary: Accept", "", request_errors="never") == "stored"
 
 
 def test_what_is_kept() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.errors import LoopDetected, Side
-from stack.http.forwarding import FinalRecipient, inbound, outbound
+from stack.http.forwarding import VOUCHED, FinalRecipient, inbound, outbound
 from stack.http.message import Fields, Peer, Request, Response, combined, get
 
 REQUEST_ID = b"4bf92f3577b34da6a3ce929d0e0e4736"
@@ -111,6 +111,11 @@ CLAIMS = [
     ("x-real-ip", "6.6.6.6"),
     ("x-original-url", "/admin"),
     ("x-rewrite-url", "/admin"),
+    *[
+        (name.decode(), "evil")
+        for name in sorted(VOUCHED)
+        if name.startswith((b"x-host", b"x-http", b"x-origin", b"x-mid")) and name != b"x-original-url"
+    ],
     ("client-cert", ":AA==:"),
     ("x-request-id", "evil"),
     ("traceparent", "00-66666666666666666666666666666666-6666666666666666-01"),

@@ -59,6 +59,28 @@ def test_framing_and_persistence(lines: bytes, framing: int | None, keep_alive: 
     assert (head.framing, head.keep_alive) == (framing, keep_alive)
 
 
+@pytest.mark.parametrize(
+    ("connection", "left"),
+    [
+        pytest.param(b"X-A", [b"cookie", b"x-real-ip"], id="9110-7.6.1-named"),
+        pytest.param(b"close, x-REAL-ip , cookie", [b"x-a"], id="9110-7.6.1-any-case"),
+        pytest.param(b"X-A\r\nConnection: Cookie", [b"x-real-ip"], id="9110-7.6.1-two-lines"),
+        pytest.param(b"keep-alive, Content-Length, Host", [b"x-a", b"cookie", b"x-real-ip"], id="9112-6-never-framing"),
+        pytest.param(b"keep-alive", [b"x-a", b"cookie", b"x-real-ip"], id="9112-9.3-nothing-named"),
+    ],
+)
+def test_a_field_that_connection_names_is_not_the_requests(connection: bytes, left: list[bytes]) -> None:
+    """Neither a key nor a log nor the next hop is to see what was for this connection alone."""
+    head = parse(
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nContent-Length: 1\r\nCookie: b\r\nX-Real-IP: c\r\nConnection: "
+        + connection
+        + b"\r\n\r\n"
+    )
+    assert [name for name, _ in head.fields if name not in (b"content-length", b"connection")] == left
+    assert (head.authority, head.framing) == (b"a", 1)
+    assert all(field in head.fields for field in head.noted if field[0] == b"x-real-ip")
+
+
 @pytest.mark.parametrize("method", [b"GET", b"PROPFIND", b"M-SEARCH", b"FOO", b"a!#"])
 def test_any_token_is_a_method(method: bytes) -> None:
     assert parse(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n").method == method

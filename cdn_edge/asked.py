@@ -58,9 +58,11 @@ class Asked:
         return cls.behind(asked.stored, asked.request, asked.exchange)
 
     @classmethod
-    def behind(cls, stored: Stored, request: Request, exchange: Exchange) -> Asked:
-        """For `stored` itself, without what the client wanted of its own copy; part of the same trace."""
-        fields = without(request.fields, *asking.CONDITIONS, b"range", b"if-range")
+    def behind(cls, stored: Stored, request: Request, exchange: Exchange, *, drop: tuple[bytes, ...] = ()) -> Asked:
+        """For `stored` itself, without what the client wanted of its own copy, nor the fields `drop`; part of the same
+        trace.
+        """
+        fields = without(request.fields, *asking.CONDITIONS, b"range", b"if-range", *drop)
         sent = Request(
             b"GET",
             request.target,

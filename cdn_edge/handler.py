@@ -62,8 +62,6 @@ class Edge:
         assembly = Assembly(origin=origin, store=store, keeper=keeper, size=policy.slice, tasks=tasks, name=name)
         self._answers = Answers(name, clock, random, store.renewed, assembly, hidden=policy.targets.hidden)
         self._member = self._answers.member
-        self._tasks = tasks
-        self._name = name
         self._lookups = Lookups(metrics)
         self._counts = self._lookups.counts
         self._disk = None if disk is None else disk.tier
@@ -77,6 +75,7 @@ class Edge:
             policy=policy,
             clock=clock,
             tasks=tasks,
+            metrics=metrics,
         )
 
     said = asking.TOLD
@@ -173,7 +172,6 @@ class Edge:
             return None
         self.store.used(stored)
         self._lookups.mark(exchange, reuse.value)
-        if reuse is Reuse.WHILE_REVALIDATE and not stored.refreshing:
-            stored.refreshing = True
-            self._tasks.spawn(self._onward.refresh(stored, request, exchange), name=f"{self._name}.refresh")
+        if reuse is Reuse.WHILE_REVALIDATE:
+            self._onward.refreshing.start(stored, request, exchange)
         return answer

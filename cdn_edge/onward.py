@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdn_edge.answers import MISS, Answers
+from cdn_edge.answers import HIT, MISS, Answers
 from cdn_edge.asked import Asked
-from cdn_edge.keeping import Keeper, close, recorded
+from cdn_edge.keeping import Keeper, close
 from cdn_edge.lookups import Lookups
 from cdn_edge.origin import Fetched, Origin
 from cdn_edge.recording import Recording, Tee
+from cdn_edge.refreshing import Refreshing
 from cdn_edge.rules import answering, cache_status
 from cdn_edge.rules.invalidation import invalidated
 from cdn_edge.rules.judging import Policy
@@ -24,9 +25,9 @@ from cdn_edge.validating import Validating
 from stack.clock import Clock
 from stack.errors import ClientGone, HopError, Side
 from stack.http.conditional import Condition
-from stack.http.message import Fields, Request, Response
+from stack.http.message import Fields, Response
 from stack.net.tasks import Tasks
-from stack.telemetry.exchange import Exchange
+from stack.telemetry.metrics import Metrics
 
 _ORIGIN_FAILED: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
@@ -46,6 +47,7 @@ class Onward:
         policy: Policy,
         clock: Clock,
         tasks: Tasks,
+        metrics: Metrics,
     ) -> None:
         self._name = name
         self._origin = origin
@@ -58,10 +60,14 @@ class Onward:
         self._policy = policy
         self._clock = clock
         self._tasks = tasks
+        self.refreshing = Refreshing(self.send, store=store, clock=clock, tasks=tasks, metrics=metrics, name=name)
 
     async def send(self, asked: Asked) -> Response:
         """To the origin, with the validators of what is stored, if anything is."""
-        self._lookups.mark(asked.exchange, asked.why)
+        if asked.heard:
+            self._lookups.mark(asked.exchange, asked.why)
+            if asked.why == "stale" and (stale := self._known_unreachable(asked)) is not None:
+                return stale
         if asked.why == "partial" and asked.stored is not None:
             answer = await self._completed(asked, asked.stored)
             if answer is not None:
@@ -69,6 +75,8 @@ class Onward:
         recording = self._store.record(asked.key)
         try:
             fetched = await self._validating.fetch(asked)
+            if asked.stored is not None and fetched.response.status not in _ORIGIN_FAILED:
+                self.refreshing.answered(asked.stored)
             if fetched.validated:
                 return await self._validated(asked, fetched, recording)
             if fetched.response.status in _ORIGIN_FAILED and (
@@ -148,12 +156,24 @@ class Onward:
             raise error
         if error.side is Side.UPSTREAM and (stale := self._stale(asked, Failure.UNREACHABLE)) is not None:
             asked.exchange.detail = error.private or error.detail
+            assert asked.stored is not None
+            self.refreshing.unreachable(asked.stored, self._clock.now() - asked.exchange.began)
             return stale
         member = cache_status.unanswered(self._member, error.proxy_status)  # a loop, Max-Forwards
         if asked.exchange.attempts:
             asked.exchange.mark("fetch", "failed")
             member = cache_status.forwarded(self._member, asked.why, detail=error.proxy_status)
         return self._answers.problem(asked.request, asked.exchange, error, member)
+
+    def _known_unreachable(self, asked: Asked) -> Response | None:
+        """At once, if somebody has just waited in vain for news of it: it is asked for behind the client's back."""
+        stored = asked.stored
+        if stored is None or not self.refreshing.silent(stored):
+            return None
+        stale = self._stale(asked, Failure.UNREACHABLE)
+        if stale is not None:
+            self.refreshing.start(stored, asked.request, asked.exchange)
+        return stale
 
     def _stale(self, asked: Asked, failure: Failure, status: int | None = None) -> Response | None:
         """The stale response rather than the origin's failure, where that is allowed. `status` is the origin's."""
@@ -164,8 +184,12 @@ class Onward:
         if not on_error(stored.terms, now - stored.born, asked.asking, failure, self._policy.stale_if_unreachable):
             return None
         ttl = int(stored.fresh_until - now)
-        member = cache_status.forwarded(self._member, asked.why, status=status, ttl=ttl, detail=failure.value)
-        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), MISS]
+        if asked.exchange.attempts:
+            found = MISS
+            member = cache_status.forwarded(self._member, asked.why, status=status, ttl=ttl, detail=failure.value)
+        else:
+            found, member = HIT, cache_status.hit(self._member, ttl, failure.value)
+        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), found]
         answer = self._answers.from_stored(stored, asked, added)
         if answer is not None:
             asked.exchange.mark("fetch", failure.value)
@@ -188,10 +212,3 @@ class Onward:
             self._member, asked.why, status=response.status, stored=stored, ttl=ttl, detail=detail
         )
         return self._answers.stamped(response, member)
-
-    async def refresh(self, stored: Stored, request: Request, exchange: Exchange) -> None:
-        """RFC 5861 §3: one validation behind the client's back; the next request tries again if it fails."""
-        try:
-            await recorded(await self.send(Asked.behind(stored, request, exchange)))
-        finally:
-            stored.refreshing = False

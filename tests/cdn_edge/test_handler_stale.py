@@ -55,20 +55,6 @@ async def test_one_refresh_at_a_time() -> None:
     assert (await lab.ask("/a")).cache_status.startswith("edge; hit; ttl=5")
 
 
-async def test_a_refresh_that_fails_is_tried_again_and_forgotten_never() -> None:
-    lab = Lab()
-    lab.origin(
-        lab.response(SWR, body=b"old"), ConnectRefused(), lab.response("", status=500), lab.response(SWR, body=b"new")
-    )
-    await lab.ask("/a")
-    lab.pass_time(70)
-    for asked in (2, 3, 4):
-        assert (await lab.ask("/a")).body == b"old"
-        assert lab.asked == asked
-    assert (await lab.ask("/a")).body == b"new"
-    assert len(lab.tasks) == 0
-
-
 FAILURES = [
     # case, response, seconds, request, failure, served stale
     ("4 500", SIE, 70, "", 500, True),

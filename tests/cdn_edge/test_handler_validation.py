@@ -433,6 +433,7 @@ async def test_a_refresh_behind_the_client_reads_no_further_than_it_can_be_kept(
     lab.pass_time(70)
     assert (await lab.ask("/a")).word("lookup") == "stale-while-revalidate"
     assert (large.closed, large.read) == (True, 11 * 1024)
+    lab.pass_time(1)  # it was not renewed
     assert (await lab.ask("/a")).word("lookup") == "stale-while-revalidate"
     assert (refused.closed, refused.read) == (True, 0)
 

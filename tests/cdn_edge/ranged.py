@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stack.clock import Clock
 from stack.http import ranges
 from stack.http.conditional import Condition, evaluate, if_range_holds
+from stack.http.dates import http_date
 from stack.http.message import Request, Response
-from tests.cdn_edge.lab import Lab, Stream, lines
+from tests.cdn_edge.lab import Stream, lines
 
 
 def counted(size: int, version: int = 0) -> bytes:
@@ -18,9 +20,9 @@ def counted(size: int, version: int = 0) -> bytes:
 
 @dataclass
 class File:
-    """A script's step for `Lab.origin`."""
+    """A script's step for `Lab.origin`, and what a real origin answers with."""
 
-    lab: Lab
+    clock: Clock
     content: bytes
     tag: str = '"a"'
     head: str = "Cache-Control: max-age=60\nAccept-Ranges: bytes\nContent-Type: text/plain"
@@ -32,8 +34,8 @@ class File:
     """What was asked for: the Range, or `all`, and the status of the answer."""
 
     def __call__(self, request: Request) -> Response:
-        now = self.lab.clock.time()
-        fields = self.lab._dated(f"{self.head}\nDate: {{0}}")
+        now = self.clock.time()
+        fields = [*lines(self.head), (b"date", http_date(now))]
         if self.tag:
             fields += lines(f"ETag: {self.tag}")
         etag = self.tag.encode() or None

@@ -14,7 +14,7 @@ TEN = b"0123456789"
 
 def lab_of(content: bytes = TEN, **given: object) -> tuple[Lab, File]:
     lab = Lab()
-    file = File(lab, content, **given)  # type: ignore[arg-type]
+    file = File(lab.clock, content, **given)  # type: ignore[arg-type]
     lab.origin(file)
     return lab, file
 
@@ -224,7 +224,7 @@ async def test_variants_have_parts_of_their_own() -> None:
 
 async def test_a_part_that_breaks_off_is_as_much_as_came() -> None:
     lab = Lab()
-    file = File(lab, TEN)
+    file = File(lab.clock, TEN)
     cut = lab.response(
         'Cache-Control: max-age=60\nETag: "a"\nContent-Range: bytes 0-7/10\nContent-Length: 8',
         status=206,
@@ -239,7 +239,7 @@ async def test_a_part_that_breaks_off_is_as_much_as_came() -> None:
 
 async def test_a_large_part_without_a_strong_validator_passes_through() -> None:
     lab = Lab(policy=Policy(max_object=1000))
-    file = File(lab, counted(5_000), tag="")
+    file = File(lab.clock, counted(5_000), tag="")
     lab.origin(file)
     reply: Reply = await lab.ask("/a", "Range: bytes=0-1999")
     assert reply.body == file.content[:2000]

@@ -50,17 +50,21 @@ class Answers:
         self.member = cache_status.member(name)
         self.fresh = cache_status.fresh_hit(self.member)
         """Cache-Status of a fresh hit, as a format that wants the ttl."""
+        self._lines = b"age: %%d\r\ncache-status: %b\r\nx-cache: HIT\r\n" % self.fresh
         self._clock = clock
         self._random = random
         self._renewed = renewed
         self.assembly = assembly
         """For what is held in pieces."""
 
+    def lines(self, stored: Stored, now: float) -> bytes:
+        """What a fresh hit says besides the stored fields, as field lines of HTTP/1.1."""
+        return self._lines % (now - stored.born, stored.fresh_until - now)
+
     def renew(self, stored: Stored, now: float) -> None:
         """The head of a fresh hit, serialised once for as long as its Age and ttl do not change: a second at most."""
         age, ttl = int(now - stored.born), int(stored.fresh_until - now)
         stored.hit = stored.block.extended([(b"age", b"%d" % age), (b"cache-status", self.fresh % ttl), HIT])
-        stored.hit.whole = stored.hit.dated and stored.hit.length == b"%d" % len(stored.body) and stored.status == 200
         stored.hit_until = min(stored.born + age + 1, stored.fresh_until - ttl)
         self._renewed(stored, now)
 

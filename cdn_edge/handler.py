@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from cdn_edge.store import Store
 from cdn_edge.stored import Stored
 from stack.clock import Clock
 from stack.http.message import Fields, Request, Response
+from stack.net.short import Found
 from stack.net.tasks import Tasks
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.metrics import Metrics
@@ -118,18 +119,19 @@ class Edge:
             return self._answers.problem(request, exchange, NotCached(), member)
         return self._onward.send(Asked(key, request, exchange, asked, why, stored))
 
-    def at_once(self, scheme: bytes, authority: bytes, target: bytes, now: float) -> Stored | None:
-        """What is fresh and does not vary, for a GET that says nothing to caches: see `stack.net.short`."""
-        stored = self.store.plain(self._key_of(scheme, authority, target))
-        if stored is None or now >= stored.at_once_until:
+    def at_once(
+        self, scheme: bytes, authority: bytes, target: bytes, now: float, fields: Callable[[], Fields]
+    ) -> Found | None:
+        """What is fresh, for a GET that says nothing to caches: see `stack.net.short`."""
+        stored = self.store.find_plain(self._key_of(scheme, authority, target), fields)
+        if stored is None or now >= stored.at_once_until or stored.status != 200 or not stored.dated:
             return None
-        if now >= stored.hit_until:
-            self._answers.renew(stored, now)
-        if not stored.hit.whole:
+        body = stored.body
+        if stored.length != b"%d" % len(body):
             return None
         self.store.used(stored)
         self._counts[lookups.HIT] += 1
-        return stored
+        return stored.head, self._answers.lines(stored, now), body
 
     async def _from_disk(self, key: bytes, request: Request, exchange: Exchange) -> Response:
         assert self._disk is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, final
@@ -170,10 +171,12 @@ class Store:
             return None, True
         return found, True
 
-    def plain(self, key: bytes) -> Stored | None:
-        """What is stored under a key, if nothing there depends on the request's fields."""
+    def find_plain(self, key: bytes, fields: Callable[[], Fields]) -> Stored | None:
+        """The same, where request fields are read only for what depends on them."""
         found = self._entries.get(key)
-        return found if type(found) is Stored and not found.names else None
+        if found is None or (type(found) is Stored and not found.names):
+            return found
+        return self.find(key, fields())[0]
 
     def put(self, stored: Stored, *, on_disk: bool = False) -> bool:
         """Keep it in place of what had the same key and selection. False when it is too large to be kept.

@@ -163,22 +163,20 @@ class FieldBlock:
     for.
     """
 
-    __slots__ = ("_fields", "dated", "length", "whole", "wire")
+    __slots__ = ("_fields", "dated", "length", "wire")
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self._fields: Fields | None = list(fields)
         self.dated = get(self._fields, b"date") is not None
         self.length = get(self._fields, b"content-length")
         """These two are asked of every response that is sent."""
-        self.whole = False
-        """Known to have all that its content needs: Date, and the Content-Length."""
         self.wire = b"".join(b"%b: %b\r\n" % field for field in self._fields)
 
     @classmethod
     def of_wire(cls, wire: bytes, *, dated: bool, length: bytes | None) -> FieldBlock:
         """What a block was made of, from its `wire`: the pairs are read from it when somebody wants them."""
         block = cls.__new__(cls)
-        block._fields, block.dated, block.length, block.wire, block.whole = None, dated, length, wire, False
+        block._fields, block.dated, block.length, block.wire = None, dated, length, wire
         return block
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from stack.errors import HopError
 from stack.http.field_lines import FieldParser
 from stack.http.h1 import STATUS_LINES
-from stack.http.message import Peer
+from stack.http.message import Fields, Peer
 from stack.net.context import Context
 from stack.net.h1_patience import H1Patience
 from stack.net.h1_sender import JOIN
@@ -15,6 +16,8 @@ from stack.telemetry.access_log import who
 
 if TYPE_CHECKING:
     from stack.telemetry.brief import Who
+
+_OK: Final = STATUS_LINES[200]
 
 
 class H1Short(H1Patience):
@@ -57,14 +60,14 @@ class H1Short(H1Patience):
             return 0
         now = ctx.now
         began = now()
-        answer = short.find(self.scheme, host, target, began)
+        answer = short.find(self.scheme, host, target, began, partial(self._fields, data, end))
         if answer is None:
             return 0
+        stored, made, body = answer
         self._served += 1
         self._seen = 0
-        body, ids, at = answer.body, short.ids(), now()
-        status = answer.status
-        head = (STATUS_LINES[status], answer.hit.wire, b"x-request-id: ", ids[16:], short.timing(at - began))
+        ids, at = short.ids(), now()
+        head = (_OK, stored, made, b"x-request-id: ", ids[16:], short.timing(at - began))
         if len(body) <= JOIN:
             self.transport.write(b"".join((*head, body)))
         else:
@@ -72,8 +75,14 @@ class H1Short(H1Patience):
             self.transport.write(body)
         ended = now()
         self.deadline = ended + ctx.timeouts.idle
-        short.brief((self._who, ids, target, began, at, ended, status, len(body)))
+        short.brief((self._who, ids, target, began, at, ended, 200, len(body)))
         return end
+
+    def _fields(self, data: bytes, end: int) -> Fields:
+        """Of a head that was found plain."""
+        lines = data[: end - 4].split(b"\r\n")
+        del lines[0]
+        return [field for field in self._parser.parse(lines) if field[0] != b"host"]
 
     def _knows(self, host: bytes) -> bool:
         """Whether this is the host of the last request that was read in full; it is remembered then."""

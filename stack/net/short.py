@@ -7,7 +7,7 @@ see whole exchanges. Nothing can be told from outside but the time that it takes
 from __future__ import annotations
 
 from binascii import hexlify
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol, TypeGuard
 
@@ -16,7 +16,7 @@ from stack.net.service import Service
 from stack.telemetry.brief import FOUND
 
 if TYPE_CHECKING:
-    from stack.http.message import FieldBlock
+    from stack.http.message import Fields
     from stack.telemetry.ended import Ended
 
 _TENTHS: Final = 50
@@ -24,12 +24,9 @@ _TOGETHER: Final = 64
 _DIGITS: Final = 48
 
 
-class Found(Protocol):
-    """A response that may be sent as it is. Its block has Date, and the Content-Length of `body`."""
-
-    status: int
-    hit: FieldBlock
-    body: bytes
+Found = tuple[bytes, bytes, bytes]
+"""A response with the status 200: stored field lines, among them Date and the Content-Length; those that are made for
+this request; content."""
 
 
 class FromMemory(Service, Protocol):
@@ -39,8 +36,13 @@ class FromMemory(Service, Protocol):
     def said(self) -> Collection[bytes]:
         """Names of request fields, in lower case, that have a bearing on which answer is right."""
 
-    def at_once(self, scheme: bytes, authority: bytes, target: bytes, now: float) -> Found | None:
-        """The answer to a GET with none of these fields, counted as given; None: `handle` has to be asked."""
+    def at_once(
+        self, scheme: bytes, authority: bytes, target: bytes, now: float, fields: Callable[[], Fields]
+    ) -> Found | None:
+        """The answer to a GET with none of these fields, counted as given; None: `handle` has to be asked.
+
+        `fields` reads the request's, for who wants them after all.
+        """
 
 
 def offers_short(service: object) -> TypeGuard[FromMemory]:

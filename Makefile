@@ -1,5 +1,6 @@
 # up: the default stack in the foreground · test: all checks and tests · check: the checks alone · docs: docs/reference anew
-# test-long: a million inputs for the parsers, 10,000 idle connections, 50,000 random lives of a cache, all of testssl.sh
+# test-long: a million inputs for the parsers, 10,000 idle connections, 50,000 random lives of a cache, all of testssl.sh,
+#   a cache of 256 MB
 # test-compose: the containers of docker-compose.yml
 # bench: cost and latency beside peers
 PYTHON ?= python3
@@ -27,7 +28,7 @@ test-long: .venv/dev .venv/sslyze
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 	HOPSTACK_IDLE=long $(BIN)/python -m pytest tests/path/test_idle_connections.py
 	CACHE_MODEL_EXAMPLES=50000 $(BIN)/python -m pytest --timeout 3600 tests/conformance/test_cache_model.py
-	HOPSTACK_LONG=1 $(BIN)/python -m pytest tests/path/test_tls_profile.py
+	HOPSTACK_LONG=1 $(BIN)/python -m pytest tests/path/test_tls_profile.py tests/cdn_edge/test_memory.py
 
 # apart from the others: it wants an older cryptography
 .venv/sslyze: .venv/bin/python

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cdn_edge.config import KIND, Config, Key, parse_origin, parse_targets
 from cdn_edge.explain import Explain
 from cdn_edge.handler import Edge
+from cdn_edge.memory import ProcessMemory
 from cdn_edge.profiles import profiled
 from cdn_edge.purge import Purge
 from cdn_edge.rules import cache_status
@@ -19,7 +20,7 @@ from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from cdn_edge.rules.key import Keying
 from cdn_edge.rules.vary import Selector
-from cdn_edge.store import Store
+from cdn_edge.store import Store, largest
 from stack.clock import Clock
 from stack.config.upstream import ALPN, check_host, check_source
 from stack.errors import ConfigError
@@ -49,9 +50,9 @@ class EdgeHop(HttpHop):
         origin = upstream(config)
         cache = config.cache
         policy = Policy(
-            max_object=min(cache.max_object, cache.size),
-            slice=min(cache.slice, cache.size // 8),
-            slice_from=cache.slice_from,
+            max_object=min(cache.max_object, largest(cache.size)),
+            slice=min(cache.slice, largest(cache.size)),
+            slice_from=min(cache.slice_from, largest(cache.size)),
             heuristic=Heuristic(cache.heuristic, cache.heuristic_max, cache.negative_ttl),
             set_cookie=cache.set_cookie or "explicit",
             guess_for_cookies=bool(cache.guess_for_cookies),
@@ -62,7 +63,7 @@ class EdgeHop(HttpHop):
             targets=parse_targets(cache.targets),
         )
         self._keying = policy.keying
-        self.store = Store(cache.size, max_object=policy.max_object, select=policy.select)
+        self.store = Store(cache.size, max_object=policy.max_object, select=policy.select, memory=ProcessMemory())
         self._disk: Disk | None = None
         if cache.disk:
             from cdn_edge.disk import Disk  # only who has one pays for SQLite

@@ -50,13 +50,14 @@ class Cache(Options, frozen=True, kw_only=True):
         Meta(
             description=(
                 "Memory for stored responses: content, heads and bookkeeping together. "
-                "What is still coming in may take a quarter of it besides, or one object."
+                "What is still coming in may take an eighth of it besides."
             )
         ),
     ] = 256 * MIB
-    max_object: Annotated[Bytes, Meta(description="Content longer than this passes through and is not stored.")] = (
-        16 * MIB
-    )
+    max_object: Annotated[
+        Bytes,
+        Meta(description="Content longer than this, or than an eighth of the size, passes through and is not stored."),
+    ] = 16 * MIB
     key: Key = Key()
     request_errors: Annotated[
         Literal["never", "explicit"] | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from cdn_edge.rules.storing import NotStored
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class Recording:
     """One fetch for one key, from before the origin is asked until its response is kept or given up."""
 
-    __slots__ = ("_chunks", "_size", "_store", "ended", "invalid", "key")
+    __slots__ = ("_content", "_size", "_store", "ended", "invalid", "key")
 
     def __init__(self, store: Store, key: bytes) -> None:
         self._store = store
@@ -24,7 +25,8 @@ class Recording:
         self.invalid = False
         """The key was invalidated since the origin was asked: the answer may be older than that."""
         self.ended = False
-        self._chunks: list[bytes] = []
+        self._content: bytes | BytesIO = b""
+        """More than one piece goes into one buffer, which becomes the content: it is never held twice."""
         self._size = 0
 
     def invalidate(self) -> None:
@@ -42,7 +44,13 @@ class Recording:
         elif not self._store.reserve(size):
             refused = NotStored.NO_ROOM
         else:
-            self._chunks.append(chunk)
+            if not self._size:
+                self._content = chunk
+            else:
+                if isinstance(self._content, bytes):
+                    first, self._content = self._content, BytesIO()
+                    self._content.write(first)
+                self._content.write(chunk)
             self._size += size
             return None
         self.abandon()
@@ -52,8 +60,8 @@ class Recording:
         """All has come. None when it is stored."""
         if self.ended:
             return None
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        return self._put(make(body))
+        content = self._content
+        return self._put(make(content if isinstance(content, bytes) else content.getvalue()))
 
     def whole(self, body: bytes, make: Callable[[bytes], Stored]) -> NotStored | None:
         """It has come in one piece, so it need not wait for room among what is coming in. None when it is stored."""
@@ -72,7 +80,7 @@ class Recording:
         """Give up; safe to call again, and after `keep`."""
         if not self.ended:
             self.ended = True
-            self._chunks = []
+            self._content = b""
             self._store.release(self._size)
             self._store.close(self)
 

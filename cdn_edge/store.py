@@ -11,6 +11,7 @@ from cdn_edge.eviction import Eviction, S3Fifo
 from cdn_edge.heads import Heads
 from cdn_edge.parts import Piece
 from cdn_edge.recording import Recording
+from cdn_edge.room import Memory, Room
 from cdn_edge.rules.key import origin, page
 from cdn_edge.rules.vary import Names, Selection, Selector
 from cdn_edge.sharing import Shared
@@ -24,6 +25,11 @@ _HEADS_SHARE: int = 32
 """Of the bytes: one part in so many is for heads of hits at most."""
 _VARIANTS: int = 560
 """Bytes of the object and the dicts by which several responses are found under one key."""
+_PENDING_SHARE: int = 8
+"""Of the bytes: one part in so many is for what is coming in, besides. With what an allocator keeps for itself the
+process stays below a quarter more than the limit."""
+_SMALL_BLOCK: int = 479
+"""Content of more bytes than this has a place of its own; the rest shares arenas (pymalloc: objects of 512 bytes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +123,8 @@ class Store:
     """Stored responses, and what is being recorded. No I/O, nothing awaited: a change is whole or has not happened.
 
     `limit` bounds the bytes of all that is stored: content, heads and bookkeeping. What is still coming in has a bound
-    of its own, a quarter of that (or one object), and takes nothing's place before it is whole: clients that start
-    much and read nothing cannot empty the store.
+    of its own, an eighth of that, and takes nothing's place before it is whole: clients that start much and read
+    nothing cannot empty the store. So an eighth is also the most that one object may have.
     """
 
     def __init__(
@@ -128,12 +134,14 @@ class Store:
         max_object: int,
         eviction: Eviction[Stored] | None = None,
         select: Selector | None = None,
+        memory: Memory | None = None,
     ) -> None:
+        """Bytes. `memory`, if given, is looked at now and then, so that the process takes no more than it may."""
         self.limit = limit
         self._eviction: Eviction[Stored] = S3Fifo(limit) if eviction is None else eviction
-        self._room = limit - self._eviction.memory
-        self.max_object = min(max_object, self._room)
-        self.pending_limit = max(limit // 4, self.max_object)
+        self._room = Room(limit - self._eviction.memory, memory)
+        self.pending_limit = largest(limit)
+        self.max_object = min(max_object, self.pending_limit)
         self._heads = Heads(limit // _HEADS_SHARE, self.variants)
         self._entries: dict[bytes, Stored | Variants] = {}
         """By key: the only response under it, as most are, or all of them."""
@@ -144,6 +152,8 @@ class Store:
         self.beside = 0
         """Bytes of memory that the tier below takes to know what it has."""
         self._pending = 0
+        self._small = 0
+        """Bytes of what is stored that are in small blocks."""
         self._dicts = 0
         """Bytes of the dicts of keys with several responses."""
         self._objects = 0
@@ -155,6 +165,11 @@ class Store:
     def size(self) -> int:
         """Bytes in use: stored, and coming in."""
         return self._bytes + self._pending
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be stored now: less than the limit while the process takes more than is counted."""
+        return self._room.bytes
 
     @property
     def _bytes(self) -> int:
@@ -186,7 +201,7 @@ class Store:
         old = self._same_place(stored)
         if stored.parts is not None:
             stored.parts.head = stored  # before the old head goes, so that the pieces stay
-        if stored.size > self._room:
+        if stored.size > self._room.bytes:
             if old is not None:
                 self.drop(old)
             elif self.disk is not None and not on_disk:
@@ -208,12 +223,14 @@ class Store:
             variants.put(entry)
             variants.put(stored)
         self._stored += 1
+        self._small += _in_small_blocks(stored)
         if old is None:
             self._objects += 1
             self._make_room(stored.size)
             self._eviction.add(stored)
         else:
             self._forget_parts(old)
+            self._small -= _in_small_blocks(old)
             self._eviction.replace(old, stored)
             self._make_room(0)
         if isinstance(entry, Variants) and len(entry.by_names) > _VARIES:
@@ -221,6 +238,7 @@ class Store:
                 self.drop(outdated)
         if self.disk is not None and not on_disk:
             self.disk.put(stored)
+        self._look(stored)
         return True
 
     def put_piece(self, piece: Piece) -> bool:
@@ -231,7 +249,9 @@ class Store:
         parts.add(piece)
         self._objects += 1
         self._stored += 1
+        self._small += _in_small_blocks(piece)
         self._eviction.add(piece)
+        self._look(piece)
         self.used(parts.head)  # while pieces come and are used, it does not go before them
         return True
 
@@ -268,6 +288,7 @@ class Store:
 
     def _forget(self, stored: Stored) -> None:
         self._objects -= 1
+        self._small -= _in_small_blocks(stored)
         if stored.parts is not None:
             if isinstance(stored, Piece):
                 stored.parts.remove(stored)
@@ -292,6 +313,7 @@ class Store:
         parts.head = None
         for piece in parts.pieces:
             self._eviction.remove(piece)
+            self._small -= _in_small_blocks(piece)
         self._objects -= len(parts.pieces)
         parts.pieces.clear()
 
@@ -364,10 +386,17 @@ class Store:
     def release(self, size: int) -> None:
         self._pending -= size
 
+    def _look(self, stored: Stored) -> None:
+        room = self._room
+        room.look(stored.size, self.size, self._small + self._heads.bytes)
+        if room.batch:
+            self._make_room(room.batch)
+            room.batch = 0
+
     def _make_room(self, size: int) -> bool:
-        if size > self._room:
+        if size > self._room.bytes:
             return False
-        while self._bytes + size > self._room:
+        while self._bytes + size > self._room.bytes:
             victim = self._eviction.evict()
             if victim is None:
                 return False
@@ -388,3 +417,13 @@ class Store:
             evicted=self._evicted,
             invalidated=self._invalidated,
         )
+
+
+def largest(limit: int) -> int:
+    """Bytes of content that one object may have in a store of `limit` bytes."""
+    return limit // _PENDING_SHARE
+
+
+def _in_small_blocks(stored: Stored) -> int:
+    content = len(stored.body)
+    return stored.size - content if content > _SMALL_BLOCK else stored.size

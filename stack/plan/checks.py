@@ -96,9 +96,15 @@ def _alone(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:
     elif (
         draft.kind == "cdn_edge"
         and ("cache", "max_object") in draft.said
-        and config.cache.max_object > config.cache.size
+        and config.cache.max_object > config.cache.size // 8
     ):
-        _warn(stack, draft, ("cache", "max_object"), ("cache", "size"), "nothing larger than the whole cache is stored")
+        _warn(
+            stack,
+            draft,
+            ("cache", "max_object"),
+            ("cache", "size"),
+            "nothing larger than an eighth of it is stored",
+        )
     elif draft.kind == "dns_server" and config.zone and config.resolver:
         stack.fault(draft.place("resolver"), "a DNS server has zones or resolves, not both; make it two")
     elif draft.kind == "appserver" and not config.app:

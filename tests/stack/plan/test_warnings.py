@@ -52,8 +52,8 @@ def warnings(text: str) -> list[str]:
         ),
         pytest.param(
             '[cache]\nsize = "8M"\nmax_object = "1G"\n',
-            "stack.toml:3: cache.max_object: cache.max_object is 1G and cache.size 8M: nothing larger than the whole "
-            "cache is stored",
+            "stack.toml:3: cache.max_object: cache.max_object is 1G and cache.size 8M: nothing larger than an eighth of "
+            "it is stored",
             id="an object larger than the cache",
         ),
         pytest.param(

@@ -64,6 +64,7 @@ def _make_whole(store: Store, parts: Parts) -> None:
             terms=head.terms,
             date=head.date,
             born=head.born,
+            arrived=head.arrived,
         )
     )
 

@@ -38,7 +38,7 @@ class Unsatisfiable:
 
 
 def parse(value: bytes, size: int) -> tuple[Range, ...] | Unsatisfiable | None:
-    """The ranges of a representation of `size` bytes, in the order asked for.
+    """The ranges of a representation of `size` bytes, in the order asked for; none of them overlap or touch.
 
     None: ignore the field and send the whole (§14.2), because it is malformed, in an unknown unit, or has the shape
     of an attack: more than MOST ranges, more than two that overlap, or more bytes than there are.
@@ -70,7 +70,19 @@ def parse(value: bytes, size: int) -> tuple[Range, ...] | Unsatisfiable | None:
         )
     if len(found) > 1 and (_overlaps(found) > 2 or sum(map(len, found)) > size):
         return None
-    return tuple(found)
+    return tuple(found) if len(found) == 1 else _coalesced(found)
+
+
+def _coalesced(found: list[Range]) -> tuple[Range, ...]:
+    """§15.3.7.2: what overlaps or touches is sent once, in the place of the first of them that was asked for."""
+    joined: list[tuple[int, Range]] = []
+    for index, part in sorted(enumerate(found), key=lambda one: one[1].start):
+        if joined and part.start <= joined[-1][1].stop:
+            first, before = joined[-1]
+            joined[-1] = (min(first, index), Range(before.start, max(before.stop, part.stop)))
+        else:
+            joined.append((index, part))
+    return tuple(part for _, part in sorted(joined, key=lambda one: one[0]))
 
 
 def _overlaps(found: list[Range]) -> int:

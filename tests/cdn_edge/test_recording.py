@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from cdn_edge.recording import Tee
@@ -35,6 +37,24 @@ async def test_whole(length: int | None) -> None:
     assert kept(store) == b"abcdef"
     assert not refused
     assert stream.closed
+
+
+async def test_what_is_not_small_is_never_in_memory_twice() -> None:
+    store = Store(10_000_000, max_object=4_000_000)
+    body, _ = tee(store, Stream())
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            body._recording.feed(bytes([number]) * 50_000)
+        tracemalloc.reset_peak()
+        body._recording.keep(body._make)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    found = kept(store)
+    assert found is not None
+    assert (len(found), found[150_000]) == (3_000_000, 3)
+    assert peak < 1.3 * len(found)
 
 
 async def test_with_a_length_it_is_kept_before_the_client_can_see_the_end() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,13 @@ Expected = tuple[Range, ...] | Unsatisfiable | None
         pytest.param(b"lines=0-1", 10_000, None, id="9110-14.2-unknown-unit"),
         pytest.param(b"", 10_000, None, id="empty"),
         pytest.param(b"bytes=" + b"9" * 10_000 + b"-", 10_000, None, id="number-without-end"),
-        pytest.param(b"bytes=0-9,5-14,10-19", 10_000, (Range(0, 10), Range(5, 15), Range(10, 20)), id="two-overlap"),
+        pytest.param(b"bytes=0-9,5-14,10-19", 10_000, (Range(0, 20),), id="9110-15.3.7.2-overlapping-are-coalesced"),
+        pytest.param(b"bytes=90-99,0-9,10-19", 10_000, (Range(90, 100), Range(0, 20)), id="15.3.7.2-touching"),
+        pytest.param(
+            b"bytes=5-9,90-99,0-6", 10_000, (Range(0, 10), Range(90, 100)), id="15.3.7.2-in-the-first's-place"
+        ),
+        pytest.param(b"bytes=0-0,-1", 1, None, id="17.15-the-same-twice"),
+        pytest.param(b"bytes=0-0,2-2", 10_000, (Range(0, 1), Range(2, 3)), id="15.3.7.2-apart"),
         pytest.param(b"bytes=0-9,0-9,0-9,0-9", 10_000, None, id="9110-14.2-more-than-two-overlap"),
         pytest.param(b"bytes=0-,0-", 10_000, None, id="9110-17.15-more-than-there-is"),
         pytest.param(
@@ -107,5 +115,7 @@ def test_what_is_sent_is_what_content_range_says(specs: list[bytes], size: int) 
     assert sum(map(len, found)) <= size or len(found) == 1
     for part in found:
         assert 0 <= part.start < part.stop <= size
+    inorder = sorted(found, key=lambda part: part.start)
+    assert all(one.stop < other.start for one, other in pairwise(inorder))
     body = multipart(found, size, content_type=None, boundary=b"~")
     assert sum(map(len, body.pieces(content))) == body.content_length

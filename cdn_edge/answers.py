@@ -20,8 +20,15 @@ from stack.http.message import Body, Field, Fields, Request, Response
 from stack.http.ranges import Range
 from stack.telemetry.exchange import Exchange
 
+# X-Cache, for tools that read it: the words of nginx and others
 HIT: Final[Field] = (b"x-cache", b"HIT")
+STALE: Final[Field] = (b"x-cache", b"STALE")
+"""From the store, past its freshness."""
+REVALIDATED: Final[Field] = (b"x-cache", b"REVALIDATED")
+"""From the store, and the origin has said that it holds."""
 MISS: Final[Field] = (b"x-cache", b"MISS")
+BYPASS: Final[Field] = (b"x-cache", b"BYPASS")
+"""No request for a cache to answer."""
 _OWN: Final = frozenset({b"x-request-id", b"x-cache"})
 
 
@@ -117,11 +124,11 @@ class Answers:
             return Response(selected.status, added, body, block=stored.block)
         return Response(selected.status, selected.fields + added, body)
 
-    def stamped(self, response: Response, member: bytes) -> Response:
+    def stamped(self, response: Response, member: bytes, said: Field = MISS) -> Response:
         """The origin's response, with what this hop says in place of what the hops behind said for themselves."""
         fields = self.passed(response.fields)
         fields.append((b"cache-status", member))
-        fields.append(MISS)
+        fields.append(said)
         response.fields = fields
         return response
 

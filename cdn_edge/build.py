@@ -20,6 +20,7 @@ from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from cdn_edge.rules.key import Keying
 from cdn_edge.rules.vary import Selector
+from cdn_edge.shown import Shown
 from cdn_edge.store import Store, largest
 from stack.clock import Clock
 from stack.config.upstream import ALPN, check_host, check_source
@@ -28,6 +29,7 @@ from stack.hop.hop import AdminHandler
 from stack.hop.http_hop import HttpHop
 from stack.net import Net
 from stack.net.pool import Upstream
+from stack.net.service import Service
 from stack.net.tls import client_context
 from stack.telemetry.metrics import Metrics
 
@@ -83,12 +85,16 @@ class EdgeHop(HttpHop):
             upstream=origin.name,
             disk=self._disk,
         )
+        service: Service = self._edge
+        if cache.status != "all" or cache.status_key:
+            service = Shown(service, to=cache.status, key=policy.keying.of if cache.status_key else None)
         super().__init__(
-            name, "cdn_edge", config, self._edge,
+            name, "cdn_edge", config, service,
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
         )  # fmt: skip
         refused = cache_status.unanswered(cache_status.member(name), "refused")
-        self.context.error_fields = [(b"cache-status", refused)]
+        if cache.status == "all":
+            self.context.error_fields = [(b"cache-status", refused)]
         metrics.gauge(
             "hopstack_cache_bytes", "Bytes of the cache in use.", (), lambda: [((), self.store.statistics().bytes)]
         )

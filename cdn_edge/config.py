@@ -164,6 +164,16 @@ class Cache(Options, frozen=True, kw_only=True):
             )
         ),
     ] = ("hopstack-CDN-Cache-Control", "CDN-Cache-Control", "Surrogate-Control")
+    status: Annotated[
+        Literal["all", "trusted", "none"],
+        Meta(
+            description="Who gets Cache-Status and X-Cache: all clients, those of --trusted, or none. "
+            "Log and metrics have the words in any case."
+        ),
+    ] = "all"
+    status_key: Annotated[bool, Meta(description="Put what a response is stored under into Cache-Status, as key=.")] = (
+        False
+    )
     negative_ttl: Annotated[
         float,
         Meta(

@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from cdn_edge import lookups
-from cdn_edge.answers import HIT, Answers, NotCached
+from cdn_edge.answers import HIT, STALE, Answers, NotCached
 from cdn_edge.asked import Asked
 from cdn_edge.assembling import Assembly
 from cdn_edge.explaining import Explaining
@@ -163,11 +163,12 @@ class Edge:
         """From the store, nobody asked; None where the request has a condition that only the origin can judge."""
         now = exchange.began
         ttl = int(stored.fresh_until - now)
+        said = HIT if reuse is Reuse.HIT else STALE
         if reuse is Reuse.HIT and not from_disk:
             member = self._answers.fresh % ttl
         else:
             member = cache_status.hit(self._member, ttl, "disk" if reuse is Reuse.HIT else reuse.value)
-        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), HIT]
+        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), said]
         whole = Asked(stored.key, request, exchange, asked, reuse.value, stored)
         answer = self._answers.from_stored(stored, whole, added)
         if answer is None:

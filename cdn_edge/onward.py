@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdn_edge.answers import HIT, MISS, Answers
+from cdn_edge.answers import BYPASS, MISS, REVALIDATED, STALE, Answers
 from cdn_edge.asked import Asked
 from cdn_edge.keeping import Keeper, close
 from cdn_edge.lookups import Lookups
@@ -116,7 +116,7 @@ class Onward:
             (b"age", b"%d" % max(0, fetched.received - stored.born)),
             *[field for field in fetched.response.fields if field[0] == b"server-timing"],
             (b"cache-status", member),
-            MISS,
+            REVALIDATED,
         ]
         answer = self._answers.from_stored(stored, asked, added, lacking=not asked.heard)
         if answer is not None:
@@ -185,11 +185,10 @@ class Onward:
             return None
         ttl = int(stored.fresh_until - now)
         if asked.exchange.attempts:
-            found = MISS
             member = cache_status.forwarded(self._member, asked.why, status=status, ttl=ttl, detail=failure.value)
         else:
-            found, member = HIT, cache_status.hit(self._member, ttl, failure.value)
-        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), found]
+            member = cache_status.hit(self._member, ttl, failure.value)
+        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), STALE]
         answer = self._answers.from_stored(stored, asked, added)
         if answer is not None:
             asked.exchange.mark("fetch", failure.value)
@@ -211,4 +210,4 @@ class Onward:
         member = cache_status.forwarded(
             self._member, asked.why, status=response.status, stored=stored, ttl=ttl, detail=detail
         )
-        return self._answers.stamped(response, member)
+        return self._answers.stamped(response, member, BYPASS)

@@ -9,7 +9,8 @@ from cdn_edge.rules.freshness import age_value
 from cdn_edge.rules.judging import Policy
 from stack.clock import Clock
 from stack.http.forwarding import inbound
-from stack.http.message import Field, Request, Response
+from stack.http.message import Field, Request, Response, combined, without
+from stack.http.structured_parsing import is_list
 from stack.net.date import CurrentDate
 from stack.telemetry.exchange import Exchange
 from stack.telemetry.identity import onward
@@ -68,4 +69,8 @@ class Origin:
         response = await self._send(sent, exchange)
         at = self._clock.time()
         inbound(response, pseudonym=self._pseudonym, date=self._date())
+        behind = combined(response.fields, b"cache-status")
+        if behind is not None and not (behind and is_list(behind)):
+            # RFC 9651 §4.2: else nobody could read this cache's own member either
+            response.fields = without(response.fields, b"cache-status")
         return Fetched(response, requested, self._clock.now(), at, age_value(response.fields))

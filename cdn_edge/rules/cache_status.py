@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from stack.http.structured import token
+from stack.http.structured import string, token
 
 
 def member(name: str) -> bytes:
@@ -47,3 +47,8 @@ def _detail(word: str) -> bytes:
 def unanswered(name: bytes, detail: str) -> bytes:
     """Neither a hit nor forwarded: answered or refused here."""
     return b"%b; detail=%b" % (name, token(detail).encode("ascii")) if detail else name
+
+
+def with_key(member: bytes, key: bytes) -> bytes:
+    """§2.7: for who wants to know what a response is stored under."""
+    return b"%b; key=%b" % (member, string(key.decode("latin-1")).encode("ascii"))

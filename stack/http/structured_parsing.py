@@ -20,5 +20,16 @@ def dictionary(value: bytes) -> Mapping[str, Member] | None:
     return {key: _bare(member[0]) for key, member in members.items()}
 
 
+def is_list(value: bytes) -> bool:
+    """Whether it can be read as a List."""
+    import http_sf
+
+    try:
+        http_sf.parse(value, tltype="list")
+    except ValueError:
+        return False
+    return True
+
+
 def _bare(member: object) -> Member:
     return [item[0] for item in member] if isinstance(member, list) else member

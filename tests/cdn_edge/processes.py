@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from stack.clock import eventually
 from stack.http.message import Fields, Request, Response
@@ -48,7 +49,7 @@ class EdgeProcess:
 
     async def ask(self, path: str = "/", method: str = "GET", **options: Any) -> Reply:
         options.setdefault("allow_redirects", False)
-        async with self.client.request(method, self.url + path, **options) as response:
+        async with self.client.request(method, URL(self.url + path, encoded=True), **options) as response:
             headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
             return Reply(response.status, headers, await response.read())
 

@@ -10,13 +10,14 @@ from tests.support.wire import talk
 
 EVIL = "evil-6f1d"
 
-CLAIMS = (
-    "x-host x-original-host x-http-host-override x-forwarded-server x-forwarded-port x-forwarded-prefix "
-    "x-forwarded-path x-forwarded-uri x-forwarded-method x-forwarded-protocol x-forwarded-scheme x-forwarded-ssl "
-    "front-end-https x-scheme x-url-scheme x-original-url x-original-uri x-rewrite-url x-script-name "
-    "x-envoy-original-path x-replaced-path x-real-ip x-client-ip true-client-ip cf-connecting-ip "
-    "x-middleware-subrequest x-matched-path x-invoke-path x-now-route-matches x-accel-mapping x-sendfile-type"
-).split()
+CLAIMS = [
+    *["x-host", "x-original-host", "x-http-host-override", "x-forwarded-server", "x-forwarded-port"],
+    *["x-forwarded-prefix", "x-forwarded-path", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-protocol"],
+    *["x-forwarded-scheme", "x-forwarded-ssl", "front-end-https", "x-scheme", "x-url-scheme", "x-original-url"],
+    *["x-original-uri", "x-rewrite-url", "x-script-name", "x-envoy-original-path", "x-replaced-path", "x-real-ip"],
+    *["x-client-ip", "true-client-ip", "cf-connecting-ip", "x-middleware-subrequest", "x-matched-path"],
+    *["x-invoke-path", "x-now-route-matches", "x-accel-mapping", "x-sendfile-type"],
+]
 """What frameworks, gateways and scanners for poisoned caches know."""
 REWRITTEN = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id", "traceparent"]
 OVERRIDES = ["x-http-method-override", "x-http-method", "x-method-override"]

@@ -86,6 +86,59 @@ _ASK = st.one_of(
 )
 _STEP: st.SearchStrategy[Step] = st.one_of(_ASK, _ASK, _ASK, st.builds(Wait, st.sampled_from([1, 3, 6, 11, 40])))
 
+# A response that is likely to be stored; time; what may answer, change or end it: what a cache's life is made of.
+_LASTING = st.tuples(
+    st.sampled_from(["max-age=10", "max-age=10", "max-age=60", "s-maxage=10", "public, max-age=10"]),
+    st.sampled_from(("", "", *_DIRECTIVES)),
+).map(lambda parts: ", ".join(filter(None, parts)))
+_STORED = st.builds(
+    Ask,
+    fields=st.sampled_from(
+        [()] * 4 + [(("Accept-Language", "en"),), (("Cookie", "id=7"),), (("Authorization", "Basic x"),)]
+    ),
+    says=st.builds(
+        Says,
+        control=_LASTING,
+        expires=st.sampled_from([None, None, 15]),
+        age=st.sampled_from([None, None, None, "3"]),
+        date=st.sampled_from([0, 0, 0, -4]),
+        etag=st.sampled_from(["strong", "strong", "weak", None]),
+        modified=st.booleans(),
+        vary=st.sampled_from([None, None, None, "Accept-Language", "Cookie"]),
+        cookie=st.sampled_from([False] * 5 + [True]),
+        fails=st.sampled_from([None] * 6 + ["cut"]),
+    ),
+)
+_OUTCOME = st.builds(
+    Says,
+    status=st.sampled_from([200] * 5 + [404, 500, 503]),
+    control=st.sampled_from(["max-age=60", "max-age=10", "no-store", None]),
+    vary=st.sampled_from([None, None, "Accept-Language"]),
+    changed=st.booleans(),
+    fails=st.sampled_from([None, None, None, "refused", "silent"]),
+)
+_LATER: st.SearchStrategy[Step] = st.one_of(
+    st.builds(Ask, says=_OUTCOME),
+    st.builds(Ask, fields=_FIELD.map(lambda line: (line,)), says=_OUTCOME),
+    st.builds(Ask, fields=_FIELD.map(lambda line: (line,)), says=_OUTCOME),
+    st.builds(Ask, method=st.just("HEAD"), says=_OUTCOME),
+    st.builds(
+        Ask,
+        target=st.sampled_from(["/a", "/b"]),
+        method=st.sampled_from(["POST", "PUT", "DELETE", "OPTIONS"]),
+        says=st.builds(
+            Says,
+            status=st.sampled_from([200, 201, 303, 404, 500]),
+            control=st.sampled_from([None, "max-age=60"]),
+            location=st.sampled_from(["/a", None]),
+        ),
+    ),
+)
+_WAIT = st.builds(Wait, st.sampled_from([1, 3, 8, 12, 12, 15, 18, 30]))
+_LIFE: st.SearchStrategy[list[Step]] = st.tuples(_STORED, _WAIT, _LATER, st.one_of(_LATER, _WAIT), st.builds(Ask)).map(
+    list
+)
+
 _EN = (("Accept-Language", "en"),)
 
 FOUND: list[tuple[str, list[Step]]] = [
@@ -125,10 +178,7 @@ async def test_found(steps: list[Step]) -> None:
     await World().run(steps)
 
 
-@settings(max_examples=EXAMPLES, derandomize=not LONG, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(_STEP, min_size=2, max_size=12), st.sampled_from([0, 0, 0, 2]))
-def test_nothing_that_the_text_forbids_and_everything_that_a_good_cache_answers(steps: list[Step], delay: int) -> None:
-    world = World(delay)
+def tried(world: World, steps: list[Step]) -> None:
     asyncio.run(world.run(steps))
     seen.update(
         asked=sum(isinstance(step, Ask) for step in steps),
@@ -136,10 +186,22 @@ def test_nothing_that_the_text_forbids_and_everything_that_a_good_cache_answers(
     )  # fmt: skip
 
 
+@settings(max_examples=2 * EXAMPLES, derandomize=not LONG, deadline=None, suppress_health_check=list(HealthCheck))
+@given(_LIFE)
+def test_a_response_that_is_stored_and_what_becomes_of_it(steps: list[Step]) -> None:
+    tried(World(), steps)
+
+
+@settings(max_examples=EXAMPLES, derandomize=not LONG, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(_STEP, min_size=2, max_size=12), st.sampled_from([0, 0, 0, 2]))
+def test_nothing_that_the_text_forbids_and_everything_that_a_good_cache_answers(steps: list[Step], delay: int) -> None:
+    tried(World(delay), steps)
+
+
 def test_the_run_met_what_it_is_about() -> None:
-    """Else the strategies miss the point, and the test above says nothing."""
+    """Else the strategies miss the point, and the tests above say nothing."""
     if not seen["asked"]:
-        pytest.skip("the test above did not run")
+        pytest.skip("the tests above did not run")
     shares = {word: seen[word] / seen["asked"] for word in ("hits", "required", "validated", "stale")}
     assert shares["hits"] > 0.05, shares
     assert shares["required"] > 0.02, shares

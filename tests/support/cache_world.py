@@ -90,7 +90,7 @@ class World:
         return f'"{target[1:]}{self.versions.get(target, 0)}{language}"'
 
     def modified(self, target: str) -> int:
-        return _EPOCH - 5000 + self.versions.get(target, 0) * 10
+        return _EPOCH - 90 + self.versions.get(target, 0)
 
     def _answer(self, request: Request) -> Response:
         says = self._says
@@ -274,6 +274,9 @@ class World:
                     self.required += must is not None
                     if must is not None and known is not must:
                         raise Violation(f"{known} answered {asked}, and {must} is newer")
+                    wanted = model.part(asked, known.fields.get("etag"), len(known.content))
+                    if must is not None and wanted and ask.method == "GET" and reply.status == known.status == 200:
+                        raise Violation(f"all of {known} for {asked}")
                     return
             # after a 304 that the origin gave to what the cache asked, or a HEAD that went by
             bases = [one for one in stored if not one.must_not_be_stored()]

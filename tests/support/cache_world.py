@@ -16,6 +16,8 @@ from tests.support.cache_model import Fields, Known
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _EPOCH = 1_700_000_000
+SILENT = 30
+"""Seconds after a failure that was waited for, in which what is stale may answer at once (decision 167)."""
 INSTANT = 1 / 1024
 """Seconds, exact as a binary number: no two responses come at one time."""
 FAILURES = (500, 502, 503, 504)
@@ -81,6 +83,8 @@ class World:
         """Since the client asked."""
         self.failed: list[str] = []
         """The same, for what did not come at all."""
+        self.silent: dict[str, float] = {}
+        """By target when it last failed to answer, after some time."""
         self.serial = 0
         self.hits = self.required = self.validated = self.stale = 0
 
@@ -99,6 +103,8 @@ class World:
         asked = {name.decode(): value.decode() for name, value in request.fields}
         if says.fails in ("refused", "silent"):
             self.failed.append(says.fails)
+            if self.delay:
+                self.silent[target] = now
             raise ConnectRefused() if says.fails == "refused" else ResponseTimeout()
         if says.changed:
             self.versions[target] = self.versions.get(target, 0) + 1
@@ -221,6 +227,7 @@ class World:
         before = list(self.known)
         began = self.lab.clock.time()
         must = self._must_answer(ask, asked, began)
+        silent = began - self.silent.get(ask.target, float("-inf")) < SILENT
         self.came, self.failed = [], []
         text = "\n".join(f"{name}: {value}" for name, value in lines)
         body = b"content" if ask.method in ("POST", "PUT") else b""
@@ -233,7 +240,7 @@ class World:
         reply = await asyncio.wait_for(asking, 5)
         if ask.method == "HEAD":
             reply.body = b""  # the engine's to leave out
-        self._judge(ask, asked, reply, before, began, must)
+        self._judge(ask, asked, reply, before, began, must, silent)
         return reply
 
     def _must_answer(self, ask: Ask, asked: Fields, now: float) -> Known | None:
@@ -253,7 +260,7 @@ class World:
         return candidate if candidate.age(now) < candidate.lifetime()[0] else None
 
     def _judge(
-        self, ask: Ask, asked: Fields, reply: Reply, before: list[Known], began: float, must: Known | None
+        self, ask: Ask, asked: Fields, reply: Reply, before: list[Known], began: float, must: Known | None, silent: bool
     ) -> None:
         now = self.lab.clock.time()
         reasons: list[str] = []
@@ -289,7 +296,7 @@ class World:
                         if meant and self._same(base, came) and accepted(base.updated(came), ""):
                             self.validated += 1
                             return
-            failed = bool(self.failed) or any(not came.whole for came in self.came)
+            failed = silent or bool(self.failed) or any(not came.whole for came in self.came)
             answered = any(came.status in FAILURES for came in self.came)
             if failed or answered:
                 for known in stored:

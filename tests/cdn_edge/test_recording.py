@@ -40,7 +40,7 @@ async def test_whole(length: int | None) -> None:
 
 
 async def test_what_is_not_small_is_never_in_memory_twice() -> None:
-    store = Store(10_000_000, max_object=4_000_000)
+    store = Store(40_000_000, max_object=4_000_000)
     body, _ = tee(store, Stream())
     tracemalloc.start()
     try:

@@ -218,6 +218,19 @@ class DiskTier:
             flight.done.set_result(None)
         return self._landed(key, fields, exchange, found, flight)
 
+    async def look(self, key: bytes, fields: Fields) -> Stored | None:
+        """What `bring` would bring, for who only wants to know: it stays on disk, and nothing is counted."""
+        if (stored := self._coming(key, fields)) is not None:
+            return stored
+        if self.state not in ("loading", "open") or self._is_forgetting(key):
+            return None
+        try:
+            async with self.clock.timeout(PATIENCE):
+                found = await self._find(key, self._selecting(fields))
+        except TimeoutError:
+            return None
+        return found.stored
+
     def _landed(self, key: bytes, fields: Fields, exchange: Exchange, found: Found, flight: _Flight) -> Brought:
         if flight.changed:
             stored = self._coming(key, fields)

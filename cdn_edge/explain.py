@@ -29,7 +29,7 @@ class Explain:
         self._explaining = explaining
 
     async def __call__(self, request: Request) -> Response:
-        return as_json(asdict(self._explaining.record(asked(await _given(request)))))
+        return as_json(asdict(await self._explaining.ask(asked(await _given(request)))))
 
 
 async def _given(request: Request) -> dict[str, Any]:

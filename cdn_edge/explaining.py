@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from cdn_edge.rules.reuse import Failure, Reuse, decide, on_error
 from stack.http.message import Request, get
 
 if TYPE_CHECKING:
+    from cdn_edge.disk_tier import DiskTier
     from cdn_edge.refusals import Refusals
     from cdn_edge.rules.judging import Policy
     from cdn_edge.store import Store
@@ -24,52 +26,58 @@ _MOST_VARIANTS: Final = 50
 """Of one URL in one record: the nearest ones."""
 
 
+@dataclass(slots=True)
+class _Look:
+    """What looking into the store came to."""
+
+    word: str
+    asked: Asking = PLAIN
+    stored: Stored | None = None
+    reuse: Reuse | None = None
+    answer: int | None = None
+    """The status that the store would answer with."""
+
+
 class Explaining:
     """See the module. Takes the way of `Edge.handle`; tests hold the two against each other."""
 
-    def __init__(self, name: str, *, store: Store, refusals: Refusals, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Store,
+        refusals: Refusals,
+        policy: Policy,
+        clock: Clock,
+        disk: DiskTier | None = None,
+    ) -> None:
         self._name = name
         self._store = store
         self._refusals = refusals
         self._policy = policy
         self._clock = clock
+        self._disk = disk
         self._answers = Answers(name, clock, Random(0))  # noqa: S311  # so that boundaries of others stay as they are
 
-    def record(self, request: Request) -> Record:
+    async def ask(self, request: Request) -> Record:
+        """The record, with what is on disk. It stays there."""
+        brought = None
+        if self._disk is not None and request.method in (b"GET", b"HEAD") and not request.body:
+            key = self._key(request)
+            if self._store.find(key, request.fields)[0] is None and self._disk.knows(key):
+                brought = await self._disk.look(key, request.fields)
+        return self.record(request, brought)
+
+    def record(self, request: Request, brought: Stored | None = None) -> Record:
+        """`brought`: what is on disk, where the memory has nothing for the request."""
         now = self._clock.now()
-        key = self._policy.keying.of(request.scheme, request.authority, request.target)
-        asked = PLAIN
-        stored: Stored | None = None
-        reuse: Reuse | None = None
-        answer: int | None = None
-        if request.method not in (b"GET", b"HEAD"):
-            word = "method"
-        elif request.body:
-            word = "bypass"
-        else:
-            asked = asking.read(request.fields)
-            stored, known = self._store.find(key, request.fields)
-            if stored is None:
-                word = "vary-miss" if known else "uri-miss"
-            else:
-                reuse = decide(stored.terms, now - stored.born, asked)
-                answer = self._answers.status(stored, request, asked) if reuse.answers else None
-                if reuse.answers and answer is None and stored.parts is None:
-                    reuse = Reuse.REQUEST
-                word = "partial" if reuse.answers and answer is None else reuse.value
-            if answer is None and asked.cc.only_if_cached:
-                word = "only-if-cached"
-        variants = self._variants(key, request, stored, now)
+        key = self._key(request)
+        look = self._look(request, key, brought, now)
+        word, stored, answer = look.word, look.stored, look.answer
+        variants = self._variants(key, request, stored, now, brought)
         near = records.nearest(variants) if stored is None else None
         told = records.told("lookup", word)
         refused = self._refused(key, now)
-        because = [] if stored is None or reuse is None else self._because(stored, reuse, asked, now)
-        if word == "vary-miss" and near is not None:
-            for one in variants[near].differs:
-                because.append(
-                    f"Vary names {one.header}: the nearest is stored for {one.stored or 'no such field'}, "
-                    f"the request has {one.request or 'none'}"
-                )
         first = refused if refused is not None and stored is None else None
         return Record(
             edge=self._name,
@@ -79,12 +87,12 @@ class Explaining:
             lookup=word,
             answer=504 if word == "only-if-cached" else answer,
             means=told.means,
-            because=because,
+            because=self._because(look, None if near is None else variants[near], now),
             variants=variants,
             nearest=near,
             freshness=None if stored is None else self._freshness(stored, now),
-            origin=[] if answer is not None or word == "only-if-cached" else self._origin(stored, asked, now),
-            storing=records.against_storing(request.method, asked, request.fields) if answer is None else [],
+            origin=[] if answer is not None or word == "only-if-cached" else self._origin(stored, look.asked, now),
+            storing=records.against_storing(request.method, look.asked, request.fields) if answer is None else [],
             refused=refused,
             hints=self._hints(key) if word in ("uri-miss", "only-if-cached") else [],
             remedy=told.remedy if first is None else first.remedy,
@@ -92,9 +100,51 @@ class Explaining:
             see=records.see("lookup", word) if first is None else first.see,
         )
 
-    def _variants(self, key: bytes, request: Request, selected: Stored | None, now: float) -> list[Variant]:
+    def _key(self, request: Request) -> bytes:
+        return self._policy.keying.of(request.scheme, request.authority, request.target)
+
+    def _look(self, request: Request, key: bytes, brought: Stored | None, now: float) -> _Look:
+        if request.method not in (b"GET", b"HEAD"):
+            return _Look("method")
+        if request.body:
+            return _Look("bypass")
+        asked = asking.read(request.fields)
+        stored, known = self._store.find(key, request.fields)
+        stored = brought if stored is None else stored
+        if stored is None:
+            look = _Look("vary-miss" if known else "uri-miss", asked)
+        else:
+            reuse = decide(stored.terms, now - stored.born, asked)
+            look = _Look(reuse.value, asked, stored, reuse)
+            if reuse.answers:
+                look.answer = self._answers.status(stored, request, asked)
+                if look.answer is None and stored.parts is not None:
+                    look.word = "partial"
+                elif look.answer is None:
+                    look.word, look.reuse = Reuse.REQUEST.value, Reuse.REQUEST
+        if look.answer is None and asked.cc.only_if_cached:
+            look.word = "only-if-cached"
+        return look
+
+    def _because(self, look: _Look, nearest: Variant | None, now: float) -> list[str]:
+        stored, said = look.stored, []
+        if stored is not None and look.reuse is not None:
+            said = records.because(look.reuse, stored.terms, now - stored.born, look.asked)
+        elif nearest is not None:
+            said = [
+                f"it varies by {one.header}: the nearest is stored for {one.stored or 'none'}, "
+                f"the request has {one.request or 'none'}"
+                for one in nearest.differs
+            ]
+        if look.word == "partial" and stored is not None and stored.parts is not None:
+            said.append("only parts of it are held, and not all that the request wants")
+        return said
+
+    def _variants(
+        self, key: bytes, request: Request, selected: Stored | None, now: float, brought: Stored | None
+    ) -> list[Variant]:
         found = []
-        for stored in self._store.variants(key):
+        for stored in (*self._store.variants(key), *([] if brought is None else [brought])):
             asked = self._store.selection(stored.names, request.fields) if stored.names else ()
             length = get(stored.block.fields, b"content-length")
             found.append(
@@ -109,14 +159,12 @@ class Explaining:
                     size=stored.size,
                     content=int(length) if length is not None and length.isdigit() else len(stored.body) or None,
                     selected=stored is selected,
+                    disk=stored is brought,
                     differs=records.differences(stored.names, stored.selection, asked),
                 )
             )
         found.sort(key=lambda one: (not one.selected, len(one.differs), one.age))
         return found[:_MOST_VARIANTS]
-
-    def _because(self, stored: Stored, reuse: Reuse, asked: Asking, now: float) -> list[str]:
-        return records.because(reuse, stored.terms, now - stored.born, asked)
 
     def _freshness(self, stored: Stored, now: float) -> Freshness:
         return records.freshness(
@@ -168,6 +216,8 @@ class Explaining:
         found = []
         if coming := self._store.coming(key):
             found.append(f"it is on its way from the origin just now ({coming})")
+        if self._disk is not None and self._disk.knows(key):
+            found.append("something is on disk under this key, or was, but nothing for this request")
         if others := self._store.elsewhere(key):
             found.append(f"stored under another scheme or port: {_listed(others)}")
         if others := self._store.queries(key):

@@ -56,7 +56,6 @@ class Edge:
         self.store = store
         policy = policy or Policy()
         self.refusals = Refusals(targets=policy.targets.names)
-        self.explaining = Explaining(name, store=store, refusals=self.refusals, policy=policy, clock=clock)
         self._key_of = policy.keying.of
         origin = Origin(fetch, name=name, upstream=upstream, clock=clock, policy=policy)
         keeper = Keeper(store, policy, metrics, self.refusals)
@@ -66,6 +65,9 @@ class Edge:
         self._lookups = Lookups(metrics)
         self._counts = self._lookups.counts
         self._disk = None if disk is None else disk.tier
+        self.explaining = Explaining(
+            name, store=store, refusals=self.refusals, policy=policy, clock=clock, disk=self._disk
+        )
         self._onward = (Onward if disk is None else disk.onward)(
             name,
             origin=origin,

@@ -56,6 +56,8 @@ class Variant:
     content: int | None
     """Bytes of content, if they are known."""
     selected: bool
+    disk: bool
+    """It is on disk, and not in memory. Of what is on disk only the selected one is told."""
     differs: list[Difference]
     """From the request in hand. Empty where it is selected, or an older one of the same selection."""
 

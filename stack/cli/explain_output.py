@@ -64,10 +64,13 @@ def _stored(record: dict[str, Any]) -> Iterator[str]:
     yield from _paragraph("Stored", f"{count}{which}")
     rows = [("", "STATUS", "AGE", "TTL", "SIZE", "SELECTED BY")]
     for one in variants:
+        where = " (on disk)" if one["disk"] else ""
         content = size(one["size"] if one["content"] is None else one["content"])
         by = "; ".join(f"{name}: {'none' if value is None else value}" for name, value in one["vary"].items())
         mark = "*" if one["selected"] else ""
-        rows.append((mark, str(one["status"]), span(one["age"]), span(one["ttl"]), content, by or "any request"))
+        rows.append(
+            (mark, str(one["status"]), span(one["age"]), span(one["ttl"]), content, (by or "any request") + where)
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -98,6 +101,7 @@ def _paragraph(title: str, *lines: str) -> list[str]:
     """Each line wrapped, the title before the first."""
     out: list[str] = []
     for line in lines:
+        line = clean(line)
         inner = line[: len(line) - len(line.lstrip())]
         out += textwrap.wrap(
             line.lstrip(),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cdn_edge.disk import LEAST
+from cdn_edge.explain import asked as request_of
 from stack.errors import ConfigError, ConnectRefused
 from stack.http.message import Request, Response
 from tests.cdn_edge.disk_lab import MIB, DiskLab, disk_lab
@@ -30,6 +31,25 @@ async def test_what_left_the_memory_is_a_hit_from_disk(tmp_path: Path) -> None:
         assert third.at_once, "it is in memory again"
         assert third.cache_status == "edge; hit; ttl=60"
         assert lab.asked == 1
+
+
+async def test_what_is_on_disk_is_explained_and_stays_there(tmp_path: Path) -> None:
+    async with disk_lab(tmp_path) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60\nVary: Accept-Language"))
+        await lab.ask("/a", "Accept-Language: de")
+        await lab.written()
+        lab.empty_memory()
+        counted = dict(lab.disk.tier.reads.values)
+        for language, word in (("de", "hit"), ("en", "uri-miss")):
+            headers = {"Accept-Language": language}
+            record = await lab.edge.explaining.ask(request_of({"url": "https://shop.test/a", "headers": headers}))
+            assert record.lookup == word
+            assert [(variant.disk, variant.selected) for variant in record.variants] == [(True, True)] * (word == "hit")
+            assert any("on disk" in hint for hint in record.hints) is (word != "hit")
+        assert lab.store.statistics().objects == 0
+        assert dict(lab.disk.tier.reads.values) == counted
+        for language, word in (("de", "hit"), ("en", "vary-miss")):
+            assert (await lab.ask("/a", f"Accept-Language: {language}")).word("lookup") == word
 
 
 async def test_age_counts_on_over_a_restart(tmp_path: Path) -> None:

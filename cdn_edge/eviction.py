@@ -14,6 +14,8 @@ from cdn_edge.ghost import Ghost
 
 SMALL_SHARE: Final = 0.1
 """Of the bytes: the small queue's."""
+LARGE_SHARE: Final = 0.06
+"""Of the small queue: what is larger has to be asked for twice, as it takes the place of much that is small."""
 MOST_USES: Final = 3
 REMEMBERED_FOR: Final = 1024
 """Bytes of the store for which one name of what has left is remembered, at most."""
@@ -96,6 +98,9 @@ class Eviction(Protocol[T]):
     def memory(self) -> int:
         """Bytes that the policy itself takes, full or empty."""
 
+    def admits(self, item: T) -> bool:
+        """Whether it is worth what would have to leave for it. Asked once, before `add`, where there is no room."""
+
     def add(self, item: T) -> None: ...
 
     def replace(self, old: T, new: T) -> None:
@@ -114,6 +119,7 @@ class S3Fifo(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._small_limit = int(limit * SMALL_SHARE)
+        self._large = int(self._small_limit * LARGE_SHARE)
         self._small = Queue()
         self._main = Queue()
         self._ghost = Ghost(limit // REMEMBERED_FOR)
@@ -128,6 +134,14 @@ class S3Fifo(Generic[T]):
     @property
     def memory(self) -> int:
         return self._ghost.bytes
+
+    def admits(self, item: T) -> bool:
+        if item.size <= self._large:
+            return True
+        name = hash(item.identity)
+        known = self._ghost.take(name, self._remembered)
+        self._ghost.add(name)  # if it is let in, for `add`: it has been asked for again
+        return known
 
     def add(self, item: T) -> None:
         item.uses = 0

@@ -74,7 +74,9 @@ class Recording:
         self.abandon()
         if self.invalid:
             return NotStored.INVALIDATED
-        return None if self._store.put(stored) else NotStored.TOO_LARGE
+        if self._store.put(stored):
+            return None
+        return NotStored.TOO_LARGE if stored.size > self._store.room else NotStored.ASKED_ONCE
 
     def abandon(self) -> None:
         """Give up; safe to call again, and after `keep`."""

@@ -194,7 +194,8 @@ class Store:
         return self.find(key, fields())[0]
 
     def put(self, stored: Stored, *, on_disk: bool = False) -> bool:
-        """Keep it in place of what had the same key and selection. False when it is too large to be kept.
+        """Keep it in place of what had the same key and selection. False when it is too large to be kept, or too large
+        for once.
 
         `on_disk`: it comes from there.
         """
@@ -208,6 +209,12 @@ class Store:
                 self.disk.drop(stored)  # what lies there in its place is older
             self._forget_parts(stored)
             return False
+        if old is None and self._bytes + stored.size > self._room.bytes and not self._eviction.admits(stored):
+            if self.disk is None or on_disk:
+                self._forget_parts(stored)
+                return False
+            self.disk.put(stored)  # where there is more room
+            return True
         shared = self._shared
         stored.terms, stored.names = shared(stored.terms), shared(stored.names)
         if old is not None:

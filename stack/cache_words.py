@@ -229,6 +229,11 @@ STORE: Final[Mapping[str, Word]] = {
         "it is larger than the cache takes",
         "See --cache-max-object and --cache-size.",
     ),
+    "asked-once": Word(
+        "the cache is full, and this is large and was asked for only once",
+        "Much that is small would have to go for it. When it is asked for again before long, it is stored. A larger "
+        "--cache-size makes room.",
+    ),
     "no-room": Word(
         "too much is coming in just now",
         "Many large responses come in at once, or slow clients hold them. A larger --cache-size makes room.",

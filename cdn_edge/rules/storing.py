@@ -37,6 +37,7 @@ class NotStored(enum.Enum):
     NO_FRESHNESS = "no-freshness"  # stale at once, and nothing to validate it with
     COOKIE = "cookie"  # asked for with a cookie, and nothing but a guess says that others may have it (§4.2.2)
     TOO_LARGE = "too-large"
+    ASKED_ONCE = "asked-once"  # large, and much that is small would have to go for it
     NO_ROOM = "no-room"  # too much is coming in just now
     FILLING = "filling"  # nobody reads this content, and the same is being read for the store already
     INCOMPLETE = "incomplete"  # §3.3: the content broke off

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import latency, machine, report, startup
+from tests.bench import hit_ratio, latency, machine, report, startup
 from tests.bench.benches import BENCHES, chosen
 from tests.bench.rounds import compare
 from tests.bench.servers import servers
@@ -33,7 +33,7 @@ DEBIAN = {
     "named": "bind9",
 }
 """The package of each program."""
-OTHERS = ("latency", "startup")
+OTHERS = ("latency", "startup", "hit-ratio")
 
 
 def missing(names: Sequence[str]) -> list[str]:
@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="hopstack-bench-") as home:
             if name == "startup":
                 records += starting(options.rounds)
+            elif name == "hit-ratio":
+                records += hitting()
             elif name == "latency":
                 records += waiting(options)
             else:
@@ -132,6 +134,15 @@ def starting(rounds: int) -> list[report.Record]:
     print(f"\nstartup: `hopstack up` until every hop is ready\n{report.STARTUP_HEADING}", flush=True)
     records = report.started(startup.starts(rounds))
     print("\n".join(map(report.startup_line, records)), flush=True)
+    return records
+
+
+def hitting() -> list[report.Record]:
+    print(f"\nhit-ratio: eviction policies, percent of the requests (of the bytes)\n{hit_ratio.HEADING}", flush=True)
+    records: list[report.Record] = []
+    for row in hit_ratio.rows():
+        print(hit_ratio.line(row), flush=True)
+        records.append(hit_ratio.record(row))
     return records
 
 

@@ -298,6 +298,22 @@ def test_what_is_brought_up_to_date_keeps_its_place_and_its_uses() -> None:
     assert store.holds(fresh)
 
 
+def test_what_is_large_takes_nothings_place_until_it_is_asked_for_again() -> None:
+    store = Store(800_000, max_object=100_000)
+    recording = store.record(KEY)
+    assert recording.whole(b"a" * 90_000, lambda body: stored(body=body)) is None  # there is room
+    store.invalidate(KEY)
+    n = 0
+    while not store.statistics().evicted:
+        store.put(stored(b"https://shop.test/%d" % (n := n + 1), body=b"b" * 1000))
+    before = store.statistics()
+    refused = store.record(KEY).whole(b"a" * 90_000, lambda body: stored(body=body))
+    assert refused is NotStored.ASKED_ONCE
+    assert store.statistics() == before
+    assert store.record(KEY).whole(b"a" * 90_000, lambda body: stored(body=body)) is None
+    assert store.holds(store.find(KEY, [])[0])  # type: ignore[arg-type]
+
+
 def test_heads_of_hits_go_after_their_second_and_are_bounded() -> None:
     """None is left of what was asked for once and not again, and none keeps alive what has left the store."""
     store = Store(400_000, max_object=10_000)

@@ -63,6 +63,8 @@ class EdgeHop(HttpHop):
             keying=_keying(cache.key),
             select=Selector(encodings=cache.vary_encodings, language_order=cache.vary_languages != "unordered"),
             targets=parse_targets(cache.targets),
+            directed=cache.request_directives == "obey",
+            stale_with_s_maxage=cache.stale_with_s_maxage,
         )
         self._keying = policy.keying
         self.store = Store(cache.size, max_object=policy.max_object, select=policy.select, memory=ProcessMemory())

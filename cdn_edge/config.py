@@ -125,6 +125,24 @@ class Cache(Options, frozen=True, kw_only=True):
             ),
         ),
     ] = 86_400.0
+    stale_with_s_maxage: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Whether stale-while-revalidate and stale-if-error count in a response with s-maxage, as many "
+                "frameworks mean them. RFC 9111 section 5.2.2.10 forbids it."
+            )
+        ),
+    ] = False
+    request_directives: Annotated[
+        Literal["obey", "ignore"],
+        Meta(
+            description=(
+                "Cache-Control and Pragma of requests: obey, or ignore, so that no client can have the origin asked "
+                "for what is fresh here. They go on with what is passed on."
+            )
+        ),
+    ] = "obey"
     set_cookie: Annotated[
         Literal["explicit", "store", "pass", "strip"] | None,
         Meta(

@@ -7,8 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from cdn_edge.answers import Answers
-from cdn_edge.rules import asking, validation
 from cdn_edge.rules import record as records
+from cdn_edge.rules import validation
 from cdn_edge.rules.asking import PLAIN, Asking
 from cdn_edge.rules.record import Freshness, Record, Refused, Variant
 from cdn_edge.rules.reuse import Failure, Reuse, decide, on_error
@@ -108,7 +108,7 @@ class Explaining:
             return _Look("method")
         if request.body:
             return _Look("bypass")
-        asked = asking.read(request.fields)
+        asked = self._policy.read(request.fields)
         stored, known = self._store.find(key, request.fields)
         stored = brought if stored is None else stored
         if stored is None:

@@ -57,6 +57,7 @@ class Edge:
         policy = policy or Policy()
         self.refusals = Refusals(targets=policy.targets.names)
         self._key_of = policy.keying.of
+        self._read = policy.read
         origin = Origin(fetch, name=name, upstream=upstream, clock=clock, policy=policy)
         keeper = Keeper(store, policy, metrics, self.refusals)
         assembly = Assembly(origin=origin, store=store, keeper=keeper, size=policy.slice, tasks=tasks, name=name)
@@ -97,7 +98,7 @@ class Edge:
         if request.body:
             refused = NotStored.CONTENT if request.upgrade is None else NotStored.TUNNEL
             return self._onward.passing(Asked(key, request, exchange, PLAIN, "bypass"), refused)
-        asked = asking.read(request.fields)
+        asked = self._read(request.fields)
         stored, known = self.store.find(key, request.fields)
         if stored is None:
             if self._disk is not None and brought is None and self._disk.knows(key):

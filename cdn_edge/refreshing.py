@@ -8,6 +8,7 @@ from typing import Final
 from cdn_edge.asked import Asked
 from cdn_edge.keeping import recorded
 from cdn_edge.rules import vary
+from cdn_edge.rules.storing import FOR_THIS_CLIENT
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
 from stack.clock import Clock
@@ -30,13 +31,23 @@ _OWN: Final = (b"cache-control", b"pragma")
 Identity = tuple[bytes, vary.Names, vary.Selection]
 
 
+_PERSONAL: Final = frozenset(refused.value for refused in FOR_THIS_CLIENT)
+_CREDENTIALS: Final = frozenset({b"authorization", b"cookie"})
+
+
+def _is_plain(request: Request) -> bool:
+    return _CREDENTIALS.isdisjoint([name for name, _ in request.fields])
+
+
 class _Note:
     """What is known of one stored response whose renewal failed. Monotonic seconds."""
 
-    __slots__ = ("not_before", "pause", "silent_until")
+    __slots__ = ("not_before", "pause", "personal", "silent_until")
 
     def __init__(self) -> None:
         self.pause = 0.0
+        self.personal = False
+        """It was refused for what lay in the client's request: others may try at once."""
         self.not_before = self.silent_until = float("-inf")
 
 
@@ -72,7 +83,7 @@ class Refreshing:
         if stored.refreshing:
             return
         note = self._notes.get(stored.identity)
-        if note is not None and self._clock.now() < note.not_before:
+        if note is not None and self._clock.now() < note.not_before and not (note.personal and _is_plain(request)):
             return
         stored.refreshing = True
         asked = Asked.behind(stored, request, exchange, drop=_OWN)
@@ -84,14 +95,17 @@ class Refreshing:
         finally:
             stored.refreshing = False
             if self._store.holds(stored):
-                self._pause(stored)
+                self._pause(
+                    stored, personal=asked.exchange.marks[-1][1] in _PERSONAL if asked.exchange.marks else False
+                )
                 self._results.inc("failed")
             else:
                 self._notes.pop(stored.identity, None)
                 self._results.inc("renewed")
 
-    def _pause(self, stored: Stored) -> None:
+    def _pause(self, stored: Stored, *, personal: bool) -> None:
         note = self._note(stored)
+        note.personal = personal
         note.pause = min(note.pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
         note.not_before = self._clock.now() + note.pause
 

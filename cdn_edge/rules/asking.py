@@ -50,19 +50,28 @@ def read(fields: Fields) -> Asking:
     if TOLD.isdisjoint(map(_name, fields)):
         return PLAIN
     told = {name for name, _ in fields if name in TOLD}
-    kind = (
-        not told.isdisjoint(CONDITIONS),
-        b"range" in told,
-        b"authorization" in told,
-        not told.isdisjoint(_OVERRIDES),
-    )
-    cc = PLAIN.cc
+    kind = _kind(told)
     if b"cache-control" in told:
         cc = parse(combined(fields, b"cache-control"))
         no_cache = cc.no_cache
     elif b"pragma" in told:
         # RFC 9111 §5.4: the way of HTTP/1.0, heard only where Cache-Control is silent
-        no_cache = parse(combined(fields, b"pragma")).no_cache
+        cc, no_cache = PLAIN.cc, parse(combined(fields, b"pragma")).no_cache
     else:
         return _WITHOUT_DIRECTIVES[kind]
     return Asking(cc, no_cache, *kind)
+
+
+def undirected(fields: Fields) -> Asking:
+    """The same for a cache that does not let its clients direct it (§5.2.1 leaves it free to)."""
+    kind = _kind({name for name, _ in fields if name in TOLD})
+    return _WITHOUT_DIRECTIVES[kind] if True in kind else PLAIN
+
+
+def _kind(told: set[bytes]) -> tuple[bool, bool, bool, bool]:
+    return (
+        not told.isdisjoint(CONDITIONS),
+        b"range" in told,
+        b"authorization" in told,
+        not told.isdisjoint(_OVERRIDES),
+    )

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Final
 
 from cdn_edge.rules import reuse, vary
-from cdn_edge.rules.asking import Asking
+from cdn_edge.rules.asking import Asking, read, undirected
 from cdn_edge.rules.directives import DEFAULT, SURROGATE_CONTROL, Said, Targets
 from cdn_edge.rules.freshness import Heuristic, Lifetime, date_value, initial_age, lifetime
 from cdn_edge.rules.key import Keying
@@ -41,6 +41,14 @@ class Policy:
     keying: Keying = field(default_factory=Keying)
     select: Selector = field(default_factory=Selector)
     targets: Targets = DEFAULT
+    directed: bool = True
+    """Whether clients may direct this cache by the Cache-Control of their requests (§5.2.1)."""
+    stale_with_s_maxage: bool = False
+    """Whether stale-while-revalidate and stale-if-error count beside s-maxage, against §5.2.2.10."""
+
+    def read(self, request: Fields) -> Asking:
+        """What a request with these fields asks of this cache."""
+        return read(request) if self.directed else undirected(request)
 
 
 @dataclass(slots=True)  # not frozen: one is made for every response that may be stored
@@ -109,6 +117,7 @@ def judge(
             fresh_for.source,
             fresh_for.field,
             combined(fields, SURROGATE_CONTROL) if hidden else None,
+            stale_with_s_maxage=policy.stale_with_s_maxage,
         ),
         names or (),
         policy.select(names or (), request),

@@ -48,14 +48,24 @@ class Terms:
 
 
 def terms(
-    cc: CacheControl, lifetime: float, source: str = "", field: bytes = b"", surrogate: bytes | None = None
+    cc: CacheControl,
+    lifetime: float,
+    source: str = "",
+    field: bytes = b"",
+    surrogate: bytes | None = None,
+    *,
+    stale_with_s_maxage: bool = False,
 ) -> Terms:
+    """`stale_with_s_maxage`: what a response says itself of being sent stale counts beside s-maxage, but no more."""
+    shared, if_error = cc.s_maxage is not None, cc.stale_if_error
+    if shared and stale_with_s_maxage and (cc.stale_while_revalidate or if_error):
+        shared, if_error = False, if_error or 0
     return Terms(
         lifetime,
         always_validate=cc.no_cache,
-        never_stale=cc.must_revalidate or cc.proxy_revalidate or cc.s_maxage is not None,
+        never_stale=cc.must_revalidate or cc.proxy_revalidate or shared,
         while_revalidate=cc.stale_while_revalidate or 0.0,
-        if_error=cc.stale_if_error,
+        if_error=if_error,
         source=source,
         field=field,
         immutable=cc.immutable,

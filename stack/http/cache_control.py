@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from stack.http.fields import split_list, tokens, unquote
@@ -48,13 +49,7 @@ class CacheControl:
 
 
 _EMPTY: Final = CacheControl()
-_USUAL: Final = {
-    b"no-cache": CacheControl(no_cache=True),
-    b"max-age=0": CacheControl(max_age=0),
-    b"no-store": CacheControl(no_store=True),
-    b"no-transform": CacheControl(no_transform=True),
-}
-"""What browsers send when the user reloads, and the like: not parsed anew each time."""
+_REMEMBERED_LENGTH: Final = 128
 FLAGS: Final = {
     b"no-store": "no_store",
     b"public": "public",
@@ -78,9 +73,10 @@ def parse(values: bytes | None) -> CacheControl:
     """The combined value of all Cache-Control lines (`message.combined`). Never raises; None is no directive at all."""
     if not values:
         return _EMPTY
-    usual = _USUAL.get(values)
-    if usual is not None:
-        return usual
+    return _remembered(values) if len(values) <= _REMEMBERED_LENGTH else _parsed(values)
+
+
+def _parsed(values: bytes) -> CacheControl:
     flags: dict[str, bool] = {}
     seconds: dict[str, int] = {}
     named: dict[str, frozenset[bytes]] = {}
@@ -115,6 +111,10 @@ def parse(values: bytes | None) -> CacheControl:
     if flags.get("private"):
         flags.pop("public", None)
     return CacheControl(**flags, **seconds, **named, extensions=tuple(extensions))  # type: ignore[arg-type]
+
+
+_remembered = lru_cache(256)(_parsed)
+"""An origin sends few different values, and browsers fewer."""
 
 
 def delta_seconds(argument: bytes) -> int | None:

@@ -211,3 +211,26 @@ async def test_hits_at_the_instant_of_its_birth_have_their_heads() -> None:
     for _ in range(3):
         reply = await lab.ask("/a")
         assert (reply.cache_status, reply.get("cache-control")) == ("edge; hit; ttl=60", "max-age=60")
+
+
+@pytest.mark.parametrize("said", ["Cache-Control: no-cache", "Cache-Control: max-age=0", "Pragma: no-cache"])
+async def test_5_2_1_clients_direct_the_cache_only_where_the_operator_lets_them(said: str) -> None:
+    for directed in (True, False):
+        lab = Lab(policy=Policy(directed=directed))
+        lab.origin(lab.response("Cache-Control: max-age=60"))
+        await lab.ask("/a")
+        assert (await lab.ask("/a", said)).is_hit is not directed
+        await lab.ask("/b", said)
+        name = said.partition(":")[0].lower().encode()
+        assert lab.seen[-1].get(name) is not None  # it goes on
+
+
+async def test_what_is_no_directive_counts_where_directives_do_not() -> None:
+    lab = Lab(policy=Policy(directed=False))
+    lab.origin(lab.response('Cache-Control: max-age=60\nETag: "a"'))
+    await lab.ask("/a")
+    assert (await lab.ask("/a", 'Cache-Control: no-cache\nIf-None-Match: "a"')).status == 304
+    assert (await lab.ask("/a", "Cache-Control: no-cache\nRange: bytes=0-0")).status == 206
+    assert (await lab.ask("/b", "Cache-Control: no-store\nAuthorization: x")).word("store") == "authorization"
+    assert (await lab.ask("/c", "Cache-Control: no-store")).word("store") == "stored"
+    assert (await lab.ask("/d", "Cache-Control: only-if-cached")).status == 200

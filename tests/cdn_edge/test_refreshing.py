@@ -121,6 +121,18 @@ async def test_what_the_client_says_to_caches_is_not_said_for_all(said: str) -> 
     assert (await lab.ask("/a")).body == b"new"
 
 
+async def test_who_asks_with_credentials_cannot_keep_it_stale_for_all() -> None:
+    lab = Lab()
+    lab.origin(lab.response(SWR, body=b"old"), lab.response(SWR, body=b"new"))
+    await lab.ask("/a")
+    lab.pass_time(70)
+    for _ in range(3):
+        assert (await lab.ask("/a", "Authorization: x")).body == b"old"
+    assert lab.asked == 2  # refused, and paused for their like
+    assert (await lab.ask("/a")).body == b"old"
+    assert (await lab.ask("/a")).body == b"new"
+
+
 async def test_refreshes_are_no_lookups() -> None:
     lab = Lab()
     lab.origin(lab.response(SWR))

@@ -67,6 +67,31 @@ def test_decide(response: str, age: float, request_fields: str, word: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("response", "word", "answered", "unreachable"),
+    [
+        ("s-maxage=10", "stale", False, False),
+        ("s-maxage=10, stale-while-revalidate=5", "stale-while-revalidate", False, False),
+        ("s-maxage=10, stale-if-error=5", "stale", True, True),
+        ("s-maxage=10, stale-while-revalidate=5, stale-if-error=5", "stale-while-revalidate", True, True),
+        ("s-maxage=10, stale-while-revalidate=5, must-revalidate", "stale", False, False),
+        ("s-maxage=10, stale-while-revalidate=5, proxy-revalidate", "stale", False, False),
+        ("s-maxage=10, stale-while-revalidate=1", "stale", False, False),
+    ],
+)
+def test_s_maxage_where_the_operator_lets_it_be_stale(
+    response: str, word: str, answered: bool, unreachable: bool
+) -> None:
+    cc = parse(response.encode())
+    lenient = terms(cc, 10.0, stale_with_s_maxage=True)
+    assert decide(lenient, 12).value == word
+    assert on_error(lenient, 12, PLAIN, Failure.ANSWERED, 1000) is answered
+    assert on_error(lenient, 12, PLAIN, Failure.UNREACHABLE, 1000) is unreachable
+    strict = terms(cc, 10.0)
+    assert decide(strict, 12) is Reuse.STALE
+    assert not on_error(strict, 12, PLAIN, Failure.UNREACHABLE, 1000)
+
+
+@pytest.mark.parametrize(
     ("response", "age", "request_fields", "answered", "unreachable"),
     [
         pytest.param("max-age=10, stale-if-error=5", 14, "", True, True, id="5861 4 within"),

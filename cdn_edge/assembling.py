@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cdn_edge.asked import Asked
 from cdn_edge.origin import Fetched, Origin
@@ -27,11 +27,13 @@ from stack.net.tasks import Tasks
 if TYPE_CHECKING:
     from cdn_edge.keeping import Keeper
 
-_AT_ONCE: int = 65_536
+_AT_ONCE: Final = 65_536
 """An answer of so many bytes is put together in memory rather than streamed."""
-_TRIES: int = 3
+_STEP: Final = 131_072
+"""Bytes that are handed to a connection at a time."""
+_TRIES: Final = 3
 """For one slice, where what has come is evicted before it could be sent."""
-_ANOTHER_NOW = frozenset({200, 206, 404, 410, 412, 416})
+_ANOTHER_NOW: Final = frozenset({200, 206, 404, 410, 412, 416})
 """Answers to a range of a known representation that mean: it is not there any more."""
 
 
@@ -91,7 +93,9 @@ class Assembly:
                 start, body = await self._slice(asked, parts, at)
                 stop = min(span.stop, start + len(body))
                 self._look_ahead(asked, parts, Range(stop, span.stop))
-                yield body if (start, start + len(body)) == (at, stop) else body[at - start : stop - start]
+                # in steps: what waits in the socket for a slow client is a step, and the slice is the store's
+                for step in range(at, stop, _STEP):
+                    yield body[step - start : min(stop, step + _STEP) - start]
                 at = stop
         if selected.tail:
             yield selected.tail

@@ -299,15 +299,31 @@ class Keeper:
         make: Callable[[bytes], Stored] = partial(_stored, asked, response.status, judgement, fetched)
         if isinstance(response.body, bytes):
             return recording.whole(response.body, make)
-        length = get(response.fields, b"content-length")
+        told = get(response.fields, b"content-length")
+        length = int(told) if told is not None and told.isdigit() else None
+        whole_of = sliced_length(response.status, response.fields, size=1, beyond=0)
         response.body = Tee(
             response.body,
             recording,
             make,
-            length=int(length) if length is not None and length.isdigit() else None,
+            length=length,
             refused=partial(self._decided, asked),
+            partly=None if whole_of is None else partial(self._keep_rest, asked, fetched, judgement, whole_of),
         )
         return None
+
+    def _keep_rest(self, asked: Asked, fetched: Fetched, judgement: Judgement, length: int, came: bytes) -> None:
+        """RFC 9111 §3.3: of a response that broke off, what came is a part, where the origin can send the rest of it.
+
+        Not in the place of what is stored, which is whole, or more.
+        """
+        tag = strong_tag(fetched.response.fields)
+        head = _stored(asked, 200, judgement, fetched, b"")
+        if tag is None or any(stored.identity == head.identity for stored in self._store.variants(asked.key)):
+            return
+        parts = Parts(length, tag)
+        if self._store.put(head.held_in(parts)):
+            take(self._store, parts, 0, came, size=self._policy.slice)
 
     def _is_outdated(self, stored: Stored, response: Response, judgement: Judgement, refused: NotStored | None) -> bool:
         """Whether what is stored must go: the origin has answered otherwise, and that does not take its place."""

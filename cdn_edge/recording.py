@@ -60,8 +60,12 @@ class Recording:
         """All has come. None when it is stored."""
         if self.ended:
             return None
+        return self._put(make(self.came()))
+
+    def came(self) -> bytes:
+        """What there is of it."""
         content = self._content
-        return self._put(make(content if isinstance(content, bytes) else content.getvalue()))
+        return content if isinstance(content, bytes) else content.getvalue()
 
     def whole(self, body: bytes, make: Callable[[bytes], Stored]) -> NotStored | None:
         """It has come in one piece, so it need not wait for room among what is coming in. None when it is stored."""
@@ -90,7 +94,7 @@ class Recording:
 class Tee:
     """A `BodyStream` that passes through to the client and into a recording. Backpressure is the client's."""
 
-    __slots__ = ("_body", "_left", "_make", "_recording", "_refused")
+    __slots__ = ("_body", "_left", "_make", "_partly", "_recording", "_refused")
 
     def __init__(
         self,
@@ -100,8 +104,13 @@ class Tee:
         *,
         length: int | None,
         refused: Callable[[NotStored], object],
+        partly: Callable[[bytes], object] | None = None,
     ) -> None:
-        """`length` is Content-Length, if there is one; `refused` is told when the response is not kept after all."""
+        """`length` is Content-Length, if there is one; `refused` is told when the response is not kept after all.
+
+        `partly` is given what had come when the rest did not.
+        """
+        self._partly = partly
         self._body, self._recording, self._make, self._refused = body, recording, make, refused
         self._left = length
 
@@ -132,6 +141,7 @@ class Tee:
             if self._left == 0:
                 self._end()  # before the client can have seen the end, and asked again
             elif self._left < 0:
+                self._partly = None  # longer than it said: nothing of it can be relied on
                 self._give_up()
         return chunk
 
@@ -141,8 +151,11 @@ class Tee:
 
     def _give_up(self) -> None:
         if not self._recording.ended:
+            came = b"" if self._partly is None or self._recording.invalid else self._recording.came()
             self._recording.abandon()
             self._refused(NotStored.INCOMPLETE)
+            if came and self._partly is not None:
+                self._partly(came)
 
     async def aclose(self) -> None:
         """The reader leaves; what has not come whole by then is not kept."""

@@ -63,13 +63,15 @@ def sliced(status: int, fields: Fields, *, size: int, beyond: int) -> int | None
     A slice that is missing is fetched again, so that the origin must take ranges, and a strong validator must tell
     that they are of the same representation: else two versions could be glued together.
     """
-    if status != 200 or not size or strong_tag(fields) is None:
+    if status != 200 or not size:
         return None
     told = get(fields, b"content-length")
     if told is None or not told.isdigit() or len(told) > 18 or int(told) <= beyond:
         return None
     taken = combined(fields, b"accept-ranges")
-    return int(told) if taken is not None and taken.strip(b" \t").lower() == b"bytes" else None
+    if taken is None or taken.strip(b" \t").lower() != b"bytes" or strong_tag(fields) is None:
+        return None
+    return int(told)
 
 
 def gaps(held: Sequence[Range], wanted: Range) -> list[Range]:

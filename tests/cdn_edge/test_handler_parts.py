@@ -245,3 +245,47 @@ async def test_a_large_part_without_a_strong_validator_passes_through() -> None:
     assert reply.body == file.content[:2000]
     assert reply.cache_status.endswith("detail=too-large")
     assert lab.store.size == 0
+
+
+WHOLE = 'Cache-Control: max-age=60\nETag: "a"\nContent-Length: 10\nAccept-Ranges: bytes'
+
+
+async def test_3_3_what_came_of_a_response_that_broke_off_is_a_part() -> None:
+    lab = Lab()
+    file = File(lab.clock, TEN)
+    lab.origin(lab.response(WHOLE, body=Stream(b"0123", b"45", error=ResponseIncomplete())), file)
+    assert (await lab.ask("/a")).body == b"012345<cut>"
+    assert (await lab.ask("/a", "Range: bytes=2-5")).is_hit
+    assert (await lab.ask("/a")).body == TEN
+    assert file.served == ["bytes=6-9 206"]
+
+
+NO_PART = [
+    ("3.4 weak", WHOLE.replace('"a"', 'W/"a"'), [b"0123"]),
+    ("14.3 no ranges", WHOLE.replace("bytes", "none"), [b"0123"]),
+    ("unknown length", WHOLE.replace("Content-Length: 10", ""), [b"0123"]),
+    ("longer than it said", WHOLE.replace("10", "3"), [b"01", b"23"]),
+    ("nothing came", WHOLE, []),
+]
+
+
+@pytest.mark.parametrize(("text", "pieces"), [pytest.param(*row, id=case) for case, *row in NO_PART])
+async def test_3_3_what_broke_off_and_cannot_be_completed_is_not_kept(text: str, pieces: list[bytes]) -> None:
+    lab = Lab()
+    lab.origin(lab.response(text, body=Stream(*pieces, error=ResponseIncomplete())))
+    await lab.ask("/a")
+    assert lab.store.size == 0
+
+
+async def test_3_3_what_broke_off_takes_no_place_of_what_is_stored() -> None:
+    lab = Lab()
+    broken = WHOLE.replace('"a"', '"b"')
+    lab.origin(
+        lab.response(WHOLE.replace("60", "60, stale-if-error=600"), body=TEN),
+        lab.response(broken, body=Stream(b"abcd", error=ResponseIncomplete())),
+        lab.response("", status=503),
+    )
+    await lab.ask("/a")
+    lab.pass_time(70)
+    assert (await lab.ask("/a")).body == b"abcd<cut>"
+    assert (await lab.ask("/a")).body == TEN

@@ -67,6 +67,8 @@ def sliced(status: int, fields: Fields, *, size: int, beyond: int) -> int | None
         return None
     told = get(fields, b"content-length")
     if told is None or not told.isdigit() or len(told) > 18 or int(told) <= beyond:
+        return None  # as most are
+    if strong_tag(fields) is None:
         return None
     taken = combined(fields, b"accept-ranges")
     if taken is None or taken.strip(b" \t").lower() != b"bytes" or strong_tag(fields) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -13,6 +14,8 @@ _MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug"
 _MONTH_NUMBER: Final = {name: number for number, name in enumerate(_MONTHS, 1)}
 _LAST: Final = 253_402_300_799
 """The last second of the year 9999: the form has four digits for the year."""
+
+_FIXED: Final = len("Sun, 06 Nov 1994 08:49:37 GMT")
 
 _DAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = rb"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
@@ -43,7 +46,11 @@ def parse_http_date(value: bytes, now: float) -> float | None:
     Case and spacing are exact. The day of the week must be one, but need not be the right one: the RFC asks for
     robustness here, and no decision rests on it.
     """
-    match = _IMF_FIXDATE.fullmatch(value) or _ASCTIME.fullmatch(value)
+    if len(value) == _FIXED:
+        at = _read_fixed(value)
+        if at is not None:
+            return at
+    match = _ASCTIME.fullmatch(value)
     if match is not None:
         return _seconds(match, int(match["year"]))
     match = _RFC_850.fullmatch(value)
@@ -60,6 +67,13 @@ def parse_http_date(value: bytes, now: float) -> float | None:
     if found > limit.timetuple()[:6]:
         year -= 100
     return _seconds(match, year)
+
+
+@lru_cache(512)
+def _read_fixed(value: bytes) -> float | None:
+    """IMF-fixdate. Date is the same for a second, Last-Modified and Expires for many responses."""
+    match = _IMF_FIXDATE.fullmatch(value)
+    return None if match is None else _seconds(match, int(match["year"]))
 
 
 def _datetime(unix: float) -> datetime:

@@ -158,6 +158,9 @@ class Request:
         return f"<Request {line.decode('latin-1')}>"
 
 
+_LINE: Final = b": ".join
+
+
 class FieldBlock:
     """Fields that are sent many times: kept as HTTP/1.1 field lines, serialised once, and as pairs where they are asked
     for.
@@ -170,7 +173,7 @@ class FieldBlock:
         self.dated = get(self._fields, b"date") is not None
         self.length = get(self._fields, b"content-length")
         """These two are asked of every response that is sent."""
-        self.wire = b"".join(b"%b: %b\r\n" % field for field in self._fields)
+        self.wire = b"\r\n".join([*map(_LINE, self._fields), b""])
 
     @classmethod
     def of_wire(cls, wire: bytes, *, dated: bool, length: bytes | None) -> FieldBlock:

@@ -36,6 +36,7 @@ RESPONSE: Final = (
 
 FLAGS: Final = {
     "edge": ("cdn_edge", ["--origin", "http://127.0.0.1:1"]),
+    "edge-miss": ("cdn_edge", ["--origin", "http://127.0.0.1:1", "--cache-size", "16MB"]),
     "edge-cold": ("cdn_edge", ["--origin", "http://127.0.0.1:1"]),
     "loadbalancer": (
         "loadbalancer",
@@ -45,13 +46,13 @@ FLAGS: Final = {
 }
 
 
-def head(number: int) -> bytes:
+def head(number: int, pages: int = 100) -> bytes:
     """A request as `varied.lua` writes it."""
     return (
         b"GET /page%d HTTP/1.1\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
         b"Accept-Encoding: gzip, br\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:%d) Gecko/20100101\r\n"
         b"Host: bench.test\r\nX-Request-ID: %08x\r\nAccept-Language: en-GB,en;q=0.7\r\n\r\n"
-        % (number % 100, number % 997, number * 2654435761 % 2**32)
+        % (number % pages, number % 997, number * 2654435761 % 2**32)
     )
 
 
@@ -114,8 +115,8 @@ class WiredLoop(uvloop.Loop):
 class Bench:
     """A hop and clients that ask it. `batch` is one request on each connection."""
 
-    def __init__(self, hop: HttpHop, loop: WiredLoop, response: bytes) -> None:
-        self.hop, self.loop, self.response = hop, loop, response
+    def __init__(self, hop: HttpHop, loop: WiredLoop, response: bytes, pages: int) -> None:
+        self.hop, self.loop, self.response, self.pages = hop, loop, response, pages
         self.number = 0
         self.clients: list[H1ServerConnection] = []
         self.wires: list[Wire] = []
@@ -129,7 +130,7 @@ class Bench:
 
     async def batch(self) -> float:
         """Seconds of this thread that one request on each connection took, to the end of each response."""
-        heads = [head(self.number + number) for number in range(CONNECTIONS)]
+        heads = [head(self.number + number, self.pages) for number in range(CONNECTIONS)]
         self.number += CONNECTIONS
         before = [wire.sent for wire in self.wires]
         began = time.thread_time()
@@ -199,7 +200,7 @@ async def built(name: str, home: Path, response: bytes = RESPONSE) -> AsyncItera
     try:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WiredLoop)
-        yield Bench(hop, loop, response)
+        yield Bench(hop, loop, response, 2**31 if name == "edge-miss" else 100)
     finally:
         await hop.stop()
         await net.close()

@@ -1,6 +1,6 @@
 """Where a request's time goes in a hop: in one process, without sockets, each stage in microseconds.
 
-Usage: python -m tests.bench.profile HOP [--seconds N] [--functions N] (HOP: edge, edge-cold, loadbalancer, proxy, dns)
+Usage: python -m tests.bench.profile HOP [--seconds N] [--functions N] (HOP: edge, edge-miss, edge-cold, loadbalancer, proxy, dns)
 
 The least of many batches counts: what else the machine does makes a batch longer, never shorter.
 """

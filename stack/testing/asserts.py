@@ -17,7 +17,8 @@ def assert_cached(r: Response, *, stale: bool = False) -> None:
     __tracebackhide__ = True
     _check(r)
     if not (r.cache.hit or (stale and r.cache.stale)):
-        raise AssertionError(f"{r.method} {r.url} was not answered from the cache: {r.cache!r}{_stored(r)}")
+        remedy = f"\n  {r.cache.remedy}" if r.cache.remedy else ""
+        raise AssertionError(f"{r.method} {r.url} was not answered from the cache: {r.cache!r}{_stored(r)}{remedy}")
 
 
 def assert_miss(r: Response, *, reason: str | None = None) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from stack.testing.clock import Begun
 from stack.testing.members import Member, Members
 
@@ -97,8 +95,3 @@ class Backends(Mapping[str, Backend]):
 def samples(member: Member) -> dict[str, float]:
     """The metrics of a hop by their sample line's left side: `hopstack_requests_total{hop="app-1",...}`."""
     return member.metrics.samples()
-
-
-def purged(content: Any) -> int:
-    """How many variants an edge says it threw away."""
-    return int(msgspec.json.decode(content)["purged"]) if isinstance(content, bytes) else 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from stack.cache_words import FETCH, LOOKUP, STORE
 from stack.http.message import combined
 from stack.testing.codings import uncoded
 from stack.testing.fields import Fields
@@ -73,6 +74,23 @@ class Cache:
     def kept(self) -> str:
         """The edge's word for why it did not store it, or served it stale: `private`, `no-store`, `set-cookie` ..."""
         return self._said.detail if self._said is not None else ""
+
+    @property
+    def word(self) -> str:
+        """The one that says most, of docs/why-not-cached.md: why it was not stored, else what the lookup came to."""
+        said = self._said
+        if said is None:
+            return ""
+        return said.detail or said.fwd or ("hit" if self.hit else "")
+
+    @property
+    def remedy(self) -> str:
+        """What makes it a hit: sentences, and header lines for the app to send. Empty where nothing is amiss."""
+        steps = (STORE, LOOKUP) if not (self.hit or self.stale) else (LOOKUP, FETCH)
+        found = next((step[self.word] for step in steps if self.word in step), None)
+        if found is None or not found.remedy:
+            return ""
+        return " ".join([found.remedy, *(f"[{line}]" for line in found.write)])
 
     @property
     def ttl(self) -> int | None:

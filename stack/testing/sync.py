@@ -137,6 +137,11 @@ class SyncWebStack(SyncVerbs):
     def purge(self, url: str) -> int:
         return self._wait(self._web.purge(url))
 
+    def explain(
+        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", edge: str = ""
+    ) -> dict[str, Any]:
+        return self._wait(self._web.explain(url, headers=headers, method=method, edge=edge))
+
     def kill(self, hop: str) -> None:
         self._do(lambda: self._web.kill(hop))
 

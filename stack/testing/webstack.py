@@ -23,8 +23,8 @@ from stack.net.tasks import Tasks
 from stack.plan.document import Document
 from stack.plan.make import make_plan
 from stack.plan.model import StackPlan
-from stack.testing import apps, faults
-from stack.testing.backends import Backends, purged, samples
+from stack.testing import apps, cached, faults
+from stack.testing.backends import Backends, samples
 from stack.testing.calls import Calls, Late
 from stack.testing.certificates import Authority
 from stack.testing.client import Client, Target
@@ -322,15 +322,19 @@ class WebStack(Verbs):
         """Throw away what the edges have stored under a URL or path, all its variants; how many there were."""
         self._running()
         await self.calls.caught_up()
-        whole = url if "://" in url else self.url(url)
-        quoted = whole.replace("%", "%25").replace("&", "%26").replace("+", "%2B").replace("#", "%23")
-        count = 0
-        for member in self._members.of("cdn_edge"):
-            if member.running:
-                # a key has the port in it, and without many addresses every edge has one of its own
-                mine = quoted if "://" in url else quoted.replace(self.url(""), self._base("https", member.name))
-                count += purged((await member.ask(b"POST", f"/-/purge?url={mine}")).body)
-        return count
+        return await cached.purge(self._members.of("cdn_edge"), url, self._at)
+
+    async def explain(
+        self, url: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", edge: str = ""
+    ) -> dict[str, Any]:
+        """What a request would come to at an edge, and why, as `hopstack explain --json` has it. Changes nothing."""
+        self._running()
+        await self.calls.caught_up()
+        name = self.edge_name(edge).removesuffix(f".{self.name}") if edge else self._first_edge()
+        return await cached.explain(self._members[name], url, self._at, method=method, headers=headers or {})
+
+    def _at(self, edge: str, url: str) -> str:
+        return url if "://" in url else self.url(url, edge=edge)
 
     def kill(self, hop: str) -> Begun:
         """Any hop, as `backends[...].kill()`: an edge, a balancer, the resolver."""

@@ -67,7 +67,8 @@ def _why(said: CacheDecision, vary: str) -> str:
     if said.result == "revalidated":
         why += "; the origin says that it still holds (304)"
     if said.stored:
-        return why + ("; stored now" if said.ttl is None else f"; stored now, {freshness(said.ttl)}")
+        why += "; stored now" if said.ttl is None else f"; stored now, {freshness(said.ttl)}"
+        return f"{why}: {words.KEPT[said.detail]}" if said.detail in words.KEPT else why
     if said.result == "revalidated" and said.ttl is not None:
         return f"{why}, {freshness(said.ttl)}"
     if said.detail in words.ERRORS:

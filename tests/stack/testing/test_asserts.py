@@ -21,6 +21,8 @@ async def test_cached_and_missed() -> None:
             AssertionError, match=r"not answered from the cache: <edge-fra MISS: .*cache-control: max-age=60"
         ):
             assert_cached(first)
+        with pytest.raises(AssertionError, match=r"set-cookie.*\n.*say public.*\[Cache-Control: public"):
+            assert_cached(await web.get("/x?set-cookie=a%3Db&cache-control=max-age%3D60"))
         with pytest.raises(AssertionError, match="a miss for 'uri-miss', not 'vary-miss'"):
             assert_miss(first, reason="vary-miss")
         with pytest.raises(AssertionError, match="was no miss: <edge-fra HIT"):

@@ -29,6 +29,7 @@ def test_everything_without_await() -> None:
         web.backends["app-1"].ready()
         web.backends["app-2"].kill()
         assert {web.get(f"/{n}").status for n in range(4)} == {200}
+        assert web.explain(MINUTE)["lookup"] in ("hit", "stale")
         assert web.purge(MINUTE) == 1
         with web.fault("client>edge-fra", status=503) as fault:
             assert web.post("/").status == 503

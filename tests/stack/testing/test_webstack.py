@@ -175,6 +175,27 @@ async def test_edges_have_caches_of_their_own() -> None:
             await web.get("/", edge="lhr")
 
 
+async def test_a_test_asks_why() -> None:
+    async with WebStack(Probe, edges=["fra", "nrt"]) as web:
+        first = await web.get(MINUTE)
+        assert (first.cache.word, first.cache.stored, first.cache.ttl) == ("uri-miss", True, 60)
+        assert (await web.get(MINUTE)).cache.word == "hit"
+        record = await web.explain(MINUTE)
+        assert (record["edge"], record["lookup"], record["answer"]) == ("edge-fra", "hit", 200)
+        assert record["freshness"]["source"] == "max-age"
+        assert (await web.explain(MINUTE, edge="nrt"))["lookup"] == "uri-miss"
+        assert (await web.explain(MINUTE, headers={"Cache-Control": "no-cache"}))["lookup"] == "request"
+        assert (await web.explain(MINUTE, method="PUT"))["lookup"] == "method"
+        await web.clock.advance(61)
+        assert (await web.explain(MINUTE))["freshness"]["ttl"] < 0
+        refused = await web.get("/x?set-cookie=a%3Db&cache-control=max-age%3D60")
+        assert refused.cache.word == refused.cache.kept == "set-cookie"
+        assert "Cache-Control: public" in refused.cache.remedy
+        assert (await web.explain("/x?set-cookie=a%3Db&cache-control=max-age%3D60"))["refused"]["word"] == "set-cookie"
+        with pytest.raises(ValueError, match="no header"):
+            await web.explain(MINUTE, headers={"no name": "x"})
+
+
 async def test_a_file_and_what_wins_over_it(tmp_path: Path) -> None:
     path = tmp_path / "stack.toml"
     path.write_text('replicas = 2\nname = "own.test"\n[edges.lhr]\ncache.size = "1M"\n[pools.hosts]\nretries = 0\n')

@@ -68,6 +68,13 @@ CASES = [
         "miss",
         "nothing was stored under this URL; stored now, to be validated before each use",
     ),
+    (
+        "stored without its cookies",
+        "edge; fwd=uri-miss; fwd-status=200; stored; ttl=60; detail=stripped",
+        "miss",
+        "nothing was stored under this URL; stored now, fresh for 60 s: it is kept, and nobody gets the cookies that "
+        "it sets",
+    ),
     ("a detail of another make", 'edge; fwd=bypass; detail="dunno"', "pass",
      "this cache does not look at requests like this one; not stored: dunno"),
     ("a hit of another make", "ExampleCache; hit", "hit", "answered from the store"),

@@ -28,8 +28,12 @@ _CONTROL = st.one_of(
     st.none(),
     st.lists(st.sampled_from(_DIRECTIVES), min_size=1, max_size=3).map(", ".join),
 )
+_TARGETED = st.sampled_from(
+    [None] * 12 + ["max-age=30", "no-store", "private, max-age=9", "max-age=9, must-revalidate", "max-age="]
+)
 _SAYS = st.builds(
     Says,
+    targeted=_TARGETED,
     status=st.sampled_from([200] * 14 + [203, 204, 301, 302, 404, 410, 500, 503, 299]),
     control=_CONTROL,
     expires=st.sampled_from([None] * 6 + [15, 15, -5, "0", "soon"]),
@@ -99,6 +103,7 @@ _STORED = st.builds(
     says=st.builds(
         Says,
         control=_LASTING,
+        targeted=_TARGETED,
         expires=st.sampled_from([None, None, 15]),
         age=st.sampled_from([None, None, None, "3"]),
         date=st.sampled_from([0, 0, 0, -4]),

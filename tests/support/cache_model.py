@@ -90,8 +90,20 @@ class Known:
     """Not made of two."""
 
     @property
+    def targeted(self) -> str | None:
+        """RFC 9213 §2.1: what can be parsed, and is not empty; the model's origin writes but one that cannot."""
+        value = self.fields.get("cdn-cache-control")
+        return None if not value or value.endswith("=") else value
+
+    @property
     def control(self) -> str | None:
-        return self.fields.get("cache-control")
+        """RFC 9213 §2.2: the targeted field alone, where there is one."""
+        return self.targeted or self.fields.get("cache-control")
+
+    @property
+    def expires(self) -> str | None:
+        """§5.3; RFC 9213 §2.2: not beside a targeted field."""
+        return None if self.targeted else self.fields.get("expires")
 
     @property
     def date(self) -> float:
@@ -126,8 +138,8 @@ class Known:
                 # §4.2.1: of several that differ the first, or stale; §4.2.1: what is invalid is stale
                 most = values[0] or 0
                 return (most if len(set(values)) == 1 else 0), most
-        if "expires" in self.fields:
-            expires = date(self.fields["expires"])  # §5.3: what is no date is in the past
+        if self.expires is not None:
+            expires = date(self.expires)  # §5.3: what is no date is in the past
             told = 0.0 if expires is None else max(0.0, expires - self.date)
             return told, told
         modified = date(self.fields.get("last-modified"))
@@ -138,12 +150,12 @@ class Known:
 
     @property
     def explicit(self) -> bool:
-        return bool(seconds(self.control, "s-maxage") or seconds(self.control, "max-age")) or "expires" in self.fields
+        return bool(seconds(self.control, "s-maxage") or seconds(self.control, "max-age")) or self.expires is not None
 
     @property
     def shared(self) -> bool:
         """It says that who shares a cache may share it."""
-        return has(self.control, "public", "s-maxage")
+        return has(self.control, "public", "s-maxage") or self.targeted is not None
 
     def must_not_be_stored(self) -> str:
         """§3: why not, by a shared cache. Empty: it may be."""
@@ -221,7 +233,8 @@ class Known:
             return "§5.2.1.4, §5.4: the request's no-cache"
         age, fresh_for = self.age(now), self.lifetime()[1]
         longest, fresher, staler = number(wanted, "max-age"), number(wanted, "min-fresh"), seconds(wanted, "max-stale")
-        if longest is not None and age > longest:
+        unchanging = has(self.control, "immutable") and age < fresh_for  # RFC 8246 §2, and docs/caching.md
+        if longest is not None and age > longest and not unchanging:
             return "§5.2.1.1: the request's max-age"
         if fresher is not None and fresh_for - age < fresher:
             return "§5.2.1.3: min-fresh"

@@ -29,6 +29,8 @@ class Says:
 
     status: int = 200
     control: str | None = None
+    targeted: str | None = None
+    """CDN-Cache-Control."""
     expires: int | str | None = None
     age: str | None = None
     date: int | None = 0
@@ -113,7 +115,12 @@ class World:
         etag = self.etag(target, language)
         content = f"{etag} at {target} in {language}".encode()
         fields: Fields = {"x-serial": str(self.serial), "x-user": "somebody"}
-        for name, value in (("cache-control", says.control), ("vary", says.vary), ("age", says.age)):
+        for name, value in (
+            ("cache-control", says.control),
+            ("cdn-cache-control", says.targeted),
+            ("vary", says.vary),
+            ("age", says.age),
+        ):
             if value is not None:
                 fields[name] = value
         if says.date is not None:

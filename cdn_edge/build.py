@@ -19,6 +19,7 @@ from cdn_edge.rules import cache_status
 from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from cdn_edge.rules.key import Keying
+from cdn_edge.rules.search import Learned
 from cdn_edge.rules.vary import Selector
 from cdn_edge.shown import Shown
 from cdn_edge.store import Store, largest
@@ -60,7 +61,8 @@ class EdgeHop(HttpHop):
             guess_for_cookies=bool(cache.guess_for_cookies),
             stale_if_unreachable=cache.stale_if_unreachable,
             request_errors=cache.request_errors or "never",
-            keying=_keying(cache.key),
+            # numbers that no process before this one used: what it has left on disk may be out of date
+            keying=_keying(cache.key, Learned(first=int(clock.time() * 1000)) if cache.no_vary_search else None),
             select=Selector(encodings=cache.vary_encodings, language_order=cache.vary_languages != "unordered"),
             targets=parse_targets(cache.targets),
             directed=cache.request_directives == "obey",
@@ -89,7 +91,8 @@ class EdgeHop(HttpHop):
         )
         service: Service = self._edge
         if cache.status != "all" or cache.status_key:
-            service = Shown(service, to=cache.status, key=policy.keying.of if cache.status_key else None)
+            key = (lambda *parts: policy.keying.of(*parts)) if cache.status_key else None
+            service = Shown(service, to=cache.status, key=key)
         super().__init__(
             name, "cdn_edge", config, service,
             clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir,
@@ -140,7 +143,7 @@ class EdgeHop(HttpHop):
         }
 
 
-def _keying(key: Key) -> Keying:
+def _keying(key: Key, learned: Learned | None) -> Keying:
     if key.only_query and key.ignore_query:
         raise ConfigError("--cache-key-only-query and --cache-key-ignore-query exclude each other; give one of them")
     try:
@@ -150,6 +153,7 @@ def _keying(key: Key) -> Keying:
             only_query=key.only_query,
             headers=key.headers,
             cookies=key.cookies,
+            learned=learned,
         )
     except ValueError as error:
         raise ConfigError(f"[cache.key]: {error}") from None

@@ -67,6 +67,9 @@ class Cache(Options, frozen=True, kw_only=True):
             "Left out: the profile's, never with careful, explicit with rfc9111."
         ),
     ] = None
+    no_vary_search: Annotated[
+        bool, Meta(description="No-Vary-Search is obeyed: URLs that differ in what it names have one stored response.")
+    ] = True
     vary_encodings: Annotated[
         Literal["classes", "exact"],
         Meta(

@@ -56,7 +56,7 @@ class Edge:
         self.store = store
         policy = policy or Policy()
         self.refusals = Refusals(targets=policy.targets.names)
-        self._key_of = policy.keying.of
+        self._keying = policy.keying
         self._read = policy.read
         origin = Origin(fetch, name=name, upstream=upstream, clock=clock, policy=policy)
         keeper = Keeper(store, policy, metrics, self.refusals)
@@ -92,7 +92,7 @@ class Edge:
 
         `brought`: the disk has been asked, and this is what came.
         """
-        key = self._key_of(request.scheme, request.authority, request.target)
+        key = self._keying.of(request.scheme, request.authority, request.target)
         if request.method not in (b"GET", b"HEAD"):
             return self._onward.passing(Asked(key, request, exchange, PLAIN, "method"), NotStored.METHOD)
         if request.body:
@@ -126,7 +126,7 @@ class Edge:
         self, scheme: bytes, authority: bytes, target: bytes, now: float, fields: Callable[[], Fields]
     ) -> Found | None:
         """What is fresh, for a GET that says nothing to caches: see `stack.net.short`."""
-        stored = self.store.find_plain(self._key_of(scheme, authority, target), fields)
+        stored = self.store.find_plain(self._keying.of(scheme, authority, target), fields)
         if stored is None or now >= stored.at_once_until or stored.status != 200 or not stored.dated:
             return None
         body = stored.body

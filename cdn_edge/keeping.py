@@ -19,6 +19,7 @@ from cdn_edge.rules.judging import Judgement, Policy, judge
 from cdn_edge.rules.parts import Part, strong_tag, whole_head
 from cdn_edge.rules.parts import part as part_of
 from cdn_edge.rules.parts import sliced as sliced_length
+from cdn_edge.rules.search import FIELD as NO_VARY_SEARCH
 from cdn_edge.rules.storing import COOKIES, FOR_THIS_CLIENT, STRIPPED, NotStored, outright
 from cdn_edge.slicing import Slicing, take
 from cdn_edge.store import Store
@@ -76,6 +77,8 @@ class Keeper:
                 self._compare(asked, asked.stored, fetched, recording)
             elif self._is_outdated(asked.stored, response, judgement, refused):
                 self._store.drop(asked.stored)
+        if refused is None:
+            refused = self._place(asked, response.fields, recording)
         if refused is None and sliced is not None:
             head = _stored(asked, 200, judgement, fetched, b"")
             parts = Parts(sliced, strong_tag(response.fields))
@@ -144,8 +147,31 @@ class Keeper:
     def _anew(self, asked: Asked, old: Stored, fields: Fields, fetched: Fetched) -> tuple[Judgement, Stored]:
         """What is stored, with another head."""
         judgement = self._judge(asked, old.status, fields, fetched, bounded=old.parts is None)
+        if judgement.refused is None and self._key(asked, fields) != asked.key:
+            judgement.refused = NotStored.INVALIDATED  # it speaks otherwise of its query than when it was asked for
         fresh = _stored(asked, old.status, judgement, fetched, old.body)
         return judgement, fresh if old.parts is None else fresh.held_in(old.parts)
+
+    def _key(self, asked: Asked, fields: Fields) -> bytes:
+        """The key that a response with these fields is to be stored under."""
+        request, keying = asked.request, self._policy.keying
+        if not keying.learned and (keying.learned is None or get(fields, NO_VARY_SEARCH) is None):
+            return asked.key
+        return keying.learn(keying.exact(request.scheme, request.authority, request.target), fields)
+
+    def _place(self, asked: Asked, fields: Fields, recording: Recording) -> NotStored | None:
+        """Where it belongs by what it says of its query. None when it may be stored there."""
+        key = self._key(asked, fields)
+        if key == asked.key:
+            return None
+        learned = self._policy.keying.learned
+        if learned is not None and learned.touched(asked.key, recording.since):
+            return NotStored.INVALIDATED
+        if asked.stored is not None:
+            self._store.drop(asked.stored)
+        self._store.move(recording, key)
+        asked.key = key
+        return None
 
     def _sliced(self, response: Response) -> int | None:
         return sliced_length(response.status, response.fields, size=self._policy.slice, beyond=self._policy.slice_from)
@@ -166,6 +192,9 @@ class Keeper:
                 judgement = self._judge(asked, 206, whole_head(response.fields, part.length), fetched, bounded=False)
                 head, parts = _stored(asked, 200, judgement, fetched, b""), Parts(part.length, tag)
                 found, ttl = judgement.refused or self._no_part(asked, part, tag, response), judgement.ttl
+            if found is None:
+                found = self._place(asked, head.fields, recording)
+                head.key = asked.key
             if found is None:
                 found = self._record_parts(asked, head, parts, response, part.span, recording)
             if found is None:
@@ -240,14 +269,22 @@ class Keeper:
     def _keep_post(self, asked: Asked, fetched: Fetched) -> tuple[bool, int | None]:
         response = fetched.response
         place = get(response.fields, b"content-location")
-        if response.status != 200 or place is None or self._policy.keying.same_origin(asked.key, place) != asked.key:
+        request, keying = asked.request, self._policy.keying
+        if response.status != 200 or place is None:
+            return False, None
+        exact = keying.exact(request.scheme, request.authority, request.target)
+        if keying.same_origin(exact, place) != exact:
             return False, None
         if read(asked.request.fields).overriding:
             return False, None  # it was no POST to the origin
         judgement = self._judge(asked, response.status, response.fields, fetched)
         if judgement.refused is not None or not judgement.lifetime.explicit:
             return False, None
-        recording = self._store.record(asked.key)
+        recording = self._store.record(asked.key, keying.changes)
+        refused = self._place(asked, response.fields, recording)
+        if refused is not None:
+            recording.abandon()
+            return False, None
         refused = self._record(asked, fetched, judgement, recording)
         if refused is None:
             if judgement.stripped:

@@ -72,7 +72,7 @@ class Onward:
             answer = await self._completed(asked, asked.stored)
             if answer is not None:
                 return answer
-        recording = self._store.record(asked.key)
+        recording = self._store.record(asked.key, self._policy.keying.changes)
         try:
             fetched = await self._validating.fetch(asked)
             if asked.stored is not None and fetched.response.status not in _ORIGIN_FAILED:
@@ -203,7 +203,9 @@ class Onward:
             return self._failed(asked, error)
         asked.exchange.mark("fetch", "fetched")
         response = fetched.response
-        for key in invalidated(asked.request.method, asked.key, response.status, response.fields, self._policy.keying):
+        request, keying = asked.request, self._policy.keying
+        exact = keying.exact(request.scheme, request.authority, request.target)
+        for key in invalidated(request.method, exact, response.status, response.fields, keying):
             self._store.invalidate(key)
         stored, ttl = self._keeper.keep_post(asked, fetched, refused)
         detail = fetched.note if stored else refused.value

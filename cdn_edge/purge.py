@@ -32,11 +32,13 @@ class Purge:
             key = self._keying.of_url(url)
         except ValueError as error:
             raise BadRequest(f"{error}.") from None
-        amiss = ""
-        if self._disk is None:
-            purged = self._store.invalidate(key)
-        else:
-            purged, amiss = await self._disk.purge(key)
+        amiss, purged = "", 0
+        for one in self._keying.invalid(key):
+            if self._disk is None:
+                purged += self._store.invalidate(one)
+            else:
+                count, amiss = await self._disk.purge(one)
+                purged += count
         answer: dict[str, object] = {"url": key.decode("ascii"), "purged": purged}
         if amiss:
             answer["disk"] = amiss

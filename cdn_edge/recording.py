@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 class Recording:
     """One fetch for one key, from before the origin is asked until its response is kept or given up."""
 
-    __slots__ = ("_content", "_size", "_store", "ended", "invalid", "key")
+    __slots__ = ("_content", "_size", "_store", "ended", "invalid", "key", "since")
 
-    def __init__(self, store: Store, key: bytes) -> None:
+    def __init__(self, store: Store, key: bytes, since: int = 0) -> None:
         self._store = store
         self.key = key
+        self.since = since
+        """How many invalidations there had been (`Learned.now`)."""
         self.invalid = False
         """The key was invalidated since the origin was asked: the answer may be older than that."""
         self.ended = False

@@ -370,9 +370,9 @@ class Store:
 
     # Responses on their way in.
 
-    def record(self, key: bytes) -> Recording:
+    def record(self, key: bytes, since: int = 0) -> Recording:
         """To be opened before the origin is asked, so that what becomes invalid meanwhile is not kept."""
-        recording = Recording(self, key)
+        recording = Recording(self, key, since)
         self._recordings.setdefault(key, set()).add(recording)
         return recording
 
@@ -382,6 +382,12 @@ class Store:
             under_key.discard(recording)
             if not under_key:
                 del self._recordings[recording.key]
+
+    def move(self, recording: Recording, key: bytes) -> None:
+        """What comes is to be kept under another key than it was asked for by."""
+        self.close(recording)
+        recording.key = key
+        self._recordings.setdefault(key, set()).add(recording)
 
     def reserve(self, size: int) -> bool:
         """Count bytes that came in. False when there is no room for them among the others that are coming in."""

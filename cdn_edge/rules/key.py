@@ -7,8 +7,10 @@ from typing import Final
 from urllib.parse import urljoin
 
 from cdn_edge.rules.query import patterns, reduced
+from cdn_edge.rules.search import Learned, variance
 from cdn_edge.rules.vary import COOKIE, Names
 from stack.http.fields import TOKEN
+from stack.http.message import Fields
 
 _DEFAULT_PORT: Final = {b"http": b":80", b"https": b":443"}
 
@@ -38,13 +40,19 @@ class Keying:
         only_query: Iterable[str] = (),
         headers: Iterable[str] = (),
         cookies: Iterable[str] = (),
+        learned: Learned | None = None,
     ) -> None:
+        """`learned`: what responses say of their queries is obeyed (No-Vary-Search), and remembered there."""
         self._sort = sort_query
         self._ignore, self._only = patterns(ignore_query), patterns(only_query)
-        self.of: Callable[[bytes, bytes, bytes], bytes] = key
-        """The key of scheme, authority and target."""
+        self.exact: Callable[[bytes, bytes, bytes], bytes] = key
+        """The key of scheme, authority and target, whatever responses said."""
         if sort_query or self._ignore is not None or self._only is not None:
-            self.of = self._with_reduced_query
+            self.exact = self._with_reduced_query
+        self.of = self.exact
+        """The key of scheme, authority and target. To be asked for anew each time: it is another once something is
+        learned, and costs nothing before."""
+        self.learned = learned
         self.names: Names = tuple(
             sorted({*(_token(name, "header").lower() for name in headers), *(_cookie(name) for name in cookies)})
         )
@@ -57,12 +65,39 @@ class Keying:
             target = path if left is None else b"%b?%b" % (path, left)
         return key(scheme, authority, target)
 
+    @property
+    def changes(self) -> int:
+        """How many invalidations there were, where that matters."""
+        return 0 if self.learned is None else self.learned.now
+
+    def learn(self, exact: bytes, fields: Fields) -> bytes:
+        """The key that a response with these fields is stored under. `exact` is that of its request."""
+        if self.learned is None:
+            return exact
+        said = variance(fields)
+        if said is None and not self.learned:
+            return exact
+        self.of = self._as_learned
+        return self.learned.learn(exact, said)
+
+    def _as_learned(self, scheme: bytes, authority: bytes, target: bytes) -> bytes:
+        assert self.learned is not None
+        return self.learned.key(self.exact(scheme, authority, target))
+
+    def invalid(self, exact: bytes) -> tuple[bytes, ...]:
+        """The keys of what is not valid any more once this URL is not: what was stored before a change of keys, too."""
+        if self.learned is None:
+            return (exact,)
+        self.learned.touch(exact)
+        found = self.learned.key(exact)
+        return (exact,) if found == exact else (found, exact)
+
     def of_url(self, url: str) -> bytes:
-        """The key that a request for `url` has. ValueError, with the remedy, for what is no absolute URL of http(s)."""
-        return self.of(*parts_of_url(url))
+        """`exact` for an absolute URL. ValueError, with the remedy, for what is none of http(s)."""
+        return self.exact(*parts_of_url(url))
 
     def same_origin(self, base: bytes, reference: bytes) -> bytes | None:
-        """The key that a Location or Content-Location names, if it is of the same origin as `base`, itself a key."""
+        """What a Location or Content-Location names, if it is of the origin of `base`; both as `exact` has them."""
         try:
             found = self.of_url(urljoin(base.decode("latin-1"), reference.decode("latin-1")))
         except ValueError:

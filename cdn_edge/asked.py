@@ -48,8 +48,7 @@ class Asked:
     @property
     def storable(self) -> bool:
         """Whether the answer may be stored as a whole, as far as it lies in the request."""
-        asked = self.asking
-        return not (asked.authorized or asked.cc.no_store or asked.ranged or self.request.method == b"HEAD")
+        return storable(self.request.method, self.asking)
 
     @classmethod
     def behind_parts(cls, asked: Asked) -> Asked:
@@ -76,3 +75,8 @@ class Asked:
         own.request_id, own.client = exchange.request_id, exchange.client
         own.trace_id, own.span_id, own.sampled = exchange.trace_id, exchange.span_id, exchange.sampled
         return cls(stored.key, sent, own, asking.read(fields), "stale", stored, heard=False)
+
+
+def storable(method: bytes, asked: Asking) -> bool:
+    """See `Asked.storable`."""
+    return not (asked.authorized or asked.cc.no_store or asked.ranged or method == b"HEAD")

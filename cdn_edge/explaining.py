@@ -12,6 +12,7 @@ from cdn_edge.rules import validation
 from cdn_edge.rules.asking import PLAIN, Asking
 from cdn_edge.rules.record import Freshness, Record, Refused, Variant
 from cdn_edge.rules.reuse import Failure, Reuse, decide, on_error
+from cdn_edge.validating import offers
 from stack.http.message import Request, get
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Explaining:
             variants=variants,
             nearest=near,
             freshness=None if stored is None else self._freshness(stored, now),
-            origin=[] if answer is not None or word == "only-if-cached" else self._origin(stored, look.asked, now),
+            origin=[] if answer is not None or word == "only-if-cached" else self._to_origin(request, key, look, now),
             storing=records.against_storing(request.method, look.asked, request.fields) if answer is None else [],
             refused=refused,
             hints=self._hints(key) if word in ("uri-miss", "only-if-cached") else [],
@@ -174,6 +175,18 @@ class Explaining:
             arrived=stored.arrived,
             heuristic=self._policy.heuristic,
         )
+
+    def _to_origin(self, request: Request, key: bytes, look: _Look, now: float) -> list[str]:
+        stored = look.stored
+        if look.word == "partial" and stored is not None and stored.parts is not None:
+            if stored.parts.tag is None:
+                return ["the origin is asked for all of it: what is stored has no strong ETag to complete it by"]
+            tag = stored.parts.tag.decode("latin-1")
+            return [f"the origin is asked for what is missing, in slices (If-Match: {tag}), and for all if that fails"]
+        if look.word == "vary-miss" and (tags := offers(self._store, key, request, look.asked)):
+            named = b", ".join(tags).decode("latin-1")
+            return [f"the origin is asked for the whole, unless another variant does as well (If-None-Match: {named})"]
+        return self._origin(stored, look.asked, now)
 
     def _origin(self, stored: Stored | None, asked: Asking, now: float) -> list[str]:
         """What it would be asked, and what if it fails."""

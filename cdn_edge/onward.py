@@ -93,7 +93,7 @@ class Onward:
             recording.abandon()
             raise
 
-    async def _completed(self, asked: Asked, stored: Stored, ttl: int | None = None) -> Response | None:
+    async def _completed(self, asked: Asked, stored: Stored) -> Response | None:
         """From what is held of it, and what is missing from the origin (RFC 9111 §3.4). None where that fails."""
         parts = stored.parts
         selected = self._answers.select(stored, asked.request, asked.asking)
@@ -123,8 +123,19 @@ class Onward:
             return answer
         if stored.parts is None or self._answers.select(stored, asked.request, asked.asking) is None:
             return answering.failed(added)
-        asked.stored, asked.why = stored, "partial"
-        return await self.send(asked)
+        asked.stored = stored
+        return await self._completed(asked, stored) or await self._afresh(asked)
+
+    async def _afresh(self, asked: Asked) -> Response:
+        """Without regard to what is stored, which could not be completed."""
+        recording = self._store.record(asked.key)
+        try:
+            fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
+            asked.exchange.mark("fetch", "fetched")
+            return await self._deliver(asked, fetched, recording)
+        except BaseException:
+            recording.abandon()
+            raise
 
     async def _deliver(self, asked: Asked, fetched: Fetched, recording: Recording) -> Response:
         """A full response: stored on its way, if it may be. The client's conditions are held against it."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdn_edge.asked import Asked
+from cdn_edge.asked import Asked, storable
 from cdn_edge.keeping import close
 from cdn_edge.origin import Fetched, Origin
 from cdn_edge.rules import validation
+from cdn_edge.rules.asking import Asking
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
 from stack.clock import Clock
+from stack.http.message import Request
 
 _MOST_TAGS: Final = 8
 """Of other variants in one request."""
@@ -32,7 +34,7 @@ class Validating:
         stored = None if asked.why == "partial" else asked.stored
         conditions = [] if stored is None else validation.conditions(stored.fields, self._clock.time())
         others: dict[bytes, Stored] = {}
-        if asked.why == "vary-miss" and (others := self._others(asked)):
+        if asked.why == "vary-miss" and (others := offers(self._store, asked.key, asked.request, asked.asking)):
             # alone: where something was selected, its tag stands alone, which the simplest of origins understand
             conditions = [(b"if-none-match", b", ".join(others))]
         fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped, add=conditions)
@@ -49,18 +51,17 @@ class Validating:
         asked.exchange.mark("fetch", "fetched")
         return fetched
 
-    def _others(self, asked: Asked) -> dict[bytes, Stored]:
-        """By strong validator: what is stored under the URL for other request fields, and might do for these too."""
-        if not asked.storable:
-            return {}
-        found: dict[bytes, Stored] = {}
-        for stored in self._store.variants(asked.key):
-            if stored.status != 200 or stored.parts is not None:
-                continue
-            fields = stored.fields
-            tag = validation.offered(fields, asked.request.fields)
+
+def offers(store: Store, key: bytes, request: Request, asked: Asking) -> dict[bytes, Stored]:
+    """By strong validator: what is stored under the URL for other request fields, and might do for these too."""
+    if not storable(request.method, asked):
+        return {}
+    found: dict[bytes, Stored] = {}
+    for stored in store.variants(key):
+        if stored.status == 200 and stored.parts is None:
+            tag = validation.offered(stored.fields, request.fields)
             if tag is not None:
                 found[tag] = stored
                 if len(found) == _MOST_TAGS:
                     break
-        return found
+    return found

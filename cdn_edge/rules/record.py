@@ -254,8 +254,8 @@ def against_storing(method: bytes, asked: Asking, fields: Fields) -> list[str]:
         said.append("method: an answer to HEAD has no content that could be stored")
     if asked.cc.no_store:
         said.append("request-no-store: the request forbids it")
-    if asked.ranged:
-        said.append("range: it asks for a part")
+    if asked.ranged and get(fields, b"if-range") is not None:
+        said.append("range: a part that answers If-Range need not have the whole head")
     if asked.authorized:
         said.append("authorization: it is stored only if it says public, s-maxage or must-revalidate")
     if get(fields, b"cookie") is not None:

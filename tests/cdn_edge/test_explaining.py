@@ -19,7 +19,7 @@ REQUESTS = (
     "Cache-Control: no-cache", "Cache-Control: max-age=5", "Cache-Control: max-age=0", "Cache-Control: min-fresh=20",
     "Cache-Control: max-stale", "Cache-Control: max-stale=15", "Cache-Control: only-if-cached", "Pragma: no-cache",
     "Cache-Control: no-store", "Authorization: Basic eA==", 'If-None-Match: "v"', 'If-Match: "w"', 'If-Match: "v"',
-    "Range: bytes=0-2", "Range: bytes=100-", "Range: bytes=0-1,3-4", "If-Unmodified-Since: {-50}",
+    "Range: bytes=0-2", "Range: bytes=2-6", "Range: bytes=100-", "Range: bytes=0-1,3-4", "If-Unmodified-Since: {-50}",
     "If-Modified-Since: {0}", "Cache-Control: only-if-cached, max-stale=9",
 )  # fmt: skip
 RESPONSES = (
@@ -31,6 +31,11 @@ RESPONSES = (
     "CDN-Cache-Control: max-age=30\nCache-Control: no-store", "Surrogate-Control: max-age=9",
     "Cache-Control: max-age=30, immutable", "Cache-Control: max-age=10, stale-if-error=60\nETag: \"v\"", "Cache-Control: public, max-age=5\nSet-Cookie: a=b",
 )  # fmt: skip
+PARTS = (
+    'Cache-Control: max-age=20\nETag: "v"\nContent-Range: bytes 0-2/7\nContent-Length: 3',
+    'Cache-Control: max-age=20\nETag: "v"\nContent-Range: bytes 4-6/7\nContent-Length: 3',
+    "Cache-Control: max-age=20\nContent-Range: bytes 0-2/7\nContent-Length: 3",
+)
 METHODS = ("GET",) * 12 + ("HEAD", "HEAD", "POST", "DELETE", "OPTIONS")
 
 
@@ -52,10 +57,12 @@ async def test_record_and_edge_agree(seed: int) -> None:
     draw = random.Random(seed)
     lab = Lab(max_object=1000)
     words: Counter[str] = Counter()
-    for _ in range(400):
+    for _ in range(500):
         replies = [lab.response(draw.choice(RESPONSES), draw.choice((200, 200, 200, 200, 404, 302, 503, 304)))]
         if draw.random() < 0.1:
             replies = [lambda _: ConnectRefused()]
+        elif draw.random() < 0.3:
+            replies = [lab.response(draw.choice(PARTS), 206, b"012")]
         lab.origin(*replies)
         text, method = draw.choice(REQUESTS), draw.choice(METHODS)
         before = state(lab)
@@ -73,7 +80,7 @@ async def test_record_and_edge_agree(seed: int) -> None:
         words[record.lookup] += 1
         agrees_on_storing(lab, reply)
         lab.pass_time(draw.choice((0, 0, 1, 4, 9, 16, 40)))
-    assert {"hit", "uri-miss", "vary-miss", "stale", "request", "method", "only-if-cached"} <= words.keys()
+    assert {"hit", "uri-miss", "vary-miss", "stale", "request", "method", "only-if-cached", "partial"} <= words.keys()
 
 
 def agrees_on_storing(lab: Lab, reply: Reply) -> None:
@@ -186,7 +193,7 @@ def test_the_key_and_how_it_was_made() -> None:
 
 
 async def test_what_in_the_request_stands_against_storing() -> None:
-    record = record_of(Lab(), "Authorization: x\nCookie: a=b\nCache-Control: no-store\nRange: bytes=0-1")
+    record = record_of(Lab(), 'Authorization: x\nCookie: a=b\nCache-Control: no-store\nRange: bytes=0-1\nIf-Range: "a"')
     assert [line.partition(":")[0] for line in record.storing] == [
         "request-no-store", "range", "authorization", "cookie",
     ]  # fmt: skip
@@ -201,4 +208,32 @@ async def test_if_the_origin_fails() -> None:
         'the origin is asked whether what is stored still holds (if-none-match: "v")',
         "if it answers 5xx, what is stored answers (stale-if-error)",
         "if it cannot be reached, what is stored answers (stale-if-unreachable)",
+    ]
+
+
+PART = 'Cache-Control: max-age=10\nETag: "v"\nContent-Range: bytes 0-3/10\nContent-Length: 4'
+
+
+async def test_what_is_stored_in_part() -> None:
+    lab = Lab()
+    lab.origin(lab.response(PART, status=206, body=b"0123"))
+    await lab.ask("/a", "Range: bytes=0-3")
+    within = record_of(lab, "Range: bytes=1-2")
+    assert (within.lookup, within.answer, within.origin) == ("hit", 206, [])
+    before = state(lab)
+    beyond = record_of(lab, "Range: bytes=2-8")
+    assert state(lab) == before
+    assert (beyond.lookup, beyond.answer) == ("partial", None)
+    assert beyond.origin == [
+        'the origin is asked for what is missing, in slices (If-Match: "v"), and for all if that fails'
+    ]
+    assert (await lab.ask("/a", "Range: bytes=2-8")).word("lookup") == "partial"
+
+
+async def test_which_variants_are_offered_to_the_origin() -> None:
+    lab = Lab()
+    lab.origin(lab.response('Cache-Control: max-age=10\nVary: Accept-Language\nETag: "de"'))
+    await lab.ask("/a", "Accept-Language: de")
+    assert record_of(lab, "Accept-Language: fr").origin == [
+        'the origin is asked for the whole, unless another variant does as well (If-None-Match: "de")'
     ]

@@ -166,7 +166,19 @@ async def test_a_stale_part_is_validated() -> None:
     lab.pass_time(70)
     more = await lab.ask("/a", "Range: bytes=3-6")
     assert (more.status, more.body) == (206, b"3456")
+    assert more.cache_status == "edge; fwd=stale; fwd-status=206; ttl=60"
     assert file.served[1:] == ["bytes=0-4 304", "bytes=3-6 304", "bytes=5-9 206"]
+
+
+async def test_a_stale_part_that_changes_behind_its_304_is_fetched_whole() -> None:
+    lab, file = lab_of()
+    await lab.ask("/a", "Range: bytes=0-4")
+    lab.pass_time(70)
+    changed = File(lab.clock, b"abcdefghij", tag='"b"')
+    lab.origin(file, changed)
+    reply = await lab.ask("/a", "Range: bytes=3-6")
+    assert (reply.status, reply.body, reply.word("lookup")) == (206, b"defg", "stale")
+    assert reply.cache_status == "edge; fwd=stale; fwd-status=206; stored; ttl=60"
 
 
 async def test_a_stale_part_that_has_changed_gives_way() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,8 @@ class _Look:
     reuse: Reuse | None = None
     answer: int | None = None
     """The status that the store would answer with."""
+    silent: bool = False
+    """Stale as it is, for the origin has just been waited for in vain."""
 
 
 class Explaining:
@@ -58,6 +61,8 @@ class Explaining:
         self._policy = policy
         self._clock = clock
         self._disk = disk
+        self.silent: Callable[[Stored], bool] = lambda _: False
+        """Whether asking the origin for news of it would be in vain: `Refreshing.silent`."""
         self._answers = Answers(name, clock, Random(0))  # noqa: S311  # so that boundaries of others stay as they are
 
     async def ask(self, request: Request) -> Record:
@@ -123,6 +128,11 @@ class Explaining:
                     look.word = "partial"
                 elif look.answer is None:
                     look.word, look.reuse = Reuse.REQUEST.value, Reuse.REQUEST
+            elif reuse is Reuse.STALE and self.silent(stored):
+                window = self._policy.stale_if_unreachable
+                if on_error(stored.terms, now - stored.born, asked, Failure.UNREACHABLE, window):
+                    look.answer = self._answers.status(stored, request, asked)
+                    look.silent = look.answer is not None
         if look.answer is None and asked.cc.only_if_cached:
             look.word = "only-if-cached"
         return look
@@ -137,6 +147,8 @@ class Explaining:
                 f"the request has {one.request or 'none'}"
                 for one in nearest.differs
             ]
+        if look.silent:
+            said.append("the origin was silent just now: what is stored answers at once, and is asked about behind it")
         if look.word == "partial" and stored is not None and stored.parts is not None:
             said.append("only parts of it are held, and not all that the request wants")
         return said

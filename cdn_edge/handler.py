@@ -81,6 +81,7 @@ class Edge:
             tasks=tasks,
             metrics=metrics,
         )
+        self.explaining.silent = self._onward.refreshing.silent
 
     said = asking.TOLD
     """Names of fields that `at_once` does not look at."""

@@ -168,6 +168,9 @@ async def test_only_one_client_waits_for_an_origin_that_is_silent() -> None:
         assert reply.get("x-cache") == "STALE"
         assert reply.get("age") == "90"
     assert lab.asked == 3  # one of them in the background
+    told = lab.edge.explaining.record(Request(b"GET", b"/a", [], authority=b"shop.test", scheme=b"https"))
+    assert (told.lookup, told.answer) == ("stale", 200)
+    assert "the origin was silent just now" in told.because[-1]
     await lab.clock.advance(20)
     await lab.ask("/a")
     assert lab.asked == 3  # its pause

@@ -258,15 +258,12 @@ class Index:
             self._db.execute("PRAGMA synchronous=NORMAL")
         return gone, loose
 
-    def contents_under(self, wanted: Iterable[tuple[bytes, object]]) -> list[bytes]:
-        """Hashes of all content under these keys."""
-        return [
-            row[0]
-            for key, _ in wanted
-            for row in self._db.execute(
-                "SELECT c.digest FROM objects o JOIN contents c ON c.id = o.content WHERE o.key=?", (key,)
-            ).fetchall()
-        ]
+    def under(self, key: bytes) -> list[tuple[bytes, bytes, bytes | None]]:
+        """Names, place and the hash of the content, if there is any, of all under a key."""
+        return self._db.execute(
+            "SELECT o.names, o.place, c.digest FROM objects o LEFT JOIN contents c ON c.id = o.content WHERE o.key=?",
+            (key,),
+        ).fetchall()
 
     def oldest(self, most: int) -> list[Old]:
         rows = self._db.execute(

@@ -57,6 +57,8 @@ class Shelf:
         self._files = Files(directory)
         self._index: Index | None = None
         self._lock: int | None = None
+        self.trouble: Exception | None = None
+        """What went wrong and could be helped, to be told."""
         self._old: list[str] = []
         """Directories that are out of use, to be removed."""
 
@@ -191,13 +193,26 @@ class Shelf:
         places = [(key, None if at is None else place(*at)) for key, at in wanted]
         try:
             gone, loose = self.index.forget(places)
-        except sqlite3.Error:
-            # no room for the change itself: without its content a row answers nothing. What has none is still there.
-            for name in self.index.contents_under(places):
-                self._files.remove(name)
-            raise
+        except sqlite3.Error as error:
+            self.trouble = error
+            return self._without_content(places, error)
         self.objects -= sum(map(len, gone))
         self._remove(loose)
+        return gone
+
+    def _without_content(self, wanted: Iterable[tuple[bytes, Place | None]], error: sqlite3.Error) -> list[list[Place]]:
+        """Where the index cannot be written, for want of room: a row whose file is gone answers nothing, ever again."""
+        gone: list[list[Place]] = []
+        lasting = False
+        for key, at in wanted:
+            rows = [row for row in self.index.under(key) if at is None or row[:2] == at]
+            for _, _, content in rows:
+                lasting |= content is None
+                if content is not None:
+                    self._files.remove(content)
+            gone.append([(row[0], row[1]) for row in rows])
+        if lasting:
+            raise error
         return gone
 
     def touch(self, identities: Iterable[tuple[bytes, Names, Selection]], now: float) -> None:

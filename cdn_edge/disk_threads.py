@@ -73,7 +73,7 @@ class Threads:
         said = f"no room on the disk ({error})" if is_full(error) else str(error)
         if said != self._told:
             self._told = said
-            log.error("%s: %s; what is on it is fetched anew where that is needed", self.directory, said)
+            log.error("%s: %s; tried again every few seconds, the cache does without as long", self.directory, said)
 
     def well(self) -> None:
         """It goes again."""

@@ -196,8 +196,8 @@ class DiskTier:
         flights = self._flights.get(key)
         if flights:
             await asyncio.wait([flights[0].done])  # the same one, most likely
-            if self.store.find(key, fields)[0] is not None:
-                return self._came(exchange, "read")
+        if self.store.find(key, fields)[0] is not None:  # since it was looked for
+            return self._came(exchange, "read")
         if (stored := self._coming(key, fields)) is not None:
             self.store.put(stored, on_disk=True)
             return self._came(exchange, "read", Brought(stored, stored.at_once_until))

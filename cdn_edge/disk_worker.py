@@ -150,6 +150,9 @@ class DiskWorker:
             finally:
                 tier.forgetting = []
             _tell(waiters, gone)
+            if (trouble := threads.shelf.trouble) is not None:
+                threads.shelf.trouble = None
+                threads.failed(trouble)
         self._tell_waiters()  # who came while the last of it was under way
 
     def _tell_waiters(self) -> None:

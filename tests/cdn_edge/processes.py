@@ -81,8 +81,19 @@ def bound() -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def edge(origin: str, *flags: str, home: Path, scheme: str = "http") -> AsyncIterator[EdgeProcess]:
-    """Started on free ports, ready; stopped with TERM, which must end well."""
+async def edge(
+    origin: str,
+    *flags: str,
+    home: Path,
+    scheme: str = "http",
+    killed: bool = False,
+    prepare: Callable[[], None] | None = None,
+    stderr: int | None = None,
+) -> AsyncIterator[EdgeProcess]:
+    """Started on free ports, ready; stopped with TERM, which must end well.
+
+    `killed`: stopped with SIGKILL, if it is not yet. `prepare` runs in the process before it is one.
+    """
     with bound() as sock, bound() as admin:
         port, admin_port = sock.getsockname()[1], admin.getsockname()[1]
         process = subprocess.Popen(
@@ -91,6 +102,7 @@ async def edge(origin: str, *flags: str, home: Path, scheme: str = "http") -> As
                 "--admin", f"http+fd://{admin.fileno()}", "--origin", origin, "--access-log", "off", *flags,
             ],
             cwd=ROOT, pass_fds=[sock.fileno(), admin.fileno()], env={**os.environ, "HOPSTACK_HOME": str(home)},
+            preexec_fn=prepare, stderr=stderr,
         )  # fmt: skip
     try:
         timeout = aiohttp.ClientTimeout(total=20)
@@ -100,9 +112,9 @@ async def edge(origin: str, *flags: str, home: Path, scheme: str = "http") -> As
             running = EdgeProcess(*urls, client, process)
             await eventually(running.is_ready, within=20.0)
             yield running
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGKILL if killed else signal.SIGTERM)
         await asyncio.get_running_loop().run_in_executor(None, process.wait, 15)
-        assert process.returncode == 0
+        assert process.returncode == (-signal.SIGKILL if killed else 0)
     finally:
         if process.poll() is None:
             process.kill()

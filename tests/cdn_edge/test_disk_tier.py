@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from cdn_edge.disk import LEAST
 from cdn_edge.explain import asked as request_of
 from stack.errors import ConfigError, ConnectRefused
-from stack.http.message import Request, Response
+from stack.http.message import Peer, Request, Response
+from stack.telemetry.exchange import Exchange
 from tests.cdn_edge.disk_lab import MIB, DiskLab, disk_lab
 
 
@@ -473,3 +475,54 @@ async def test_a_directory_that_cannot_be_used_is_a_fault_of_configuration(tmp_p
     with pytest.raises(ConfigError, match=r"--cache-disk: .*file/edge cannot be used: Not a directory"):
         async with disk_lab(tmp_path / "file"):
             pass
+
+
+async def test_two_requests_of_one_moment_find_one_response(tmp_path: Path) -> None:
+    """Both are looked up before either goes on: what the first brings back is not put into memory twice."""
+    async with disk_lab(tmp_path) as lab:
+        await lab.loaded()
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
+        await lab.ask("/a")
+        lab.empty_memory()
+        waiting = [lab.edge.handle(request, Exchange("edge", lab.clock.now, request)) for request in (plain(), plain())]
+        answers = [answer if isinstance(answer, Response) else await answer for answer in waiting]
+        assert [answer.body for answer in answers] == [b"x", b"x"]
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"y"))
+        assert (await lab.ask("/a", "Cache-Control: no-cache")).body == b"y"
+        assert (await lab.ask("/a")).body == b"y"
+        assert lab.store.statistics().objects == 1
+
+
+def plain() -> Request:
+    return Request(b"GET", b"/a", [], authority=b"shop.test", scheme=b"https", peer=Peer("192.0.2.1", 1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+async def test_a_disk_that_takes_nothing_is_left_alone_for_a_while(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with disk_lab(tmp_path) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=600", body=b"old"))
+        await lab.ask("/a")
+        await lab.written()
+
+        def fails(*_: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("cdn_edge.disk_files.os.write", fails)
+            for turn in range(3):
+                lab.origin(lab.response("Cache-Control: max-age=600", body=b"new %d" % turn))
+                assert (await lab.ask("/a", "Cache-Control: no-cache")).body == b"new %d" % turn
+                await lab.written()
+        assert list((tmp_path / "edge" / "coming").iterdir()) == []
+        assert sum(record.levelname == "ERROR" for record in caplog.records) == 1, "one line"
+        assert lab.disk.statistics()["objects"] == 0, "what is older than what is in memory is not there"
+        await lab.clock.advance(11)
+        lab.origin(lab.response("Cache-Control: max-age=600", body=b"newest"))
+        await lab.ask("/a", "Cache-Control: no-cache")
+        await lab.written()
+        lab.empty_memory()
+        assert (await lab.ask("/a")).body == b"newest"
+        assert any("writing again" in record.message for record in caplog.records)

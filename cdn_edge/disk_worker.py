@@ -85,7 +85,7 @@ class DiskWorker:
             if self._tier.state == "off":
                 return
             await self._load()
-            self._sweeper = self._tasks.spawn(self._sweep(), name=f"{self._name}.disk.sweep")
+            self._sweep()
             while True:
                 await self._tier.wake.wait()
                 self._tier.wake.clear()
@@ -209,6 +209,7 @@ class DiskWorker:
         tier.forgets.clear()
         tier.known = {hash(stored.key) for stored in tier.queue.all()}
         self._tell_waiters()
+        self._sweep()
 
     async def _make_room(self, limit: int) -> None:
         """What was used longest ago goes, but for what is in memory, until no more is on disk than may be."""
@@ -242,7 +243,11 @@ class DiskWorker:
         if removed:
             await threads.write(shelf.shrink)
 
-    async def _sweep(self) -> None:
+    def _sweep(self) -> None:
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = self._tasks.spawn(self._sweeping(), name=f"{self._name}.disk.sweep")
+
+    async def _sweeping(self) -> None:
         """Files that no row refers to: their process ended before it was written."""
         threads = self._threads
         with contextlib.suppress(*FAILURES):

@@ -11,6 +11,7 @@ import pytest
 
 from cdn_edge.disk import LEAST
 from cdn_edge.explain import asked as request_of
+from stack.clock import eventually
 from stack.errors import ConfigError, ConnectRefused
 from stack.http.message import Peer, Request, Response
 from stack.telemetry.exchange import Exchange
@@ -19,6 +20,13 @@ from tests.cdn_edge.disk_lab import MIB, DiskLab, disk_lab
 
 def contents(directory: Path) -> list[Path]:
     return [path for path in (directory / "edge" / "content").glob("*/*") if path.is_file()]
+
+
+async def swept(lab: DiskLab) -> None:
+    """Until what was left over is removed."""
+    await eventually(lambda: lab.disk._worker._sweeper is not None)
+    assert lab.disk._worker._sweeper is not None
+    await lab.disk._worker._sweeper
 
 
 async def test_what_left_the_memory_is_a_hit_from_disk(tmp_path: Path) -> None:
@@ -351,6 +359,7 @@ async def test_a_damaged_index_is_begun_anew(tmp_path: Path, rubbish: bytes, cap
         _, second = await again.twice()
         assert second.is_hit
         await again.written()
+        await swept(again)
     assert any("damaged" in record.message and "thrown away" in record.message for record in caplog.records)
     assert not list((tmp_path / "edge").glob("content.*")), "the old content is removed"
 
@@ -409,9 +418,7 @@ async def test_left_over_files_are_removed(tmp_path: Path) -> None:
         path.write_bytes(b"left over")
     async with disk_lab(tmp_path, origin=lab) as again:
         await again.loaded()
-        worker = again.disk._worker
-        assert worker._sweeper is not None
-        await worker._sweeper
+        await swept(again)
         assert len(contents(tmp_path)) == 1
         assert list((tmp_path / "edge" / "coming").iterdir()) == []
         assert (await again.ask("/a")).is_hit

@@ -47,7 +47,7 @@ Gone = dict[bytes, list[Place]]
 
 @dataclass(slots=True)
 class Brought:
-    """What came back from disk into memory, if anything did."""
+    """What came back from disk, if anything did: into memory, unless that does not let it in."""
 
     stored: Stored | None
     at_once_until: float = float("-inf")

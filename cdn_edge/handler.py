@@ -101,14 +101,17 @@ class Edge:
             return self._onward.passing(Asked(key, request, exchange, PLAIN, "bypass"), refused)
         asked = self._read(request.fields)
         stored, known = self.store.find(key, request.fields)
+        now = exchange.began
         if stored is None:
-            if self._disk is not None and brought is None and self._disk.knows(key):
+            if brought is not None:
+                stored = brought.stored  # it may not have been let into memory
+            elif self._disk is not None and self._disk.knows(key):
                 return self._from_disk(key, request, exchange)
+        elif asked is PLAIN and now < stored.at_once_until:
+            return self._fresh_hit(stored, exchange, now)
+        if stored is None:
             why = "vary-miss" if known else "uri-miss"
         else:
-            now = exchange.began
-            if asked is PLAIN and now < stored.at_once_until:
-                return self._fresh_hit(stored, exchange, now)
             reuse = decide(stored.terms, now - stored.born, asked)
             why = reuse.value
             if reuse.answers:

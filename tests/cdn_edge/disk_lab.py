@@ -102,3 +102,14 @@ async def disk_lab(
         if lab.disk.tier.state != "closed":
             await lab.disk.stop()
         await lab.tasks.close()
+
+
+def contents(directory: Path) -> list[Path]:
+    return [path for path in (directory / "edge" / "content").glob("*/*") if path.is_file()]
+
+
+async def swept(lab: DiskLab) -> None:
+    """Until what was left over is removed."""
+    await eventually(lambda: lab.disk._worker._sweeper is not None)
+    assert lab.disk._worker._sweeper is not None
+    await lab.disk._worker._sweeper

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 from pathlib import Path
 
 import pytest
 
 from cdn_edge.disk import LEAST
 from cdn_edge.explain import asked as request_of
-from stack.clock import eventually
-from stack.errors import ConfigError, ConnectRefused
+from stack.errors import ConnectRefused
 from stack.http.message import Peer, Request, Response
 from stack.telemetry.exchange import Exchange
-from tests.cdn_edge.disk_lab import MIB, DiskLab, disk_lab
-
-
-def contents(directory: Path) -> list[Path]:
-    return [path for path in (directory / "edge" / "content").glob("*/*") if path.is_file()]
-
-
-async def swept(lab: DiskLab) -> None:
-    """Until what was left over is removed."""
-    await eventually(lambda: lab.disk._worker._sweeper is not None)
-    assert lab.disk._worker._sweeper is not None
-    await lab.disk._worker._sweeper
+from tests.cdn_edge.disk_lab import MIB, contents, disk_lab
 
 
 async def test_what_left_the_memory_is_a_hit_from_disk(tmp_path: Path) -> None:
@@ -244,34 +230,6 @@ async def test_without_content_there_is_no_file(tmp_path: Path) -> None:
         assert contents(tmp_path) == []
 
 
-def cut(path: Path) -> None:
-    os.truncate(path, 3)
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(("damage", "word"), [(cut, "torn"), (flip, "torn"), (os.unlink, "gone")])
-async def test_a_file_that_is_not_as_written_is_a_miss(tmp_path: Path, damage: object, word: str) -> None:
-    async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=60", body=b"0123456789"))
-        for target in ("/a", "/b"):
-            await lab.ask(target)
-        await lab.written()
-        lab.empty_memory()
-        [file] = contents(tmp_path)
-        damage(file)  # type: ignore[operator]
-        reply = await lab.ask("/a")
-        assert (reply.body, reply.is_hit, reply.word("disk")) == (b"0123456789", False, word)
-        await lab.written()
-        lab.empty_memory()
-        assert (await lab.ask("/a")).is_hit, "written anew"
-        assert lab.disk.tier.threads.objects == 1 + (await lab.ask("/b")).is_hit
-
-
 async def test_requests_together_read_it_once(tmp_path: Path) -> None:
     async with disk_lab(tmp_path) as lab:
         lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
@@ -293,23 +251,6 @@ async def test_a_response_in_the_queue_is_found_there(tmp_path: Path) -> None:
         assert len(lab.disk.tier.queue) == 1
         assert (await lab.ask("/a")).is_hit
         assert lab.asked == 1
-
-
-async def test_a_full_queue_drops_and_what_is_older_goes(tmp_path: Path) -> None:
-    async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=60", body=b"old"))
-        await lab.ask("/a")
-        await lab.written()
-        lab.disk.tier.queue.limit = 10
-        lab.origin(lab.response("Cache-Control: max-age=60", body=b"new"))
-        await lab.ask("/a", "Cache-Control: no-cache")
-        await lab.written()
-        assert contents(tmp_path) == []
-        assert lab.disk.statistics()["writes"] == {"written": 1, "dropped": 1}
-        await lab.kill()
-    async with disk_lab(tmp_path, origin=lab) as again:
-        assert (await again.ask("/a")).body == b"new"
-        assert again.asked == 3
 
 
 async def test_the_disk_is_bounded_and_what_was_used_last_stays(tmp_path: Path) -> None:
@@ -347,102 +288,6 @@ async def test_what_is_in_memory_is_spared_on_disk(tmp_path: Path) -> None:
         assert (await again.ask("/hot")).is_hit
 
 
-@pytest.mark.parametrize("rubbish", [b"no database at all, " * 500, b"SQLite format 3\0" + b"\xff" * 5000])
-async def test_a_damaged_index_is_begun_anew(tmp_path: Path, rubbish: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
-        await lab.ask("/a")
-        await lab.written()
-    (tmp_path / "edge" / "index.sqlite").write_bytes(rubbish)
-    async with disk_lab(tmp_path, origin=lab) as again:
-        assert not (await again.ask("/a")).is_hit
-        _, second = await again.twice()
-        assert second.is_hit
-        await again.written()
-        await swept(again)
-    assert any("damaged" in record.message and "thrown away" in record.message for record in caplog.records)
-    assert not list((tmp_path / "edge").glob("content.*")), "the old content is removed"
-
-
-async def test_an_index_of_another_version_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    import sqlite3
-
-    async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=60"))
-        await lab.ask("/a")
-        await lab.written()
-    database = sqlite3.connect(tmp_path / "edge" / "index.sqlite")
-    database.execute("PRAGMA user_version=99")
-    database.close()
-    async with disk_lab(tmp_path, origin=lab) as again:
-        assert again.disk.tier.state == "off"
-        assert not (await again.ask("/a")).is_hit
-        assert (await again.ask("/a")).is_hit, "in memory"
-        assert (await again.disk.purge(b"https://shop.test/a"))[0] == 1
-    assert any("version 99" in record.message for record in caplog.records)
-    assert len(contents(tmp_path)) == 1
-
-
-async def test_a_second_edge_on_one_directory_waits_for_the_first(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with disk_lab(tmp_path) as first:
-        first.origin(first.response("Cache-Control: max-age=60", body=b"x"))
-        for target in ("/a", "/b"):
-            await first.ask(target)
-        await first.written()
-        async with disk_lab(tmp_path, origin=first) as second:
-            assert second.disk.tier.state == "waiting"
-            assert str(os.getpid()) in second.disk.tier.why
-            count, amiss = await second.disk.purge(b"https://shop.test/b")
-            assert (count, "in use by process" in amiss) == (0, True)
-            assert not (await second.ask("/a")).is_hit
-            await first.disk.stop()
-            await second.clock.advance(1)
-            await second.loaded()
-            second.empty_memory()
-            assert (await second.ask("/a")).is_hit
-            await second.written()
-            assert not (await second.ask("/b")).is_hit, "purged while it waited"
-    assert sum("in use by process" in record.message for record in caplog.records) == 1
-
-
-async def test_left_over_files_are_removed(tmp_path: Path) -> None:
-    async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
-        await lab.ask("/a")
-        await lab.written()
-    for name in (f"content/ab/ab{'0' * 62}", "content/ab/what", "coming/7"):
-        path = tmp_path / "edge" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"left over")
-    async with disk_lab(tmp_path, origin=lab) as again:
-        await again.loaded()
-        await swept(again)
-        assert len(contents(tmp_path)) == 1
-        assert list((tmp_path / "edge" / "coming").iterdir()) == []
-        assert (await again.ask("/a")).is_hit
-
-
-async def test_a_slow_disk_is_not_waited_for(tmp_path: Path) -> None:
-    import threading
-
-    async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
-        await lab.ask("/a")
-        await lab.written()
-        lab.empty_memory()
-        stuck = threading.Event()
-        reading = lab.disk.tier.threads._reading
-        find = reading.find
-        reading.find = lambda *args: (stuck.wait(20), find(*args))[1]  # type: ignore[method-assign, func-returns-value]
-        asking = asyncio.ensure_future(lab.ask("/a"))
-        await lab.clock.advance(3)
-        reply = await asking
-        stuck.set()
-        assert (reply.word("disk"), reply.is_hit, reply.body) == ("slow", False, b"x")
-
-
 async def test_what_is_invalidated_while_it_is_read_is_not_put_back(tmp_path: Path) -> None:
     import threading
 
@@ -470,20 +315,6 @@ async def test_what_is_invalidated_while_it_is_read_is_not_put_back(tmp_path: Pa
         assert (await lab.ask("/a")).body == b"new"
 
 
-def test_options_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="at least 16M"):
-        DiskLab().build(tmp_path, LEAST - 1)
-    with pytest.raises(ConfigError, match="no dot"):
-        DiskLab(name=".edge").build(tmp_path, LEAST)
-
-
-async def test_a_directory_that_cannot_be_used_is_a_fault_of_configuration(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"--cache-disk: .*file/edge cannot be used: Not a directory"):
-        async with disk_lab(tmp_path / "file"):
-            pass
-
-
 async def test_two_requests_of_one_moment_find_one_response(tmp_path: Path) -> None:
     """Both are looked up before either goes on: what the first brings back is not put into memory twice."""
     async with disk_lab(tmp_path) as lab:
@@ -504,32 +335,15 @@ def plain() -> Request:
     return Request(b"GET", b"/a", [], authority=b"shop.test", scheme=b"https", peer=Peer("192.0.2.1", 1))
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-async def test_a_disk_that_takes_nothing_is_left_alone_for_a_while(
-    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=600", body=b"old"))
-        await lab.ask("/a")
+async def test_what_the_memory_does_not_let_in_is_answered_from_disk(tmp_path: Path) -> None:
+    async with disk_lab(tmp_path, size=300_000, max_object=100_000) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x" * 30_000))
+        for number in range(12):
+            await lab.ask(f"/{number}")
         await lab.written()
-
-        def fails(*_: object) -> int:
-            raise OSError(number, os.strerror(number))
-
-        with monkeypatch.context() as patch:
-            patch.setattr("cdn_edge.disk_files.os.write", fails)
-            for turn in range(3):
-                lab.origin(lab.response("Cache-Control: max-age=600", body=b"new %d" % turn))
-                assert (await lab.ask("/a", "Cache-Control: no-cache")).body == b"new %d" % turn
-                await lab.written()
-        assert list((tmp_path / "edge" / "coming").iterdir()) == []
-        assert sum(record.levelname == "ERROR" for record in caplog.records) == 1, "one line"
-        assert lab.disk.statistics()["objects"] == 0, "what is older than what is in memory is not there"
-        await lab.clock.advance(11)
-        lab.origin(lab.response("Cache-Control: max-age=600", body=b"newest"))
-        await lab.ask("/a", "Cache-Control: no-cache")
-        await lab.written()
-        lab.empty_memory()
-        assert (await lab.ask("/a")).body == b"newest"
-        assert any("writing again" in record.message for record in caplog.records)
+        assert lab.disk.tier.threads.objects == 12
+        asked = lab.asked
+        for _ in range(2):
+            for number in range(12):
+                assert (await lab.ask(f"/{number}")).is_hit
+        assert lab.asked == asked

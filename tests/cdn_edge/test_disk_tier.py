@@ -340,7 +340,7 @@ async def test_what_the_memory_does_not_let_in_is_answered_from_disk(tmp_path: P
         lab.origin(lab.response("Cache-Control: max-age=60", body=b"x" * 30_000))
         for number in range(12):
             await lab.ask(f"/{number}")
-        await lab.written()
+            await lab.written()
         assert lab.disk.tier.threads.objects == 12
         asked = lab.asked
         for _ in range(2):

@@ -96,7 +96,7 @@ class HttpHop:
             upgrades=allowed(config.upgrade),
         )
         if offers_short(service) and finished == [self.ended] and sample is None:  # nobody wants whole exchanges
-            self.context.short = Short(service, self.ended, name, random)
+            self.context.short = Short(service, self.ended, name, random, config.limits)
         self.server = Server(self.context)
         self.certificates = Certificates(
             config,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stack.telemetry.brief import Who
 
 _OK: Final = STATUS_LINES[200]
+_ID: Final = b"x-request-id: "
 
 
 class H1Short(H1Patience):
@@ -45,17 +46,15 @@ class H1Short(H1Patience):
         found = short.plain(data)
         if found is None:
             return 0
-        limits = ctx.limits
         target, host = found.groups()
         end = found.end()
-        if (
-            (host != self._host and not self._knows(host))
-            or (limits.requests and self._served + 1 >= limits.requests)
-            or ctx.draining
-            or len(target) > limits.target
-            or end > limits.head
-            or (end > 4 * limits.fields and data.count(b"\r\n", 0, end) - 2 > limits.fields)
-            or b"%00" in target
+        if (host != self._host and not self._knows(host)) or ctx.draining or b"%00" in target:
+            return 0
+        limits = ctx.limits
+        if limits.requests and self._served + 1 >= limits.requests:
+            return 0
+        if end > short.small and (
+            end > limits.head or len(target) > limits.target or data.count(b"\r\n", 0, end) - 2 > limits.fields
         ):
             return 0
         now = ctx.now
@@ -64,14 +63,14 @@ class H1Short(H1Patience):
         if answer is None:
             return 0
         stored, made, body = answer
+        at = now()
         self._served += 1
         self._seen = 0
-        ids, at = short.ids(), now()
-        head = (_OK, stored, made, b"x-request-id: ", ids[16:], short.timing(at - began))
+        ids = short.ids()
         if len(body) <= JOIN:
-            self.transport.write(b"".join((*head, body)))
+            self.transport.write(b"".join((_OK, stored, made, _ID, ids[16:], short.timing(at - began), body)))
         else:
-            self.transport.write(b"".join(head))
+            self.transport.write(b"".join((_OK, stored, made, _ID, ids[16:], short.timing(at - began))))
             self.transport.write(body)
         ended = now()
         self.deadline = ended + ctx.timeouts.idle

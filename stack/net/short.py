@@ -16,12 +16,15 @@ from stack.net.service import Service
 from stack.telemetry.brief import FOUND
 
 if TYPE_CHECKING:
+    from stack.config.base import Limits
     from stack.http.message import Fields
     from stack.telemetry.ended import Ended
 
 _TENTHS: Final = 50
 _TOGETHER: Final = 64
 _DIGITS: Final = 48
+_FIELD: Final = 4
+"""Bytes of the shortest field line."""
 
 
 Found = tuple[bytes, bytes, bytes]
@@ -52,14 +55,16 @@ def offers_short(service: object) -> TypeGuard[FromMemory]:
 class Short:
     """What all connections of a server need for the short way."""
 
-    __slots__ = ("_digits", "_hop", "_random", "_timings", "brief", "find", "plain", "service")
+    __slots__ = ("_digits", "_hop", "_random", "_timings", "brief", "find", "plain", "service", "small")
 
-    def __init__(self, service: FromMemory, ended: Ended, hop: str, random: Random) -> None:
+    def __init__(self, service: FromMemory, ended: Ended, hop: str, random: Random, limits: Limits) -> None:
         self.service = service
         """Who offers it: while another one stands in its place, nothing takes the short way."""
         self.find = service.at_once
         self.plain = plain_get(service.said)
         self.brief = ended.brief
+        self.small = min(limits.head, limits.target, _FIELD * limits.fields)
+        """Bytes of a head that cannot exceed any of the limits."""
         self._hop = hop
         self._timings = [self._timing(tenths) for tenths in range(_TENTHS)]
         self._random = random

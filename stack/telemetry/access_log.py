@@ -27,6 +27,14 @@ _SECRET_ENDS: Final = ("key", "sig", "auth")
 _HINTS: Final = (*_SECRETS, *(f"{end}=" for end in _SECRET_ENDS))
 
 
+def _ms(micros: int) -> str:
+    return f"{micros / 1000:.3f}"
+
+
+_MS: Final = tuple(map(_ms, range(1000)))
+"""Most hits take less than a millisecond, and to write such a number takes longer than to look it up."""
+
+
 def is_routine(status: int) -> bool:
     """Of a target that is asked for all the time: a success, or 404, for an app need not have a page for its health."""
     return status < 400 or status == 404
@@ -131,10 +139,11 @@ class AccessLog:
             path, _, query = path.partition("?")
             path = f'{path}","query":"{without_secrets(query)}'
         common, (step, word) = digits[16:], FOUND
+        took, waited = int((now - began) * 1e6 + 0.5), int((found - began) * 1e6 + 0.5)
         return (
             f'{self._prefix}"request_id":"{common}","trace_id":"{common}","span_id":"{digits[:16]}",{who.before}{path}",'
-            f'"proto":"1.1","status":{status},"bytes":{size},"ms":{(now - began) * 1000:.3f},'
-            f'"marks":[["{step}","{word}",{(found - began) * 1000:.3f}]]{who.behind}}}\n'
+            f'"proto":"1.1","status":{status},"bytes":{size},"ms":{_MS[took] if took < 1000 else _ms(took)},'
+            f'"marks":[["{step}","{word}",{_MS[waited] if waited < 1000 else _ms(waited)}]]{who.behind}}}\n'
         )
 
     def _tick(self, now: float) -> None:

@@ -210,6 +210,31 @@ def test_the_last_request_of_a_connection_says_that_it_closes(tmp_path: Path) ->
     run(tmp_path, check)
 
 
+@pytest.mark.parametrize(("lines", "status"), [(99, 200), (100, 431), (2, 200)])
+def test_limits_of_heads_are_the_same(tmp_path: Path, lines: int, status: int) -> None:
+    async def check(bench: Bench, taken: list[Any]) -> None:
+        client = Client(bench)
+        await client.ask()
+        data = PLAIN.replace(b"User-Agent: x\r\n", b"a: b\r\n" * lines)
+        assert (await client.ask(data)).startswith(b"HTTP/1.1 %d " % status)
+        assert len(taken) == (status == 200)
+
+    run(tmp_path, check)
+
+
+@pytest.mark.parametrize(("size", "status"), [(8 * 1024, 200), (8 * 1024 + 1, 414)])
+def test_so_are_those_of_targets(tmp_path: Path, size: int, status: int) -> None:
+    async def check(bench: Bench, taken: list[Any]) -> None:
+        client = Client(bench)
+        await client.ask()
+        data = PLAIN.replace(b"/a?token=abc", b"/".ljust(size, b"a"))
+        assert (await client.ask(data)).startswith(b"HTTP/1.1 %d " % status)
+        await client.ask(data)
+        assert len(taken) == (status == 200)
+
+    run(tmp_path, check)
+
+
 def test_whoever_stands_before_the_service_is_not_passed_by(tmp_path: Path) -> None:
     """As a fault does."""
 

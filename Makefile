@@ -28,7 +28,7 @@ test-long: .venv/dev .venv/sslyze
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 	HOPSTACK_IDLE=long $(BIN)/python -m pytest tests/path/test_idle_connections.py
 	CACHE_MODEL_EXAMPLES=50000 $(BIN)/python -m pytest --timeout 3600 tests/conformance/test_cache_model.py
-	HOPSTACK_LONG=1 $(BIN)/python -m pytest tests/path/test_tls_profile.py tests/cdn_edge/test_memory.py
+	HOPSTACK_LONG=1 $(BIN)/python -m pytest tests/path/test_tls_profile.py tests/cdn_edge/test_memory.py tests/path/test_edge_memory.py
 
 # apart from the others: it wants an older cryptography
 .venv/sslyze: .venv/bin/python

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.bench import dns
-from tests.bench.drivers import Dnsperf, H2load, Handshakes, Wrk
+from tests.bench.drivers import Dnsperf, EachItsOwn, H2load, Handshakes, Wrk
+from tests.bench.meter import cpu, rss
 from tests.bench.peers import CACHE, CACHE_SMALL, CACHE_TLS, ORIGIN, PASS
-from tests.bench.rounds import Driver, Target
+from tests.bench.rounds import Driver, Load, Target
 from tests.bench.servers import Servers
 from tests.bench.warm import fill, is_hit
 
@@ -55,6 +57,25 @@ def edge(
         fill(target.url, objects)
         if not is_hit(target.url):
             target.faults.append("what was asked for before is no hit")
+    return targets
+
+
+def edge_million(run: Servers) -> list[Target]:
+    """A hit among a million objects beside one among ten thousand: a request's cost does not grow with their number."""
+    behind = origin(run)
+    targets = []
+    for objects in (OBJECTS, 100 * OBJECTS):
+        flags = ("--origin", f"http://127.0.0.1:{behind}", "--cache-size", "4G")
+        ours, port = run.hop("cdn_edge", f"edge-{objects}", *flags)
+        began, empty = time.monotonic(), rss(ours)
+        target = Target(f"{objects:,} objects", (ours,), f"http://127.0.0.1:{port}/page-of-{objects}-")
+        fill(target.url, objects)
+        if not is_hit(target.url):
+            target.faults.append("what was asked for before is no hit")
+        target.loads = (
+            Load(f"{objects:,} objects fetched", time.monotonic() - began, cpu((ours,)), rss(ours) - empty),
+        )
+        targets.append(target)
     return targets
 
 
@@ -179,6 +200,20 @@ BENCHES = {
         1.5,
         Wrk(order="new"),
         _CACHES,
+    ),
+    "edge-million": Bench(
+        edge_million,
+        "edge hit among 1,000,000 objects beside one among 10,000, by Zipf of all; memory of all",
+        1.1,
+        EachItsOwn("zipf"),
+        extra=True,
+    ),
+    "edge-million-uniform": Bench(
+        edge_million,
+        "edge hit among 1,000,000 objects beside one among 10,000, any of them",
+        1.1,
+        EachItsOwn("uniform"),
+        extra=True,
     ),
     "loadbalancer": Bench(loadbalancer, "load balancer", 1.6, programs=("wrk", "nginx", "haproxy")),
     "proxy": Bench(proxy, "reverse proxy", 1.6),

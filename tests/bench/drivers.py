@@ -40,7 +40,7 @@ class Wrk:
     connections: int = 64
     pages: int = 100
     close: bool = False
-    order: Literal["turn", "zipf", "new"] = "turn"
+    order: Literal["turn", "zipf", "uniform", "new"] = "turn"
     _first: Iterator[int] = field(default_factory=lambda: itertools.count(_RUN, _RUN), repr=False, compare=False)
 
     def drive(self, url: str, seconds: int) -> Driven:
@@ -48,6 +48,16 @@ class Wrk:
         argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "5s", *header]
         environ = {"PAGES": str(self.pages), "ORDER": self.order, "FIRST": str(next(self._first))}
         return wrk_said(_run([*argv, "-s", str(LUA), url], seconds, environ))
+
+
+@dataclass(frozen=True, slots=True)
+class EachItsOwn:
+    """`Wrk` for as many pages as each URL says: `/page-of-10000-`."""
+
+    order: Literal["zipf", "uniform"]
+
+    def drive(self, url: str, seconds: int) -> Driven:
+        return Wrk(pages=int(url.split("-")[-2]), order=self.order).drive(url, seconds)
 
 
 @dataclass(frozen=True, slots=True)

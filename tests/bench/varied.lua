@@ -1,6 +1,7 @@
 -- Heads differ from request to request, as real ones do: no parser may win by remembering whole heads.
 -- The URL's path is a prefix: /page becomes /page0 to /page99; PAGES sets how many. ORDER: `turn` asks for one after the
--- other, `zipf` for the popular ones most (the same sequence in every run), `new` for pages from FIRST on, none twice.
+-- other, `zipf` for the popular ones most (the same sequence in every run), `uniform` for any, `new` for pages from
+-- FIRST on, none twice.
 local n = 0
 local pages = tonumber(os.getenv("PAGES") or "100")
 local order = os.getenv("ORDER") or "turn"
@@ -42,6 +43,8 @@ request = function()
   }
   if given["Connection"] then headers["Connection"] = given["Connection"] end
   local page = n % pages
-  if order == "zipf" then page = drawn[n % draws] elseif order == "new" then page = first + n end
+  if order == "zipf" then page = drawn[n % draws]
+  elseif order == "uniform" then page = math.random(0, pages - 1)
+  elseif order == "new" then page = first + n end
   return wrk.format("GET", string.format("%s%d", wrk.path, page), headers)
 end

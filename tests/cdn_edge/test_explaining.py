@@ -57,7 +57,7 @@ async def test_record_and_edge_agree(seed: int) -> None:
     draw = random.Random(seed)
     lab = Lab(max_object=1000)
     words: Counter[str] = Counter()
-    for _ in range(500):
+    for _ in range(900):
         replies = [lab.response(draw.choice(RESPONSES), draw.choice((200, 200, 200, 200, 404, 302, 503, 304)))]
         if draw.random() < 0.1:
             replies = [lambda _: ConnectRefused()]

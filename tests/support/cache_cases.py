@@ -64,6 +64,7 @@ class Outcome:
 class Runner:
     client: Client
     origin: CacheOrigin
+    pause: float = PAUSE
 
     async def run(self, wanted: Iterable[Case], *, at_once: int = 110) -> dict[str, Outcome]:
         """Each case once; one whose time was disturbed and that did not pass, a second time."""
@@ -97,7 +98,7 @@ class Runner:
                     answers.append(answer)
                     check_answer(definition, number, answer, name)
                 if definition.get("pause_after"):
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(self.pause)
             check_log(requests, answers, play)
         except Failure as failure:
             outcome = Outcome("setup" if failure.setup else "fail", str(failure))
@@ -107,7 +108,7 @@ class Runner:
             outcome = Outcome("harness", f"no response in {PATIENCE:.0f} s")
         except NetworkFailure as failure:
             outcome = Outcome("fail", str(failure))
-        planned = sum(PAUSE * bool(one.get("pause_after")) + one.get("response_pause", 0) for one in requests)
+        planned = sum(self.pause * bool(one.get("pause_after")) + one.get("response_pause", 0) for one in requests)
         outcome.late = time.monotonic() - began - planned
         return outcome
 

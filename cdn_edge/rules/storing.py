@@ -86,6 +86,7 @@ _NOT_KEPT: Final = frozenset(
         b"proxy-connection",
         b"server-timing",  # of the request that fetched it
         b"te",
+        b"trailer",  # §3.1: trailers are discarded
         b"transfer-encoding",
         b"upgrade",
         b"x-cache",

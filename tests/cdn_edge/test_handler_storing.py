@@ -7,6 +7,7 @@ import pytest
 from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from stack.errors import ResponseIncomplete
+from stack.http.message import Request, Response
 from tests.cdn_edge.lab import Lab, Stream
 
 FRESH = "Cache-Control: max-age=60"
@@ -332,3 +333,37 @@ async def test_an_answer_that_nobody_may_keep_still_ends_the_stored_one() -> Non
     await lab.ask("/a")
     await lab.ask("/a", "Cache-Control: no-cache")
     assert lab.store.statistics().objects == 0
+
+
+async def test_3_1_trailers_reach_the_client_they_were_fetched_for_and_are_not_stored() -> None:
+    lab = Lab()
+    made: list[Response] = []
+
+    def answer(request: Request) -> Response:
+        response = lab.response(f"{FRESH}\nTrailer: x-sum")(request)
+        assert isinstance(response, Response)
+        response.trailers = [(b"x-sum", b"7")]
+        made.append(response)
+        return response
+
+    lab.origin(answer)
+    reply = await lab.ask("/a")
+    assert reply.get("trailer") == "x-sum"
+    assert made[0].trailers == [(b"x-sum", b"7")]
+    reply = await lab.ask("/a")
+    assert reply.is_hit
+    assert (reply.get("trailer"), reply.get("x-sum")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(304, 'ETag: "a"'), (206, "Content-Range: bytes 0-6/7"), (206, ""), (412, ""), (416, "Content-Range: bytes */7")],
+)
+async def test_3_3_what_answers_a_condition_or_a_range_unasked_is_not_stored(status: int, text: str) -> None:
+    lab = Lab()
+    body = b"" if status == 304 else b"content"
+    lab.origin(lab.response(f"{FRESH}\n{text}", status=status, body=body), lab.response(FRESH, body=b"whole"))
+    assert (await lab.ask("/a")).status == status
+    assert lab.store.statistics().objects == 0
+    reply = await lab.ask("/a")
+    assert (reply.status, reply.body, reply.is_hit) == (200, b"whole", False)

@@ -158,6 +158,7 @@ def test_what_is_kept() -> None:
         Proxy-Authenticate: Basic
         Proxy-Authorization: x
         Keep-Alive: timeout=5
+        Trailer: x-sum
         Cache-Status: shield; hit
         Via: 1.1 lb
         Set-Cookie: a=b

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stack.http.cache_control import FOREVER, CacheControl, parse
 from stack.http.targeted import parse_surrogate, parse_targeted
@@ -77,3 +79,18 @@ def test_surrogate(value: bytes, own: bytes, expected: dict[str, Any] | None) ->
     else:
         assert found is not None
         assert found == CacheControl(**expected, extensions=found.extensions)
+
+
+PIECES = st.sampled_from(
+    [b"max-age", b"no-store", b"private", b"public", b"=", b'"', b"1", b"-", b".", b",", b";", b" ", b"+", b"(", b")", b"?0",
+     b":", b"@", b"%", b"a", b"\xff", b"\\", b"x=y"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=12).map(b"".join))
+def test_nothing_is_too_odd_and_nothing_opens_what_is_private(value: bytes) -> None:
+    found = parse_targeted(value)
+    assert found is None or not (found.private and found.public)
+    assert found is None or found.max_age is None or 0 <= found.max_age <= FOREVER
+    surrogate = parse_surrogate(value, parse(b"private"))
+    assert surrogate is None or (surrogate.private and not surrogate.public)

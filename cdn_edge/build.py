@@ -69,7 +69,13 @@ class EdgeHop(HttpHop):
             stale_with_s_maxage=cache.stale_with_s_maxage,
         )
         self._keying = policy.keying
-        self.store = Store(cache.size, max_object=policy.max_object, select=policy.select, memory=ProcessMemory())
+        self.store = Store(
+            cache.size,
+            max_object=policy.max_object,
+            select=policy.select,
+            most_variants=cache.vary_most,
+            memory=ProcessMemory(),
+        )
         self._disk: Disk | None = None
         if cache.disk:
             from cdn_edge.disk import Disk  # only who has one pays for SQLite

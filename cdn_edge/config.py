@@ -77,6 +77,14 @@ class Cache(Options, frozen=True, kw_only=True):
             "every coding with its weight (exact)."
         ),
     ] = "classes"
+    vary_most: Annotated[
+        int,
+        Meta(
+            ge=2,
+            description="Responses that are stored under one URL for different values of what they vary by; above it "
+            "one that nobody has asked for again makes room.",
+        ),
+    ] = 200
     vary_languages: Annotated[
         Literal["ordered", "unordered"] | None,
         Meta(

@@ -20,7 +20,7 @@ from cdn_edge.rules.parts import Part, strong_tag, whole_head
 from cdn_edge.rules.parts import part as part_of
 from cdn_edge.rules.parts import sliced as sliced_length
 from cdn_edge.rules.search import FIELD as NO_VARY_SEARCH
-from cdn_edge.rules.storing import COOKIES, FOR_THIS_CLIENT, STRIPPED, NotStored, outright
+from cdn_edge.rules.storing import COOKIES, CROWDED, FOR_THIS_CLIENT, STRIPPED, NotStored, outright
 from cdn_edge.slicing import Slicing, take
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored, whole
@@ -79,6 +79,8 @@ class Keeper:
                 self._store.drop(asked.stored)
         if refused is None:
             refused = self._place(asked, response.fields, recording)
+        if refused is None and judgement.names and asked.stored is None and self._store.crowded(asked.key):
+            fetched.note = CROWDED
         if refused is None and sliced is not None:
             head = _stored(asked, 200, judgement, fetched, b"")
             parts = Parts(sliced, strong_tag(response.fields))

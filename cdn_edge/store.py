@@ -112,6 +112,14 @@ class Variants:
         (variants,) = self.by_names.values()
         return next(iter(variants.values())) if len(variants) == 1 else None
 
+    def __len__(self) -> int:
+        return (self.plain is not None) + sum(map(len, self.by_names.values()))
+
+    def least(self, but: Stored) -> Stored:
+        """What goes first where there are too many: what nobody has asked for again, else the oldest; not `but`."""
+        others = [one for one in self.all() if one is not but]
+        return next((one for one in others if not one.uses), others[0])
+
     def all(self) -> list[Stored]:
         found = [] if self.plain is None else [self.plain]
         for variants in self.by_names.values():
@@ -135,8 +143,13 @@ class Store:
         eviction: Eviction[Stored] | None = None,
         select: Selector | None = None,
         memory: Memory | None = None,
+        most_variants: int = 200,
     ) -> None:
-        """Bytes. `memory`, if given, is looked at now and then, so that the process takes no more than it may."""
+        """Bytes. `memory`, if given, is looked at now and then, so that the process takes no more than it may.
+
+        `most_variants`: responses under one key, 2 at least.
+        """
+        self._most_variants = most_variants
         self.limit = limit
         self._eviction: Eviction[Stored] = S3Fifo(limit) if eviction is None else eviction
         self._room = Room(limit - self._eviction.memory, memory)
@@ -243,6 +256,8 @@ class Store:
         if isinstance(entry, Variants) and len(entry.by_names) > _VARIES:
             for outdated in list(next(iter(entry.by_names.values())).values()):
                 self.drop(outdated)
+        if isinstance(entry, Variants) and len(entry) > self._most_variants:
+            self.drop(entry.least(stored))
         if self.disk is not None and not on_disk:
             self.disk.put(stored)
         self._look(stored)
@@ -352,6 +367,11 @@ class Store:
         if entry is None:
             return []
         return entry.all() if isinstance(entry, Variants) else [entry]
+
+    def crowded(self, key: bytes) -> bool:
+        """Whether what comes under this key takes the place of another response."""
+        entry = self._entries.get(key)
+        return type(entry) is Variants and len(entry) >= self._most_variants
 
     def selection(self, names: Names, fields: Fields) -> Selection:
         """What these request fields are looked up by where Vary names `names`."""

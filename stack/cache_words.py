@@ -138,6 +138,14 @@ FETCH: Final[Mapping[str, Word]] = {
 _PUBLIC: Final = ("Cache-Control: public, max-age=600",)
 STORE: Final[Mapping[str, Word]] = {
     "stored": Word("it is kept", clause="RFC 9111 §3"),
+    "crowded": Word(
+        "it is kept in place of another one: the URL has as many variants as it may have",
+        "The response varies by a field of which there are many values, as User-Agent or Cookie. Name what it really "
+        "depends on, with few values; or let the edge tell responses apart by one cookie (--cache-key-cookies). How "
+        "many there may be is --cache-vary-most.",
+        ("Vary: Accept-Encoding",),
+        "RFC 9111 §4.1",
+    ),
     "stripped": Word(
         "it is kept, and nobody gets the cookies that it sets",
         "This edge runs with --cache-set-cookie strip. What must set a cookie has to say `private` or `no-store`.",

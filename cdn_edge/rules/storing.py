@@ -48,6 +48,8 @@ FOR_THIS_CLIENT: Final = frozenset(
     {NotStored.REQUEST_NO_STORE, NotStored.REQUEST_ERROR, NotStored.AUTHORIZATION, NotStored.COOKIE}
 )
 """They lie in the request. What is stored for the others is not the worse for it."""
+CROWDED: Final = "crowded"
+"""The word where a response is stored in place of another one of the same URL, of which there are too many."""
 STRIPPED: Final = "stripped"
 """The word where a response is stored without the cookies it sets."""
 COOKIES: Final = frozenset({b"set-cookie", b"set-cookie2"})

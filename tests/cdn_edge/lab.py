@@ -82,12 +82,15 @@ class Lab:
     max_object: int = 100_000
     policy: Policy = field(default_factory=Policy)
     name: str = "edge"
+    most_variants: int = 200
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock()
         self.tasks = Tasks()
         self.metrics = Metrics()
-        self.store = Store(self.size, max_object=self.max_object, select=self.policy.select)
+        self.store = Store(
+            self.size, max_object=self.max_object, select=self.policy.select, most_variants=self.most_variants
+        )
         self.seen: list[Request] = []
         self.script: list[Script] = []
         self.delay = 0.0

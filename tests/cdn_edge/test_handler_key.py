@@ -157,3 +157,24 @@ async def test_a_fragment_for_a_script_is_nobodys_page() -> None:
     assert (await lab.ask("/a", "X-Requested-With: XMLHttpRequest")).body == b"part"
     assert (await lab.ask("/a")).body == b"page"
     assert (await lab.ask("/a", "X-Requested-With: XMLHttpRequest")).is_hit
+
+
+async def test_one_copy_for_each_user_agent_does_not_fill_the_store() -> None:
+    lab = Lab(most_variants=10)
+    lab.origin(lab.response("Cache-Control: max-age=600\nVary: User-Agent"))
+    await lab.ask("/b")
+    for _ in range(2):
+        popular = await lab.ask("/a", "User-Agent: popular")
+    assert popular.is_hit
+    words = {(await lab.ask("/a", f"User-Agent: {n}")).word("store") for n in range(9)}
+    assert words == {"stored"}
+    crowded = await lab.ask("/a", "User-Agent: another")
+    assert crowded.word("store") == "crowded"
+    assert crowded.cache_status.endswith("; stored; ttl=600; detail=crowded")
+    for n in range(50):
+        await lab.ask("/a", f"User-Agent: {n} more")
+        assert len(lab.store.variants(b"https://shop.test/a")) == 10
+    assert (await lab.ask("/a", "User-Agent: popular")).is_hit
+    assert (await lab.ask("/a", "User-Agent: 49 more")).is_hit
+    assert (await lab.ask("/b")).is_hit
+    assert lab.store.statistics().objects == 11

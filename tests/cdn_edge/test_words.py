@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdn_edge.rules.reuse import Failure, Reuse
-from cdn_edge.rules.storing import STRIPPED, NotStored
+from cdn_edge.rules.storing import CROWDED, STRIPPED, NotStored
 from stack.path import STEPS
 
 WORDS = STEPS["cdn_edge"]
@@ -19,4 +19,4 @@ def test_fetch() -> None:
 
 
 def test_store() -> None:
-    assert {refused.value for refused in NotStored} | {"stored", STRIPPED} == set(WORDS["store"])
+    assert {refused.value for refused in NotStored} | {"stored", CROWDED, STRIPPED} == set(WORDS["store"])

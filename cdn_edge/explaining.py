@@ -93,7 +93,7 @@ class Explaining:
             lookup=word,
             answer=504 if word == "only-if-cached" else answer,
             means=told.means,
-            because=self._because(look, None if near is None else variants[near], now),
+            because=self._because(look, None if near is None else variants[near], now) + self._unheard(request),
             variants=variants,
             nearest=near,
             freshness=None if stored is None else self._freshness(stored, now),
@@ -179,6 +179,12 @@ class Explaining:
         found.sort(key=lambda one: (not one.selected, len(one.differs), one.age))
         return found[:_MOST_VARIANTS]
 
+    def _unheard(self, request: Request) -> list[str]:
+        """RFC 9111 §5.2.1 lets clients direct a cache, an operator may not."""
+        if self._policy.directed or (get(request.fields, b"cache-control") or get(request.fields, b"pragma")) is None:
+            return []
+        return ["this edge ignores what requests say in Cache-Control and Pragma (--cache-request-directives ignore)"]
+
     def _freshness(self, stored: Stored, now: float) -> Freshness:
         return records.freshness(
             stored.terms,
@@ -204,7 +210,7 @@ class Explaining:
         """What it would be asked, and what if it fails."""
         if stored is None:
             return ["the origin is asked for the whole"]
-        conditions = validation.conditions(stored.block.fields, self._clock.time())
+        conditions = validation.conditions(stored.fields, self._clock.time())
         if not conditions:
             said = ["the origin is asked for the whole: what is stored has neither ETag nor Last-Modified"]
         else:

@@ -19,8 +19,22 @@ from stack.telemetry.metrics import Metrics
 
 LEAST: Final = 16 * 1024 * 1024
 """Bytes: less is hardly more than what an index needs for itself."""
+_OF_NO_MATTER: Final = frozenset(
+    {
+        *("size", "max_object", "slice", "slice_from", "disk", "disk_size", "heuristic", "heuristic_max"),
+        *("stale_if_unreachable", "stale_with_s_maxage", "request_directives", "status", "status_key", "negative_ttl"),
+    }
+)
+"""Options with which what is on disk holds as it is. With any other it could answer requests that it is not for."""
 _QUEUE_SHARE: Final = 16
 """Of the memory: one part in so many may wait to be written, or one object."""
+
+
+def fingerprint(cache: Cache) -> bytes:
+    """Of the options that decide who is answered with what."""
+    return repr(
+        [(name, getattr(cache, name)) for name in cache.__struct_fields__ if name not in _OF_NO_MATTER]
+    ).encode()
 
 
 class NotForgotten(HopError):
@@ -41,7 +55,7 @@ class Disk:
             )
         # by name: edges with one `[cache]` table have one each
         directory = Path(cache.disk).expanduser() / name
-        threads = Threads(directory, cache.disk_size, Times(clock.time() - clock.now()))
+        threads = Threads(directory, cache.disk_size, Times(clock.time() - clock.now()), options=fingerprint(cache))
         queue = max(cache.size // _QUEUE_SHARE, store.max_object)
         self.tier = DiskTier(store, threads, clock, metrics, queue=queue)
         self._worker = DiskWorker(self.tier, threads, tasks, name=name)

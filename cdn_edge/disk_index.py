@@ -25,6 +25,7 @@ _PIECE: Final = 2000
 _VARIES: Final = 32
 """Different sets of Vary names under one key that are looked at."""
 _SCHEMA: Final = """
+CREATE TABLE made_with (options BLOB NOT NULL);
 CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, rows INTEGER NOT NULL);
 CREATE TABLE objects (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, names BLOB NOT NULL, place BLOB NOT NULL, used INTEGER NOT NULL,
@@ -124,18 +125,20 @@ class Rows:
 class Index:
     """Writing. One thread at a time; raises sqlite3.Error, after which nothing of a change has happened."""
 
-    def __init__(self, directory: Path) -> None:
-        """Raises Newer, sqlite3.Error."""
+    def __init__(self, directory: Path, options: bytes) -> None:
+        """Raises Newer, sqlite3.Error. `options` are written into a new one."""
         self.path = directory / FILE
         self._log = Path(f"{self.path}-wal")
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare()
+            self._prepare(options)
+            self.options = bytes(self._db.execute("SELECT options FROM made_with").fetchone()[0])
+            """With which it was made."""
         except BaseException:
             self._db.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, options: bytes) -> None:
         run = self._db.execute
         version, application = self._number("user_version"), self._number("application_id")
         if (version, application) == (0, 0) and not self._number("schema_version"):
@@ -144,6 +147,7 @@ class Index:
             run("BEGIN IMMEDIATE")
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 run(statement)
+            run("INSERT INTO made_with VALUES (?)", (options,))
             run(f"PRAGMA application_id={_APPLICATION}")
             run(f"PRAGMA user_version={VERSION}")
             run("COMMIT")

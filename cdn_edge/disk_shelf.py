@@ -50,8 +50,10 @@ class Written:
 
 
 class Shelf:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, options: bytes = b"") -> None:
+        """`options`: with which what is there was stored. With others it is not used, but begun anew."""
         self.directory = directory
+        self._options = options
         self.objects = 0
         self._content = 0
         self._files = Files(directory)
@@ -110,13 +112,16 @@ class Shelf:
                 f"--cache-disk: {self.directory} cannot be written: {error.strerror}; name another directory"
             ) from None
         try:
-            self._index = Index(self.directory)
+            self._index = Index(self.directory, self._options)
             self._index.oldest(1)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             self.begin_anew()
             return f"the index of {self.directory} is damaged ({error}): what was there is thrown away"
+        if self._index.options != self._options:
+            self.begin_anew()
+            return f"{self.directory} was written with other options of [cache]: what was there is thrown away"
         return ""
 
     def begin_anew(self) -> None:
@@ -131,7 +136,7 @@ class Shelf:
         with contextlib.suppress(FileNotFoundError):
             self._files.aside(f"old-{number}")
         self._files.prepare()
-        self._index = Index(self.directory)
+        self._index = Index(self.directory, self._options)
         self.objects = self._content = 0
 
     def close(self) -> None:

@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 class Threads:
-    def __init__(self, directory: Path, limit: int, times: Times) -> None:
+    def __init__(self, directory: Path, limit: int, times: Times, *, options: bytes = b"") -> None:
         self.directory, self.limit, self.times = directory, limit, times
-        self.shelf = Shelf(directory)
+        self.shelf = Shelf(directory, options)
         self.bytes = self.objects = self.evicted = 0
         self.damaged = False
         """The index cannot be read any more: `begin_anew` is due."""

@@ -201,7 +201,7 @@ class DiskTier:
         if (stored := self._coming(key, fields)) is not None:
             self.store.put(stored, on_disk=True)
             return self._came(exchange, "read", Brought(stored, stored.at_once_until))
-        if self.state not in ("loading", "open") or self._asked >= _READING or self._is_forgetting(key):
+        if self.state not in ("loading", "open") or self._asked >= _READING or self.forgets_of(key):
             return self._came(exchange, "busy")
         flight = _Flight(asyncio.get_running_loop().create_future())
         self._flights.setdefault(key, []).append(flight)
@@ -222,7 +222,7 @@ class DiskTier:
         """What `bring` would bring, for who only wants to know: it stays on disk, and nothing is counted."""
         if (stored := self._coming(key, fields)) is not None:
             return stored
-        if self.state not in ("loading", "open") or self._is_forgetting(key):
+        if self.state not in ("loading", "open") or self.forgets_of(key):
             return None
         try:
             async with self.clock.timeout(PATIENCE):
@@ -280,7 +280,8 @@ class DiskTier:
                 found = stored
         return found
 
-    def _is_forgetting(self, key: bytes) -> bool:
+    def forgets_of(self, key: bytes) -> bool:
+        """Whether something under this key is yet to be taken out."""
         return self.is_forgetting and any(key == other for other, _ in (*self.forgets, *self.forgetting))
 
     def nothing_left(self, keys: list[bytes]) -> None:

@@ -22,7 +22,7 @@ class OnwardPastDisk(Onward):
 
     async def send(self, asked: Asked) -> Response:
         response = await super().send(asked)
-        if self._disk.is_forgetting:
+        if self._disk.is_forgetting and self._disk.forgets_of(asked.key):
             await self._forgotten(asked)
         return response
 

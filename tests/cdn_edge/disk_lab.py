@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from cdn_edge.config import Cache
+from cdn_edge.config import Cache, Key
 from cdn_edge.disk import Disk
 from cdn_edge.handler import Edge
 from cdn_edge.store import Store
@@ -17,6 +17,7 @@ from stack.telemetry.metrics import Metrics
 from tests.cdn_edge.lab import Lab, Reply
 
 MIB = 1024 * 1024
+KEY = Key()
 
 
 class DiskLab(Lab):
@@ -28,7 +29,7 @@ class DiskLab(Lab):
         """A new process: nothing in memory, tasks and metrics of its own. The clock goes on."""
         self.tasks, self.metrics = Tasks(), Metrics()
         self.store = Store(self.size, max_object=self.max_object)
-        cache = Cache(size=self.size, disk=str(directory), disk_size=disk_size)
+        cache = Cache(size=self.size, disk=str(directory), disk_size=disk_size, key=KEY)
         parts = {"name": self.name, "clock": self.clock, "tasks": self.tasks, "metrics": self.metrics}
         self.disk = Disk(cache, self.store, **parts)  # type: ignore[arg-type]
         self.edge = Edge(

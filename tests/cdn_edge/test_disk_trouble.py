@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cdn_edge.config import Key
 from cdn_edge.disk import LEAST
 from stack.errors import ConfigError
-from tests.cdn_edge.disk_lab import DiskLab, contents, disk_lab, swept
+from tests.cdn_edge.disk_lab import MIB, DiskLab, contents, disk_lab, swept
 
 
 def cut(path: Path) -> None:
@@ -198,3 +199,20 @@ async def test_a_disk_that_takes_nothing_is_left_alone_for_a_while(
         lab.empty_memory()
         assert (await lab.ask("/a")).body == b"newest"
         assert any("writing again" in record.message for record in caplog.records)
+
+
+async def test_what_was_stored_with_another_key_answers_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a header in the key since then, a response without it would answer everybody."""
+    async with disk_lab(tmp_path) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
+        await lab.ask("/a")
+        await lab.written()
+    monkeypatch.setattr("tests.cdn_edge.disk_lab.KEY", Key(headers=("x-country",)))
+    async with disk_lab(tmp_path, origin=lab) as again:
+        assert not (await again.ask("/a")).is_hit
+        await again.written()
+    assert any("other options" in record.message for record in caplog.records)
+    async with disk_lab(tmp_path, origin=lab, disk_size=20 * MIB, size=2_000_000) as third:
+        assert (await third.ask("/a")).is_hit, "sizes do not matter"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from cdn_edge.config import Config
+from cdn_edge.disk import fingerprint
 from cdn_edge.disk_record import Times
 from cdn_edge.disk_shelf import Shelf
+from cdn_edge.profiles import profiled
 from cdn_edge.rules.reuse import Terms
 from cdn_edge.stored import whole
 from stack.http.dates import http_date
@@ -14,10 +17,10 @@ from stack.http.dates import http_date
 _AT_ONCE = 2000
 
 
-def fill(directory: Path, count: int, *, host: str) -> None:
+def fill(directory: Path, count: int, *, host: str, config: Config | None = None) -> None:
     """`http://HOST/0` and so on, each with its number for content, fresh for an hour."""
     now = time.time()
-    shelf = Shelf(directory)
+    shelf = Shelf(directory, fingerprint(profiled(config or Config()).cache))
     shelf.open()
     times = Times(0.0)
     for start in range(0, count, _AT_ONCE):

@@ -77,8 +77,10 @@ def initial_age(date: float, age: int, *, received: float, delay: float) -> floa
     """corrected_initial_age of §4.2.3.
 
     `date` and `received`, the time the response came, are Unix seconds; `age` is its Age, `delay` its fetch's time.
+    Date has whole seconds, and so is compared by whole seconds: else what is made late in a second, and may be reused
+    for one, would be old when it comes. What the way took is in `delay`.
     """
-    return max(0.0, received - date, age + delay)
+    return max(0.0, float(int(received)) - date, age + delay)
 
 
 def age_value(fields: Fields) -> int:

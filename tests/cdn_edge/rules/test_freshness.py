@@ -96,6 +96,19 @@ def test_initial_age(date: float, age: int, delay: float, expected: float) -> No
 
 
 @pytest.mark.parametrize(
+    ("date", "later", "delay", "expected"),
+    [
+        pytest.param(0, 0.9, 0.0, 0, id="4.2.3 late in the second of its Date"),
+        pytest.param(0, 0.9, 0.3, 0.3, id="4.2.3 and what the way took"),
+        pytest.param(-1, 0.9, 0.3, 1, id="4.2.3 a second before"),
+        pytest.param(-7, 0.5, 0.3, 7, id="4.2.3 apparent age in whole seconds"),
+    ],
+)
+def test_within_a_second(date: float, later: float, delay: float, expected: float) -> None:
+    assert initial_age(NOW + date, 0, received=NOW + later, delay=delay) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("", 0),

@@ -16,6 +16,8 @@ SMALL_SHARE: Final = 0.1
 """Of the bytes: the small queue's."""
 LARGE_SHARE: Final = 0.06
 """Of the small queue: what is larger has to be asked for twice, as it takes the place of much that is small."""
+LARGE_LEAST: Final = 65_536
+"""Bytes: what is no larger than this is never large."""
 MOST_USES: Final = 3
 REMEMBERED_FOR: Final = 1024
 """Bytes of the store for which one name of what has left is remembered, at most."""
@@ -119,7 +121,7 @@ class S3Fifo(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._small_limit = int(limit * SMALL_SHARE)
-        self._large = int(self._small_limit * LARGE_SHARE)
+        self._large = max(int(self._small_limit * LARGE_SHARE), LARGE_LEAST)
         self._small = Queue()
         self._main = Queue()
         self._ghost = Ghost(limit // REMEMBERED_FOR)
@@ -152,8 +154,8 @@ class S3Fifo(Generic[T]):
 
     @property
     def _remembered(self) -> int:
-        """Names: as many as there are objects in the main queue, which is what they might have joined."""
-        return self._main.count + 1
+        """Names: as many as there are objects."""
+        return len(self) + 1
 
     def replace(self, old: T, new: T) -> None:
         assert old.queue is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
+from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.stored import NEVER, NO_HEAD, Stored
 
 _COST: Final = 224
@@ -19,16 +20,17 @@ _AT_ONCE: Final = 2
 class Heads:
     """Counts them, and takes out those that have had their second, or the oldest above `limit` bytes.
 
-    They are known by their keys: what has left the store, with its content, is not kept alive here.
+    They are known by their places: what has left the store, with its content, is not kept alive here.
     """
 
-    __slots__ = ("_costs", "_keys", "_limit", "_under", "_units", "_untils")
+    __slots__ = ("_at", "_costs", "_limit", "_places", "_units", "_untils")
 
-    def __init__(self, limit: int, under: Callable[[bytes], Iterable[Stored]]) -> None:
-        """`under` finds what is stored under a key."""
+    def __init__(self, limit: int, at: Callable[[bytes, Names, Selection], Stored | None]) -> None:
+        """`at` finds what is stored at a place."""
         self._limit = limit // _UNIT
-        self._under = under
-        self._keys: deque[bytes] = deque()
+        self._at = at
+        self._places: deque[bytes | tuple[bytes, Names, Selection]] = deque()
+        """A key alone, where there is no Vary."""
         self._untils: deque[float] = deque()
         self._costs: deque[int] = deque()
         self._units = 0
@@ -46,7 +48,7 @@ class Heads:
         cost = (len(stored.head) + _COST) // _UNIT
         while self._units + cost > self._limit and self._units:
             self._drop_oldest(stored)
-        self._keys.append(stored.key)
+        self._places.append(stored.identity if stored.names else stored.key)
         self._untils.append(stored.hit_until)
         self._costs.append(cost)
         self._units += cost
@@ -54,7 +56,8 @@ class Heads:
     def _drop_oldest(self, renewed: Stored) -> None:
         """But what is `renewed`: its new head may end when the old one did."""
         self._units -= self._costs.popleft()
-        key, until = self._keys.popleft(), self._untils.popleft()
-        for stored in self._under(key):
-            if stored is not renewed and stored.hit_until == until:  # else it was made anew, and stands further behind
-                stored.hit, stored.hit_until = NO_HEAD, NEVER
+        place, until = self._places.popleft(), self._untils.popleft()
+        stored = self._at(place, (), ()) if isinstance(place, bytes) else self._at(*place)
+        if stored is not None and stored is not renewed and stored.hit_until == until:
+            # else it was made anew, and stands further behind
+            stored.hit, stored.hit_until = NO_HEAD, NEVER

@@ -155,7 +155,7 @@ class Store:
         self._room = Room(limit - self._eviction.memory, memory)
         self.pending_limit = largest(limit)
         self.max_object = min(max_object, self.pending_limit)
-        self._heads = Heads(limit // _HEADS_SHARE, self.variants)
+        self._heads = Heads(limit // _HEADS_SHARE, self._at)
         self._entries: dict[bytes, Stored | Variants] = {}
         """By key: the only response under it, as most are, or all of them."""
         self._recordings: dict[bytes, set[Recording]] = {}
@@ -291,10 +291,13 @@ class Store:
         return self._same_place(stored)
 
     def _same_place(self, stored: Stored) -> Stored | None:
-        entry = self._entries.get(stored.key)
+        return self._at(stored.key, stored.names, stored.selection)
+
+    def _at(self, key: bytes, names: Names, selection: Selection) -> Stored | None:
+        entry = self._entries.get(key)
         if isinstance(entry, Variants):
-            return entry.at(stored.names, stored.selection)
-        if entry is None or entry.names != stored.names or entry.selection != stored.selection:
+            return entry.at(names, selection)
+        if entry is None or entry.names != names or entry.selection != selection:
             return None
         return entry
 

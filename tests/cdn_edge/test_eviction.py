@@ -96,10 +96,16 @@ def test_it_hits_more_than_lru_on_a_web_like_stream(share: float, web: bool, sca
 
 
 def test_what_is_large_has_to_be_asked_for_twice_before_much_goes_for_it() -> None:
-    policy: S3Fifo[Thing] = S3Fifo(100_000)
-    assert policy.admits(Thing(1, 500))
-    large = Thing(2, 5000)
+    policy: S3Fifo[Thing] = S3Fifo(20_000_000)
+    assert policy.admits(Thing(1, 100_000))
+    large = Thing(2, 130_000)
     assert not policy.admits(large)
     assert policy.admits(large)
     policy.add(large)
     assert large.queue is policy._main
+
+
+def test_in_a_small_store_little_is_large() -> None:
+    policy: S3Fifo[Thing] = S3Fifo(100_000)
+    assert policy.admits(Thing(1, 65_536))
+    assert not policy.admits(Thing(2, 65_537))

@@ -6,6 +6,7 @@ import gc
 import random
 import sys
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from cdn_edge.recording import Recording
 from cdn_edge.rules.reuse import Terms
 from cdn_edge.rules.storing import NotStored
 from cdn_edge.rules.vary import Names, selection
-from cdn_edge.store import Store
+from cdn_edge.store import Store, Variants
 from cdn_edge.stored import NEVER, NO_HEAD, Stored, whole
 from stack.http.message import Fields
 from stack.testing.clock import VirtualClock
@@ -337,6 +338,36 @@ def test_heads_of_hits_go_after_their_second_and_are_bounded() -> None:
     store.drop(one)
     assert one.hit is NO_HEAD
     assert store._heads.bytes <= 3 * 512
+
+
+def test_ten_thousand_variants_of_one_page_cost_a_hit_nothing() -> None:
+    """Neither a lookup nor a new head, nor what is stored or taken out, looks at the others under its key."""
+    looked = 0
+
+    class Counted(dict):  # type: ignore[type-arg]
+        def values(self) -> Any:
+            nonlocal looked
+            looked += len(self)
+            return super().values()
+
+    store = Store(80_000_000, max_object=10_000)
+    answers = Answers("edge", VirtualClock(), random.Random(1), store.renewed)
+    names = (b"user-agent",)
+    put = [stored(names=names, request=[(b"user-agent", b"%d" % n)]) for n in range(10_000)]
+    for one in put:
+        store.put(one)
+    under = store._entries[KEY]
+    assert isinstance(under, Variants)
+    under.by_names[names] = Counted(under.by_names[names])
+    for n in range(100):
+        found, _ = store.find(KEY, [(b"user-agent", b"%d" % n)])
+        assert found is put[n]
+        answers.renew(found, 0.5 + n * 0.1)
+        assert found.hit is not NO_HEAD
+    store.drop(put[5])
+    store.put(stored(names=names, request=[(b"user-agent", b"new")]))
+    assert looked == 0
+    assert put[0].hit is NO_HEAD  # its second is over
 
 
 def test_a_million_would_cost_a_collection_nothing() -> None:

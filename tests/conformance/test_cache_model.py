@@ -180,6 +180,15 @@ FOUND: list[tuple[str, list[Step]]] = [
         ],
     ),
     (
+        "5.2.2.7 a cookie that private names is not stored, and so not there after a 304",
+        [
+            Ask(says=Says(control='max-age=10, private="set-cookie"', cookie=True)),
+            Wait(12),
+            Ask(says=Says(control="max-age=60")),
+            Ask(),
+        ],
+    ),
+    (
         "5.2.1.3 min-fresh",
         [Ask(says=Says(control="max-age=10")), Wait(8), Ask(fields=(("Cache-Control", "min-fresh=5"),))],
     ),

@@ -272,7 +272,8 @@ class Known:
         """§3.2: with the fields of a 304, or of a response to HEAD. Its content stays, and what tells of it."""
         kept = {name: value for name, value in by.fields.items() if name not in _CONTENT}
         # §4.2.3: Age is of the message that brought it
-        stays = {name: value for name, value in self.fields.items() if name != "age"}
+        gone = {"age"} | named(self.control)  # §5.2.2.7: these were never stored
+        stays = {name: value for name, value in self.fields.items() if name not in gone}
         return replace(
             self,
             serial=by.serial,

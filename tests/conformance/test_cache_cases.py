@@ -30,12 +30,6 @@ NOT_COUNTED = {
 }
 """Cases that ask for what the RFC does not allow. One that passes all the same is a fault, too."""
 
-FAILING: dict[str, str] = {
-    "no-vary-search-params": "key",
-}
-"""Cases that do not pass yet, and where the reason lies. It only shrinks: what passes must be taken out."""
-
-
 CAREFUL = {
     "heuristic-414-cached": "what one request's oddity caused is kept from all others",
     "status-400-fresh": "the same",
@@ -80,8 +74,6 @@ def test_case(made: Run, case: Case) -> None:
     verdict, said = made.verdicts[name], f"{case['kind']}: {case['name']}: {made.outcomes[name].message}"
     if name in NOT_COUNTED:
         assert verdict != "pass", f"{said}\nbut {NOT_COUNTED[name]}"
-    elif name in FAILING:
-        assert verdict != "pass", f"{name} passes now: take it out of FAILING"
     else:
         assert verdict == "pass", said
 
@@ -91,10 +83,7 @@ def test_decision(made: Run, case: Case) -> None:
     """docs/caching.md says which way, and why."""
     name = case["id"]
     said = f"{case['name']}: {made.outcomes[name].message}"
-    if name in FAILING:
-        assert made.verdicts[name] not in ("yes", "no"), f"{name} is answered now: take it out of FAILING"
-    else:
-        assert made.verdicts[name] == decisions()[name], said
+    assert made.verdicts[name] == decisions()[name], said
 
 
 def test_every_question_is_decided() -> None:
@@ -103,7 +92,6 @@ def test_every_question_is_decided() -> None:
 
 def test_what_is_listed_exists() -> None:
     kinds = {case["id"]: case["kind"] for case in ALL}
-    assert {*FAILING} <= {*kinds}
     assert {kinds.get(name) for name in NOT_COUNTED} == {"optimal"}
 
 

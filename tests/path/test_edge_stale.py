@@ -152,3 +152,12 @@ async def test_of_the_clients_of_a_silent_origin_one_waits(tmp_path: Path) -> No
             assert "detail=stale-if-unreachable" in reply.cache_status
         assert waited >= 2 > loop.time() - began
         assert (await front.ask("/must")).status == 504
+
+
+async def test_a_refresh_that_hangs_does_not_hold_up_the_end_of_the_edge(tmp_path: Path) -> None:
+    async with primed(tmp_path, "--timeouts-drain", "20s") as (origin, front):
+        origin.kill()
+        await origin.start(2, "silent")
+        for _ in range(2):
+            assert (await front.ask("/while")).body == b"/while of generation 1"
+    # `edge` has sent TERM and waited for 15 seconds at most; the origin is waited for up to 100

@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from cdn_edge.config import KIND, Config, Key, parse_origin, parse_targets
+from cdn_edge.believing import BelievingEdge
+from cdn_edge.config import KIND, Config, parse_origin, parse_targets
 from cdn_edge.explain import Explain
 from cdn_edge.handler import Edge
 from cdn_edge.memory import ProcessMemory
@@ -62,7 +63,7 @@ class EdgeHop(HttpHop):
             stale_if_unreachable=cache.stale_if_unreachable,
             request_errors=cache.request_errors or "never",
             # numbers that no process before this one used: what it has left on disk may be out of date
-            keying=_keying(cache.key, Learned(first=int(clock.time() * 1000)) if cache.no_vary_search else None),
+            keying=_keying(config, Learned(first=int(clock.time() * 1000)) if cache.no_vary_search else None),
             select=Selector(encodings=cache.vary_encodings, language_order=cache.vary_languages != "unordered"),
             targets=parse_targets(cache.targets),
             directed=cache.request_directives == "obey",
@@ -83,7 +84,7 @@ class EdgeHop(HttpHop):
             self._disk = Disk(cache, self.store, name=name, clock=clock, tasks=net.tasks, metrics=metrics)
         self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)
         self._lookups = metrics.counter("hopstack_cache_lookups_total", "Requests by what lookup came to.", ("result",))
-        self._edge = Edge(
+        self._edge = (BelievingEdge if config.trusted else Edge)(
             fetch=self._pool.send,
             store=self.store,
             clock=clock,
@@ -149,7 +150,8 @@ class EdgeHop(HttpHop):
         }
 
 
-def _keying(key: Key, learned: Learned | None) -> Keying:
+def _keying(config: Config, learned: Learned | None) -> Keying:
+    key = config.cache.key
     if key.only_query and key.ignore_query:
         raise ConfigError("--cache-key-only-query and --cache-key-ignore-query exclude each other; give one of them")
     try:
@@ -159,6 +161,7 @@ def _keying(key: Key, learned: Learned | None) -> Keying:
             only_query=key.only_query,
             headers=key.headers,
             cookies=key.cookies,
+            proxies=bool(config.trusted),
             learned=learned,
         )
     except ValueError as error:

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 from cdn_edge.rules.query import patterns, reduced
 from cdn_edge.rules.search import Learned, variance
-from cdn_edge.rules.vary import COOKIE, Names
+from cdn_edge.rules.vary import COOKIE, FORWARDED, Names
 from stack.http.fields import TOKEN
 from stack.http.message import Fields
 
@@ -40,9 +40,12 @@ class Keying:
         only_query: Iterable[str] = (),
         headers: Iterable[str] = (),
         cookies: Iterable[str] = (),
+        proxies: bool = False,
         learned: Learned | None = None,
     ) -> None:
-        """`learned`: what responses say of their queries is obeyed (No-Vary-Search), and remembered there."""
+        """`proxies`: some peers' word about a request is believed, and passed on.
+
+        `learned`: what responses say of their queries is obeyed (No-Vary-Search), and remembered there."""
         self._sort = sort_query
         self._ignore, self._only = patterns(ignore_query), patterns(only_query)
         self.exact: Callable[[bytes, bytes, bytes], bytes] = key
@@ -53,9 +56,8 @@ class Keying:
         """The key of scheme, authority and target. To be asked for anew each time: it is another once something is
         learned, and costs nothing before."""
         self.learned = learned
-        self.names: Names = tuple(
-            sorted({*(_token(name, "header").lower() for name in headers), *(_cookie(name) for name in cookies)})
-        )
+        told = {_token(name, "header").lower() for name in headers} | {_cookie(name) for name in cookies}
+        self.names: Names = tuple(sorted(told | {FORWARDED} if proxies else told))
         """What tells stored responses of one key apart besides what their Vary names."""
 
     def _with_reduced_query(self, scheme: bytes, authority: bytes, target: bytes) -> bytes:

@@ -7,7 +7,8 @@ from operator import itemgetter
 from typing import Final, Literal
 
 from cdn_edge.rules.codings import offered
-from stack.http.fields import split_list, tokens
+from stack.http.fields import split_list, split_params, tokens
+from stack.http.forwarding import VOUCHED
 from stack.http.message import Field, Fields, combined
 
 Names = tuple[bytes, ...]
@@ -19,6 +20,14 @@ Selection = tuple[bytes | None, ...]
 """Their values in one request, normalised; None where the request has no such field."""
 
 COOKIE: Final = b"cookie:"
+FORWARDED: Final = b"forwarded:"
+"""No field's name either: all that proxies say of the request, but not of its client."""
+_OF_CLIENTS: Final = frozenset(
+    b"cf-connecting-ip client-cert client-cert-chain client-ip fastly-client-ip true-client-ip x-client-ip "
+    b"x-cluster-client-ip x-forwarded x-forwarded-by x-forwarded-server x-originating-ip x-real-ip x-remote-addr "
+    b"x-remote-ip".split()
+)
+SAID_BY_PROXIES: Final = (VOUCHED - _OF_CLIENTS) | {b"forwarded", b"x-forwarded-host", b"x-forwarded-proto"}
 _PREFERENCES: Final = frozenset({b"accept-encoding", b"accept-language", b"accept-charset"})
 _CODINGS: Final = b"accept-encoding"
 _LANGUAGES: Final = b"accept-language"
@@ -92,7 +101,7 @@ class Selector:
                 del fields[other]
 
     def _value(self, name: bytes, fields: Fields) -> bytes | None:
-        value = combined(fields, name) if b":" not in name else _cookie(name, fields)
+        value = combined(fields, name) if b":" not in name else _made(name, fields)
         if value is None:
             return None
         line = (name, value)
@@ -129,6 +138,25 @@ def _preference(element: bytes) -> tuple[bytes, int]:
     name, weight = (match[1], match[2]) if match is not None else (element, b"1")
     thousandths = int(weight[:1]) * 1000 + int(weight[2:].ljust(3, b"0"))
     return _SYNONYMS.get(name, name), min(thousandths, 1000)
+
+
+def _made(name: bytes, fields: Fields) -> bytes | None:
+    """The value of what is no field's name."""
+    return _forwarded(fields) if name == FORWARDED else _cookie(name, fields)
+
+
+def _forwarded(fields: Fields) -> bytes | None:
+    """What proxies say of scheme, host, path and method, in one text. None where they say nothing."""
+    found = []
+    for name, value in fields:
+        if name in SAID_BY_PROXIES:
+            if name == b"forwarded":  # RFC 7239 §4: without `for` and `by`
+                elements = [split_params(element) for element in split_list(value)]
+                value = b", ".join(
+                    b"%b;%b" % (params.get(b"proto", b""), params.get(b"host", b"")) for params in elements
+                )
+            found.append(b"%b: %b" % (name, value))
+    return b"\n".join(sorted(found)) if found else None
 
 
 def _cookie(name: bytes, fields: Fields) -> bytes | None:

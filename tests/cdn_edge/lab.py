@@ -83,6 +83,7 @@ class Lab:
     policy: Policy = field(default_factory=Policy)
     name: str = "edge"
     most_variants: int = 200
+    edge_type: type[Edge] = Edge
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock()
@@ -94,7 +95,7 @@ class Lab:
         self.seen: list[Request] = []
         self.script: list[Script] = []
         self.delay = 0.0
-        self.edge = Edge(
+        self.edge = self.edge_type(
             fetch=self._fetch,
             store=self.store,
             clock=self.clock,
@@ -152,6 +153,7 @@ class Lab:
         scheme: str = "https",
         authority: str = "shop.test",
         body: bytes = b"",
+        trusted: bool = False,
     ) -> Reply:
         """One request and all of its response."""
         request = Request(
@@ -161,7 +163,7 @@ class Lab:
             authority=authority.encode(),
             scheme=scheme.encode(),
             body=body,
-            peer=Peer("192.0.2.1", 1234),
+            peer=Peer("192.0.2.1", 1234, trusted=trusted),
         )
         exchange = self._exchange(request)
         answer = self.edge.handle(request, exchange)

@@ -12,6 +12,7 @@ from cdn_edge.asked import Asked
 from cdn_edge.keeping import Keeper, close
 from cdn_edge.lookups import Lookups
 from cdn_edge.origin import Fetched, Origin
+from cdn_edge.parts import Parts
 from cdn_edge.recording import Recording, Tee
 from cdn_edge.refreshing import Refreshing
 from cdn_edge.rules import answering, cache_status
@@ -101,12 +102,21 @@ class Onward:
             return None
         if not await self._answers.assembly.begin(asked, parts, selected):
             return None
+        asked.exchange.upstream = self._origin.upstream
+        asked.exchange.attempts += 1
         asked.exchange.mark("fetch", "fetched")
-        stored = parts.head or stored
+        stored = self._head(asked, parts) or stored
         now = self._clock.now()
         member = cache_status.forwarded(self._member, asked.why, status=206, ttl=int(stored.fresh_until - now))
         added: Fields = [(b"age", b"%d" % max(0, now - stored.born)), (b"cache-status", member), MISS]
         return self._answers.from_stored(stored, asked, added, lacking=True)
+
+    def _head(self, asked: Asked, parts: Parts) -> Stored | None:
+        """With the fields of what was fetched last, also where it has become whole by that."""
+        if parts.head is not None:
+            return parts.head
+        found, _ = self._store.find(asked.key, asked.request.fields)
+        return found if found is not None and found.body is parts.whole else None
 
     async def _validated(self, asked: Asked, fetched: Fetched, recording: Recording) -> Response:
         """304: what is stored holds, its head is brought up to date (RFC 9111 §4.3.4), and it answers."""

@@ -45,7 +45,7 @@ class Origin:
     def __init__(self, send: Send, *, name: str, upstream: str, clock: Clock, policy: Policy) -> None:
         self._send = send
         self._pseudonym = name.encode("ascii")
-        self._upstream = upstream
+        self.upstream = upstream
         self._clock = clock
         self._select = policy.select
         self._keyed = policy.keying.names
@@ -63,7 +63,7 @@ class Origin:
             sent.fields = [field for field in sent.fields if field[0] not in drop or field[0] in self._keyed]
         self._select.ask(sent.fields)
         sent.fields.extend(add)
-        exchange.upstream = self._upstream
+        exchange.upstream = self.upstream
         exchange.attempts += 1
         requested = self._clock.now()
         response = await self._send(sent, exchange)

@@ -12,8 +12,8 @@ from tests.cdn_edge.ranged import File, counted
 TEN = b"0123456789"
 
 
-def lab_of(content: bytes = TEN, **given: object) -> tuple[Lab, File]:
-    lab = Lab()
+def lab_of(content: bytes = TEN, *, size: int = 1024, **given: object) -> tuple[Lab, File]:
+    lab = Lab(policy=Policy(slice=size))
     file = File(lab.clock, content, **given)  # type: ignore[arg-type]
     lab.origin(file)
     return lab, file
@@ -79,6 +79,18 @@ async def test_3_4_parts_of_two_requests_are_combined_and_the_newer_fields_hold(
     assert (await lab.ask("/a", "Range: bytes=5-9\nCache-Control: no-cache")).status == 206
     reply = await lab.ask("/a")
     assert (reply.body, reply.get("x-is"), reply.cache_status) == (TEN, "new", "edge; hit; ttl=90")
+
+
+@pytest.mark.parametrize("size", [10, 3])
+async def test_3_4_what_completes_an_answer_brings_its_fields(size: int) -> None:
+    lab, file = lab_of(head="Cache-Control: max-age=60\nX-Is: old", size=size)
+    await lab.ask("/a", "Range: bytes=0-4")
+    lab.pass_time(30)
+    file.head = "Cache-Control: max-age=90\nX-Is: new"
+    reply = await lab.ask("/a", "Range: bytes=3-6")
+    assert (reply.body, reply.get("x-is"), reply.get("age")) == (b"3456", "new", "0")
+    assert reply.cache_status == "edge; fwd=partial; fwd-status=206; ttl=90"
+    assert (reply.exchange.upstream, reply.exchange.attempts) == ("origin", 1)
 
 
 async def test_3_4_a_part_brings_the_head_of_the_whole_up_to_date() -> None:

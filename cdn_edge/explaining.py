@@ -100,7 +100,7 @@ class Explaining:
             origin=[] if answer is not None or word == "only-if-cached" else self._to_origin(request, key, look, now),
             storing=records.against_storing(request.method, look.asked, request.fields) if answer is None else [],
             refused=refused,
-            hints=self._hints(key) if word in ("uri-miss", "only-if-cached") else [],
+            hints=self._hints(key, now) if stored is None and word in ("uri-miss", "only-if-cached") else [],
             remedy=told.remedy if first is None else first.remedy,
             write=list(told.write) if first is None else first.write,
             see=records.see("lookup", word) if first is None else first.see,
@@ -242,9 +242,15 @@ class Explaining:
             see=records.see("store", last.why.value),
         )
 
-    def _hints(self, key: bytes) -> list[str]:
-        """Of what else is stored, what may have been meant."""
+    def _hints(self, key: bytes, now: float) -> list[str]:
+        """What became of it, and of what else is stored, what may have been meant."""
         found = []
+        gone = None if self._store.departures is None else self._store.departures.get(key)
+        if gone is not None:
+            by = f"a {gone.by.decode('latin-1')} that named this URL" if gone.by else "a purge"
+            found.append(f"it was stored until {by} took it out, {records.seconds(now - gone.at)} ago")
+        elif evicted := self._store.statistics().evicted:
+            found.append(f"the memory is full, {evicted} responses have made room for others so far: see --cache-size")
         if coming := self._store.coming(key):
             found.append(f"it is on its way from the origin just now ({coming})")
         if self._disk is not None and self._disk.knows(key):

@@ -10,6 +10,7 @@ from cdn_edge import lookups
 from cdn_edge.answers import HIT, STALE, Answers, NotCached
 from cdn_edge.asked import Asked
 from cdn_edge.assembling import Assembly
+from cdn_edge.departures import Departures
 from cdn_edge.explaining import Explaining
 from cdn_edge.keeping import Keeper
 from cdn_edge.lookups import Lookups
@@ -66,6 +67,7 @@ class Edge:
         self._lookups = Lookups(metrics)
         self._counts = self._lookups.counts
         self._disk = None if disk is None else disk.tier
+        store.departures = Departures(clock)
         self.explaining = Explaining(
             name, store=store, refusals=self.refusals, policy=policy, clock=clock, disk=self._disk
         )

@@ -227,7 +227,7 @@ class Onward:
         request, keying = asked.request, self._policy.keying
         exact = keying.exact(request.scheme, request.authority, request.target)
         for key in invalidated(request.method, exact, response.status, response.fields, keying):
-            self._store.invalidate(key)
+            self._store.invalidate(key, request.method)
         stored, ttl = self._keeper.keep_post(asked, fetched, refused)
         detail = fetched.note if stored else refused.value
         member = cache_status.forwarded(

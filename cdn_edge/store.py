@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, final
 
+from cdn_edge.departures import Departures
 from cdn_edge.eviction import Eviction, S3Fifo
 from cdn_edge.heads import Heads
 from cdn_edge.parts import Piece
@@ -162,6 +163,7 @@ class Store:
         self._select = Selector() if select is None else select
         self._shared = Shared()
         self.disk: Tier | None = None
+        self.departures: Departures | None = None
         self.beside = 0
         """Bytes of memory that the tier below takes to know what it has."""
         self._pending = 0
@@ -342,11 +344,16 @@ class Store:
         self._objects -= len(parts.pieces)
         parts.pieces.clear()
 
-    def invalidate(self, key: bytes) -> int:
-        """Everything under a key goes, all variants; what is on its way for it will not be kept. How many went."""
+    def invalidate(self, key: bytes, by: bytes = b"") -> int:
+        """Everything under a key goes, all variants; what is on its way for it will not be kept. How many went.
+
+        `by`: the method of the request that changed it; none for a purge.
+        """
         for recording in self._recordings.get(key, ()):
             recording.invalidate()
         gone = self.variants(key)
+        if gone and self.departures is not None:
+            self.departures.note(key, by, len(gone))
         for stored in gone:
             self.drop(stored)
         if self.disk is not None:

@@ -7,12 +7,14 @@ from collections import Counter
 
 import pytest
 
+from cdn_edge.departures import Departure, Departures
 from cdn_edge.explain import asked as request_of
 from cdn_edge.rules.freshness import Heuristic
 from cdn_edge.rules.judging import Policy
 from cdn_edge.rules.key import Keying
 from cdn_edge.rules.record import Record
 from cdn_edge.rules.vary import Selector
+from stack.clock import VirtualClock
 from stack.errors import ConnectRefused
 from tests.cdn_edge.lab import Lab, Reply
 
@@ -206,6 +208,36 @@ async def test_what_may_have_been_meant() -> None:
     hints = " ".join(record_of(lab).hints)
     assert "https://shop.test/a?utm_source=x" in hints
     assert "https://shop.test:8443/a" in hints
+
+
+async def test_what_became_of_it() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60"))
+    await lab.ask("/a")
+    await lab.ask("/a", method="DELETE")
+    lab.pass_time(5)
+    assert record_of(lab).hints == ["it was stored until a DELETE that named this URL took it out, 5 s ago"]
+    await lab.ask("/a")
+    assert record_of(lab).hints == []
+    lab.store.invalidate(URL.encode())
+    assert record_of(lab).hints == ["it was stored until a purge took it out, 0 s ago"]
+    full = Lab(size=400_000)
+    full.origin(full.response("Cache-Control: max-age=60", body=b"x" * 3000))
+    for number in range(150):
+        for _ in range(2):  # when it is full, what is asked for once is not let in
+            await full.ask(f"/{number}")
+    assert full.store.statistics().evicted
+    assert any("made room for others" in hint for hint in record_of(full).hints)
+
+
+def test_departures_are_bounded() -> None:
+    departures = Departures(VirtualClock(), most=3)
+    for number in range(10):
+        departures.note(b"%d" % number, b"PUT", 1)
+        departures.note(b"last", b"", 2)
+    assert departures.get(b"8") is not None
+    assert departures.get(b"last") == Departure(departures._clock.now(), b"", 2)
+    assert departures.get(b"5") is None
 
 
 def test_the_key_and_how_it_was_made() -> None:

@@ -206,6 +206,9 @@ FOUND: list[tuple[str, list[Step]]] = [
 ]
 """What the random ones once met, shrunk, and what they meet too seldom."""
 
+SMALL = 6000
+"""Bytes: four responses."""
+
 seen: Counter[str] = Counter()
 
 
@@ -229,9 +232,15 @@ def test_a_response_that_is_stored_and_what_becomes_of_it(steps: list[Step]) -> 
 
 
 @settings(max_examples=EXAMPLES, derandomize=not LONG, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(_STEP, min_size=2, max_size=12), st.sampled_from([0, 0, 0, 2]))
-def test_nothing_that_the_text_forbids_and_everything_that_a_good_cache_answers(steps: list[Step], delay: int) -> None:
-    tried(World(delay), steps)
+@given(
+    st.lists(_STEP, min_size=2, max_size=12),
+    st.sampled_from([0, 0, 0, 2]),
+    st.sampled_from([1_000_000, 1_000_000, SMALL]),
+)
+def test_nothing_that_the_text_forbids_and_everything_that_a_good_cache_answers(
+    steps: list[Step], delay: int, size: int
+) -> None:
+    tried(World(delay, size), steps)
 
 
 def test_the_run_met_what_it_is_about() -> None:

@@ -72,9 +72,11 @@ class Violation(AssertionError):
 class World:
     delay: int = 0
     """Seconds that the origin takes."""
+    size: int = 1_000_000
+    """Of the store. In a small one nothing must be found."""
 
     def __post_init__(self) -> None:
-        self.lab = Lab(policy=Policy(max_object=100_000))
+        self.lab = Lab(size=self.size, policy=Policy(max_object=100_000))
         self.lab.delay = self.delay
         self.known: list[Known] = []
         """All that may be in a store, in the order of its coming; what was invalidated is not."""
@@ -254,7 +256,7 @@ class World:
         """What a good cache has, and answers with at once: the last that came for this URL, whole, fresh, storable."""
         if ask.method not in ("GET", "HEAD") or {"if-match", "if-unmodified-since", "if-range"} & asked.keys():
             return None
-        if not self.known or "cache-control" in asked or "pragma" in asked:
+        if self.size < 1_000_000 or not self.known or "cache-control" in asked or "pragma" in asked:
             return None
         candidate = next((one for one in reversed(self.known) if one.target == ask.target), None)
         if candidate is None or candidate.serial != self.latest.get(ask.target) or candidate.status == 206:

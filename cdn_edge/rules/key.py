@@ -10,6 +10,7 @@ from cdn_edge.rules.query import patterns, reduced
 from cdn_edge.rules.search import Learned, variance
 from cdn_edge.rules.vary import COOKIE, FORWARDED, Names
 from stack.http.fields import TOKEN
+from stack.http.h1 import valid_authority
 from stack.http.message import Fields
 
 _DEFAULT_PORT: Final = {b"http": b":80", b"https": b":443"}
@@ -118,6 +119,8 @@ def parts_of_url(url: str) -> tuple[bytes, bytes, bytes]:
     authority, target = rest[:end].rpartition("@")[2], rest[end:]
     if not authority or any(ord(char) <= 0x20 or ord(char) == 0x7F for char in rest):
         raise ValueError(f"{url!r} has no host, or blanks; write it as https://host/path")
+    if authority.isascii() and not valid_authority(authority.encode()):
+        raise ValueError(f"{url!r} has no host that a request could name; write it as https://host:port/path")
     if not target.startswith("/"):
         target = "/" + target
     try:

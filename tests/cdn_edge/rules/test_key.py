@@ -58,7 +58,21 @@ def test_a_url_has_the_key_of_its_request(url: str, expected: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "/a", "shop.test/a", "ftp://shop.test/", "https:///a", "https://a b/", "https://h/é"]
+    "url",
+    [
+        "",
+        "/a",
+        "shop.test/a",
+        "ftp://shop.test/",
+        "https:///a",
+        "https://a b/",
+        "https://h/é",
+        "https://h\\evil/",
+        "https://h:x/",
+        "https://[::1/",
+        "https://h\x00/",
+        "https://h/\r\nX: 1",
+    ],
 )
 def test_what_is_no_url_says_the_remedy(url: str) -> None:
     with pytest.raises(ValueError, match=r"host|ASCII|URL"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from sys import maxsize
 from typing import Protocol, final
 
 from cdn_edge.departures import Departures
@@ -26,6 +27,8 @@ _HEADS_SHARE: int = 32
 """Of the bytes: one part in so many is for heads of hits at most."""
 _VARIANTS: int = 560
 """Bytes of the object and the dicts by which several responses are found under one key."""
+_AT_ONCE: int = 1000
+"""Responses that leave in one go for one that comes: two milliseconds."""
 _PENDING_SHARE: int = 8
 """Of the bytes: one part in so many is for what is coming in, besides. With what an allocator keeps for itself the
 process stays below a quarter more than the limit."""
@@ -402,6 +405,8 @@ class Store:
 
     def record(self, key: bytes, since: int = 0) -> Recording:
         """To be opened before the origin is asked, so that what becomes invalid meanwhile is not kept."""
+        if self._bytes > self._room.bytes:
+            self._make_room(0)
         recording = Recording(self, key, since)
         self._recordings.setdefault(key, set()).add(recording)
         return recording
@@ -421,7 +426,7 @@ class Store:
 
     def reserve(self, size: int) -> bool:
         """Count bytes that came in. False when there is no room for them among the others that are coming in."""
-        if self._pending + size > self.pending_limit:
+        if self._pending + size + max(0, self._bytes - self._room.bytes) > self.pending_limit:
             return False
         self._pending += size
         return True
@@ -433,18 +438,26 @@ class Store:
         room = self._room
         room.look(stored.size, self.size, self._small + self._heads.bytes)
         if room.batch:
-            self._make_room(room.batch)
+            self._make_room(room.batch, maxsize)
             room.batch = 0
 
-    def _make_room(self, size: int) -> bool:
-        if size > self._room.bytes:
+    def _make_room(self, size: int, at_once: int = _AT_ONCE) -> bool:
+        """False when there can be none. Of many that have to go the rest goes with the next requests (`record`), as
+        long as it is within what may be coming in: nobody waits while thousands leave.
+        """
+        room = self._room.bytes
+        if size > room:
             return False
-        while self._bytes + size > self._room.bytes:
+        gone = 0
+        while (above := self._bytes + size - room) > 0:
+            if gone >= at_once and above + self._pending <= self.pending_limit:
+                break
             victim = self._eviction.evict()
             if victim is None:
                 return False
             self._forget(victim)
             self._evicted += 1
+            gone += 1
             if self.disk is not None:
                 self.disk.left(victim)
         return True

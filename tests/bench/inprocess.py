@@ -115,8 +115,10 @@ class WiredLoop(uvloop.Loop):
 class Bench:
     """A hop and clients that ask it. `batch` is one request on each connection."""
 
-    def __init__(self, hop: HttpHop, loop: WiredLoop, response: bytes, pages: int) -> None:
-        self.hop, self.loop, self.response, self.pages = hop, loop, response, pages
+    def __init__(self, hop: HttpHop, loop: WiredLoop, response: bytes, name: str) -> None:
+        self.hop, self.loop, self.response = hop, loop, response
+        self.hits = name == "edge"
+        self.pages = 2**31 if name == "edge-miss" else 100
         self.number = 0
         self.clients: list[H1ServerConnection] = []
         self.wires: list[Wire] = []
@@ -200,7 +202,7 @@ async def built(name: str, home: Path, response: bytes = RESPONSE) -> AsyncItera
     try:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WiredLoop)
-        yield Bench(hop, loop, response, 2**31 if name == "edge-miss" else 100)
+        yield Bench(hop, loop, response, name)
     finally:
         await hop.stop()
         await net.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from stack.errors import ConfigError
 from stack.net import openssl
 
+RECORD: Final = 16 * 1024
+"""Bytes of content that a TLS record has at most (RFC 8446 §5.1)."""
 Profile = Literal["intermediate", "modern"]
 
 CIPHERS: Final = ":".join(
@@ -88,6 +90,7 @@ def client_context(
             f"--{option}-{'key' if cert else 'cert'} is missing: a certificate and its key are given together"
         )
     context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslobject_class = Object
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(alpn))
@@ -124,10 +127,30 @@ class ClientContext(ssl.SSLContext):
             load_pair(self, *self.pair)
 
 
-class ServerObject(ssl.SSLObject):
+class Object(ssl.SSLObject):
+    """Reads as much as a record may have: asyncio and uvloop ask for 256 KiB, which `ssl` allocates before it knows how
+    much there is. For so large a block malloc asks the kernel each time, and gives all but a few bytes back.
+    """
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        if buffer is not None:
+            return self._sslobj.read(len, buffer)  # type: ignore[attr-defined]
+        return self._sslobj.read(min(RECORD, len))  # type: ignore[attr-defined]
+
+
+class ServerObject(Object):
     """Sends what a failed handshake has left to say: asyncio and uvloop close without the alert that OpenSSL wrote."""
 
     last_words: Callable[[], None] | None = None
+    incoming: ssl.MemoryBIO | None = None
+    """Where what was received waits: who knows that nothing does need not ask OpenSSL, and read its complaint."""
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        if buffer is not None:
+            return self._sslobj.read(len, buffer)  # type: ignore[attr-defined]
+        if (incoming := self.incoming) is not None and not incoming.pending and not incoming.eof and not self.pending():
+            raise ssl.SSLWantReadError
+        return self._sslobj.read(min(RECORD, len))  # type: ignore[attr-defined]
 
     def do_handshake(self) -> None:
         try:

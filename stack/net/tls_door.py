@@ -226,6 +226,7 @@ class _Context:
     ) -> ssl.SSLObject:
         made = self._context.wrap_bio(incoming, outgoing, server_side=server_side)
         if isinstance(made, ServerObject):
+            made.incoming = incoming
             made.last_words = lambda: _send(self._transport, outgoing.read())
         return made
 

@@ -370,7 +370,7 @@ def test_other_variants_of_a_page_cost_a_hit_nothing() -> None:
             looked += len(self)
             return super().values()
 
-    store = Store(80_000_000, max_object=10_000)
+    store = Store(80_000_000, max_object=10_000, most_variants=20_000)
     answers = Answers("edge", VirtualClock(), random.Random(1), store.renewed)
     names = (b"user-agent",)
     put = [stored(names=names, request=[(b"user-agent", b"%d" % n)]) for n in range(150)]

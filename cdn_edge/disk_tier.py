@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,8 +27,10 @@ from stack.telemetry.metrics import Metrics
 
 log = logging.getLogger("hopstack.edge.disk")
 
-KNOWN_COST: Final = 96
-"""Bytes of memory for each key that is on disk: a hash and its place in a set."""
+_HASH: Final = 48
+"""Bytes of one number in the set of keys, as the allocator has it."""
+_KNOWN_COST: Final = 104
+"""Bytes of memory for each key that is on disk, at most where they are many: a number and its places in the set."""
 _KNOWN_SHARE: Final = 4
 """At most this part of the memory (a quarter) is for keys on disk: it bounds how many objects lie there."""
 PATIENCE: Final = 2.0
@@ -104,7 +107,12 @@ class DiskTier:
 
     @property
     def most_objects(self) -> int:
-        return self.store.limit // _KNOWN_SHARE // KNOWN_COST
+        return self.store.limit // _KNOWN_SHARE // _KNOWN_COST
+
+    @property
+    def known_bytes(self) -> int:
+        """Of memory, to know which keys are on disk."""
+        return sys.getsizeof(self.known) + len(self.known) * _HASH
 
     def knows(self, key: bytes) -> bool:
         """Whether anything under the key may be on disk. Asked for every miss."""

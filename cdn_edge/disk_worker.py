@@ -15,7 +15,7 @@ from cdn_edge.disk_files import taken
 from cdn_edge.disk_index import Newer, is_damaged, is_full
 from cdn_edge.disk_shelf import Busy
 from cdn_edge.disk_threads import FAILURES, Threads
-from cdn_edge.disk_tier import KNOWN_COST, DiskTier, Gone
+from cdn_edge.disk_tier import DiskTier, Gone
 from stack.net.tasks import Tasks
 
 log = logging.getLogger("hopstack.edge.disk")
@@ -126,7 +126,7 @@ class DiskWorker:
             await self._trouble(error)
         if self._threads.damaged or tier.anew:
             await self._begin_anew("its index is damaged" if self._threads.damaged else "too much became invalid")
-        tier.store.beside = len(tier.known) * KNOWN_COST
+        tier.store.beside = tier.known_bytes
 
     @property
     def _is_full(self) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from cdn_edge.disk import LEAST
 from cdn_edge.explain import asked as request_of
+from cdn_edge.rules.reuse import Terms
+from cdn_edge.stored import whole
+from stack.clock import eventually
 from stack.errors import ConnectRefused
 from stack.http.message import Peer, Request, Response
 from stack.telemetry.exchange import Exchange
@@ -146,16 +150,19 @@ async def test_the_variant_that_the_request_selects_comes_back(tmp_path: Path) -
         assert lab.asked == 4
 
 
-async def test_of_several_that_match_the_latest_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("newer", ["plain", "varying"])
+async def test_of_several_that_match_the_latest_comes_back(tmp_path: Path, newer: str) -> None:
+    """RFC 9111 §4.1."""
     async with disk_lab(tmp_path) as lab:
-        lab.origin(lab.response("Cache-Control: max-age=600", body=b"first"))
-        await lab.ask("/a")
-        lab.origin(lab.response("Cache-Control: max-age=600\nVary: Accept-Language", body=b"second"))
-        lab.pass_time(5)
-        await lab.ask("/a", "Cache-Control: no-cache")
+        now = lab.clock.now()
+        for name, names, selection in (("plain", (), ()), ("varying", (b"accept-language",), (None,))):
+            date = lab.clock.time() + (name == newer)
+            kept = {"terms": Terms(60.0), "date": date, "born": now, "status": 200, "fields": []}
+            lab.store.put(whole(b"https://shop.test/a", names, selection, body=name.encode(), **kept))  # type: ignore[arg-type]
         await lab.written()
+        assert lab.disk.tier.threads.objects == 2
         lab.empty_memory()
-        assert (await lab.ask("/a")).body == b"second"
+        assert (await lab.ask("/a")).body == newer.encode()
 
 
 async def test_conditions_ranges_and_head_from_disk(tmp_path: Path) -> None:
@@ -347,3 +354,22 @@ async def test_what_the_memory_does_not_let_in_is_answered_from_disk(tmp_path: P
             for number in range(12):
                 assert (await lab.ask(f"/{number}")).is_hit
         assert lab.asked == asked
+
+
+async def test_what_the_memory_needs_to_know_of_the_disk_is_counted(tmp_path: Path) -> None:
+    async with disk_lab(tmp_path) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
+        for number in range(50):
+            await lab.ask(f"/{number}")
+        await lab.written()
+        tier = lab.disk.tier
+        await eventually(lambda: lab.store.beside == tier.known_bytes)
+        assert lab.store.beside >= 50 * 48
+        for count in (20_000, 50_000, 120_000):
+            tracemalloc.start()
+            try:
+                tier.known = {hash(b"https://shop.test/%d" % number) for number in range(count)}
+                taken = tracemalloc.get_traced_memory()[0]
+            finally:
+                tracemalloc.stop()
+            assert taken <= tier.known_bytes <= taken * 1.3

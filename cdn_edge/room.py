@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-_SLACK: Final = 0.05
+_SLACK: Final = 0.07
 """Of the limit: what an allocator may keep for itself before anything is taken off."""
 _LOOKS: Final = 128
 """In the time in which as many bytes are stored as the store has room for."""

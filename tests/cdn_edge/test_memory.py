@@ -66,7 +66,7 @@ def test_what_the_allocator_keeps_is_taken_off_and_comes_back() -> None:
     assert room.bytes == 100 * MIB
     memory.takes = 160 * MIB  # few large ones have taken the place of the small ones, whose arenas stay
     room.look(2 * MIB, 100 * MIB, 5 * MIB)
-    assert room.bytes == pytest.approx(45 * MIB, abs=1)
+    assert room.bytes == pytest.approx(47 * MIB, abs=1)
     memory.takes = 48 * MIB
     room.look(2 * MIB, 46 * MIB, 5 * MIB)
     assert room.bytes == 100 * MIB

@@ -56,7 +56,7 @@ def fill(kind: str, limit: int, times: float) -> dict[str, float]:
     put, n, most = 0, 0, 0
     slow: list[Recording] = []
     while put < limit * times:
-        size = min(KINDS[kind](chance, put / (limit * times)), store.max_object)
+        size = min(KINDS[kind](chance, put / (limit * times)), store.max_object, len(content))
         at = chance.randint(0, len(content) - size)
         one = _response(kind, n, content[at : at + size], chance)
         recording = store.record(one.key)

@@ -107,7 +107,8 @@ class Onward:
         asked.exchange.mark("fetch", "fetched")
         stored = self._head(asked, parts) or stored
         now = self._clock.now()
-        member = cache_status.forwarded(self._member, asked.why, status=206, ttl=int(stored.fresh_until - now))
+        ttl = 0 if stored.terms.always_validate else int(stored.fresh_until - now)
+        member = cache_status.forwarded(self._member, asked.why, status=206, ttl=ttl)
         added: Fields = [(b"age", b"%d" % max(0, now - stored.born)), (b"cache-status", member), MISS]
         return self._answers.from_stored(stored, asked, added, lacking=True)
 

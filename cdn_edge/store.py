@@ -278,9 +278,9 @@ class Store:
         self._stored += 1
         self._small += _in_small_blocks(piece)
         self._eviction.add(piece)
-        self._look(piece)
         self.used(parts.head)  # while pieces come and are used, it does not go before them
-        return True
+        self._look(piece)
+        return parts.head is not None
 
     def holds(self, stored: Stored) -> bool:
         if isinstance(stored, Piece):

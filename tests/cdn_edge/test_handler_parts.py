@@ -313,3 +313,12 @@ async def test_3_3_what_broke_off_takes_no_place_of_what_is_stored() -> None:
     lab.pass_time(70)
     assert (await lab.ask("/a")).body == b"abcd<cut>"
     assert (await lab.ask("/a")).body == TEN
+
+
+async def test_5_2_2_4_parts_of_what_is_to_be_validated_each_time_are_completed_too() -> None:
+    lab, file = lab_of(head="Cache-Control: no-cache")
+    await lab.ask("/a", "Range: bytes=0-4")
+    reply = await lab.ask("/a", "Range: bytes=3-6")
+    assert (reply.status, reply.body) == (206, b"3456")
+    assert reply.cache_status == "edge; fwd=stale; fwd-status=206; ttl=0"
+    assert file.served == ["bytes=0-4 206", "bytes=3-6 304", "bytes=5-9 206"]

@@ -70,6 +70,16 @@ def test_pieces_are_evicted_one_by_one_and_the_head_stays_while_they_come() -> N
     assert 1 <= len(parts.pieces) < 40
 
 
+def test_a_head_that_leaves_while_its_piece_comes_takes_the_piece() -> None:
+    store = Store(100_000, max_object=10_000)
+    one, parts = head(store, 100)
+    store._room.batch = store.room  # as when the process takes more than is counted
+    assert not store.put_piece(piece_of(one, parts, 0, b"x" * 10))
+    assert parts.head is None
+    assert not parts.pieces
+    assert (store.statistics().objects, store.size) == (0, 0)
+
+
 def test_nothing_is_left_behind_by_a_random_walk() -> None:
     chance = random.Random(3)
     store = Store(60_000, max_object=60_000)

@@ -171,6 +171,7 @@ class Explaining:
                     ttl=round(stored.terms.lifetime - (now - stored.born), 1),
                     size=stored.size,
                     content=int(length) if length is not None and length.isdigit() else len(stored.body) or None,
+                    held=None if stored.parts is None else sum(len(piece.span) for piece in stored.parts.pieces),
                     selected=stored is selected,
                     disk=stored is brought,
                     differs=records.differences(stored.names, stored.selection, asked),

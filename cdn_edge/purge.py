@@ -45,7 +45,7 @@ class Purge:
         if not answer["purged"] and (others := self._store.elsewhere(key)):
             # scheme and port are part of the key, and easily forgotten; latin-1, as keys are made of any bytes
             named = ", ".join(other.decode("latin-1") for other in others)
-            answer["hint"] = f"Nothing was stored under this URL, but there is {named}"
+            answer["hint"] = f"There is {named}: scheme and port are part of the URL."
         return as_json(answer)
 
 

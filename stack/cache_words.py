@@ -67,7 +67,8 @@ LOOKUP: Final[Mapping[str, Word]] = {
     "uri-miss": Word(
         "nothing was stored under this URL",
         "The first request of a URL is always one. If it stays so, the response is not stored: the word of the step "
-        "`store` says why. Every query parameter makes a URL of its own, those of advertisements too.",
+        "`store` says why. Every query parameter makes a URL of its own, those of advertisements too: where one means "
+        "nothing, the response says so in No-Vary-Search, or the edge by --cache-key-ignore-query.",
         clause="RFC 9211 §2.2",
     ),
     "vary-miss": Word(
@@ -84,7 +85,7 @@ LOOKUP: Final[Mapping[str, Word]] = {
         clause="RFC 9111 §5.2.1",
     ),
     "partial": Word(
-        "a part of what it asks for is stored, and the rest was fetched",
+        "a part of what it asks for is stored, and the rest comes from the origin",
         "Once all of it has been asked for, all of it is stored. If it stays so, what is stored of it leaves for want "
         "of room: a larger --cache-size.",
         clause="RFC 9111 §3.4, RFC 9211 §2.2",

@@ -113,12 +113,14 @@ def parts_of_url(url: str) -> tuple[bytes, bytes, bytes]:
     scheme, mark, rest = url.strip().partition("://")
     scheme = scheme.lower()
     if not mark or scheme not in ("http", "https"):
-        raise ValueError(f"{url!r} is no absolute URL; write it as https://host/path")
+        raise ValueError(f"{url!r} is no http or https URL; write it as https://host/path")
     rest = rest.partition("#")[0]
     end = min(at if (at := rest.find(mark)) >= 0 else len(rest) for mark in "/?")
     authority, target = rest[:end].rpartition("@")[2], rest[end:]
-    if not authority or any(ord(char) <= 0x20 or ord(char) == 0x7F for char in rest):
-        raise ValueError(f"{url!r} has no host, or blanks; write it as https://host/path")
+    if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in rest):
+        raise ValueError(f"{url!r} has blanks, as no URL has; write them as %20")
+    if not authority:
+        raise ValueError(f"{url!r} has no host; write it as https://host/path")
     if authority.isascii() and not valid_authority(authority.encode()):
         raise ValueError(f"{url!r} has no host that a request could name; write it as https://host:port/path")
     if not target.startswith("/"):

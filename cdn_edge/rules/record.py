@@ -55,6 +55,8 @@ class Variant:
     """Bytes of memory."""
     content: int | None
     """Bytes of content, if they are known."""
+    held: int | None
+    """How many of them, where they are held in pieces."""
     selected: bool
     disk: bool
     """It is on disk, and not in memory. Of what is on disk only the selected one is told."""
@@ -264,8 +266,8 @@ def against_storing(method: bytes, asked: Asking, fields: Fields) -> list[str]:
 
 
 def nearest(variants: Sequence[Variant]) -> int | None:
-    """The one with the fewest differences; of several, the youngest."""
-    if not variants:
+    """The one with the fewest differences; of several, the youngest. None where one does not differ at all."""
+    if not variants or not all(one.differs for one in variants):
         return None
     return min(range(len(variants)), key=lambda at: (len(variants[at].differs), variants[at].age))
 

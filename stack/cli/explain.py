@@ -33,9 +33,9 @@ def explain(url: str, method: str, headers: tuple[str, ...], edge: str | None, a
     """
     import msgspec
 
-    from stack.cli.edges import post
+    from stack.cli.edges import post, where
 
-    found = _asked(url, edge, admin)
+    found = where(url, edge, admin)
     if isinstance(found, int):
         return found
     url, places = found
@@ -53,38 +53,6 @@ def explain(url: str, method: str, headers: tuple[str, ...], edge: str | None, a
             text = f"{name}: no answer: {answer['error']}" if "error" in answer else told(name, answer, question)
             click.echo(("\n" if number else "") + text, err="error" in answer)
     return 1 if any("error" in answer for answer in answers.values()) else 0
-
-
-def _asked(url: str, edge: str | None, admin: str | None) -> tuple[str, dict[str, str]] | int:
-    """The whole URL, and the admin endpoints by name (empty where it is not known yet); or the exit status."""
-    from urllib.parse import urlsplit
-
-    if admin is not None:
-        if edge is not None:
-            raise click.ClickException("--edge is one of the running stack's, --admin one that runs alone: not both")
-        place = urlsplit(admin)
-        try:
-            known = place.scheme == "http" and place.hostname and place.port
-        except ValueError:
-            known = None
-        if not known:
-            raise click.ClickException(f"--admin {admin!r}: write it as http://127.0.0.1:8012")
-        return url, {"": admin}
-    from stack.cli.control import NOTHING_RUNS
-    from stack.cli.edges import edges
-    from stack.cli.site import site
-    from stack.supervisor.state import StateDir
-
-    state = StateDir.chosen()
-    status = state.running()
-    if not status:
-        click.echo(
-            f"No stack runs in {state.path}; `hopstack up` starts one, --admin asks an edge that runs alone.", err=True
-        )
-        return NOTHING_RUNS
-    if url.startswith("/") and (found := site(status)) is not None:
-        url = found.url + url
-    return url, {hop["name"]: hop["admin"] for hop in edges(status, edge)}
 
 
 def _field(line: str) -> list[str]:

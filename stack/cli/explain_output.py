@@ -60,12 +60,15 @@ def _stored(record: dict[str, Any]) -> Iterator[str]:
         return
     count = "1 response" if len(variants) == 1 else f"{len(variants)} variants"
     chosen = next((number for number, one in enumerate(variants) if one["selected"]), None)
-    which = "" if len(variants) == 1 and chosen == 0 else "; none fits" if chosen is None else "; * is selected"
+    unfit = "none is looked at" if record["lookup"] in _PASSED else "none fits"
+    which = "" if len(variants) == 1 and chosen == 0 else f"; {unfit}" if chosen is None else "; * is selected"
     yield from _paragraph("Stored", f"{count}{which}")
     rows = [("", "STATUS", "AGE", "TTL", "SIZE", "SELECTED BY")]
     for one in variants:
         where = " (on disk)" if one["disk"] else ""
         content = size(one["size"] if one["content"] is None else one["content"])
+        if one["held"] is not None and one["held"] != one["content"]:
+            content = f"{size(one['held'])} of {content}"
         by = "; ".join(f"{name}: {'none' if value is None else value}" for name, value in one["vary"].items())
         mark = "*" if one["selected"] else ""
         rows.append(

@@ -10,8 +10,9 @@ import click
 @click.command()
 @click.argument("url")
 @click.option("--edge", metavar="NAME", help="Only at this edge, as edge-fra or fra. Default: at all.")
+@click.option("--admin", metavar="URL", help="An edge that runs alone, by its --admin, as http://127.0.0.1:8012.")
 @click.option("--json", "as_json", is_flag=True, help="Print what each edge answered as JSON.")
-def purge(url: str, edge: str | None, as_json: bool) -> int:
+def purge(url: str, edge: str | None, admin: str | None, as_json: bool) -> int:
     """Remove URL from the edges' caches, with all its variants.
 
     A path alone, as /products/shoes, is that of the running stack's site.
@@ -21,19 +22,13 @@ def purge(url: str, edge: str | None, as_json: bool) -> int:
     """
     import msgspec
 
-    from stack.cli.control import NOTHING_RUNS
-    from stack.cli.edges import edges, post
-    from stack.cli.site import site
-    from stack.supervisor.state import StateDir
+    from stack.cli.edges import post, where
 
-    state = StateDir.chosen()
-    status = state.running()
-    if not status:
-        click.echo(f"No stack runs in {state.path}; `hopstack up` starts one.", err=True)
-        return NOTHING_RUNS
-    if url.startswith("/") and (found := site(status)) is not None:
-        url = found.url + url
-    answers = {hop["name"]: post(hop["admin"], "/-/purge", {"url": url}) for hop in edges(status, edge)}
+    found = where(url, edge, admin)
+    if isinstance(found, int):
+        return found
+    url, places = found
+    answers = {name or place: post(place, "/-/purge", {"url": url}) for name, place in places.items()}
     if as_json:
         click.echo(msgspec.json.encode(answers))
     else:
@@ -45,10 +40,11 @@ def purge(url: str, edge: str | None, as_json: bool) -> int:
 def _told(answer: dict[str, Any]) -> str:
     if "error" in answer:
         return f"no answer: {answer['error']}"
+    amiss = f"; the disk: {answer['disk']}" if "disk" in answer else ""
     match answer["purged"]:
         case 0:
-            return f"nothing was stored{': ' + answer['hint'] if 'hint' in answer else ''}"
+            return f"nothing was stored{amiss}{'. ' + answer['hint'] if 'hint' in answer else ''}"
         case 1:
-            return "purged"
+            return f"purged{amiss}"
         case many:
-            return f"purged, {many} variants"
+            return f"purged, {many} variants{amiss}"

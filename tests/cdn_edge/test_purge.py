@@ -63,7 +63,7 @@ async def test_a_forgotten_port_is_hinted_at() -> None:
     answer = json.loads((await Purge(lab.store)(request(f"/-/purge?url={URL}"))).body)  # type: ignore[arg-type]
     assert answer["purged"] == 0
     named = ["https://shop.test:8445/a", "http://shop.test/a", "https://shop.test:8444/a"]
-    assert answer["hint"] == "Nothing was stored under this URL, but there is " + ", ".join(named)
+    assert answer["hint"] == f"There is {', '.join(named)}: scheme and port are part of the URL."
     assert lab.store.statistics().objects == 6
 
 
@@ -80,7 +80,7 @@ async def test_no_hint_where_nothing_comes_near() -> None:
         (lambda: request(body=b"{"), "no JSON"),
         (lambda: request(body=b'{"url": 1}'), "Send"),
         (lambda: request(body=b"[]"), "Send"),
-        (lambda: request(body=b'{"url": "/a"}'), "no absolute URL"),
+        (lambda: request(body=b'{"url": "/a"}'), "no http or https URL"),
         (lambda: request("/-/purge?url=a&url=b"), "Send"),
     ],
 )

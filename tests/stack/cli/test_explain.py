@@ -13,6 +13,7 @@ from cdn_edge.explain import asked
 from stack.cli import explain_output
 from stack.cli.main import main
 from tests.cdn_edge.lab import Lab
+from tests.cdn_edge.ranged import File, counted
 
 URL = "https://shop.test/a"
 
@@ -98,6 +99,23 @@ async def test_what_was_not_stored() -> None:
     assert "  Not stored 5 min ago with 200, 2 times in a row: private: the response says\n" in said
     assert "             cache-control: private, max-age=60\n" in said
     assert "                 Cache-Control: public, max-age=600\n" in said
+
+
+@pytest.mark.parametrize("given", [{"method": "POST"}, {"headers": [["Content-Length", "4"]]}])
+async def test_what_is_not_looked_at_is_no_nearest_variant(given: dict[str, Any]) -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60"))
+    await lab.ask("/a")
+    said = printed(lab, **given)
+    assert "  Stored     1 response; none is looked at\n" in said
+    assert "Nearest" not in said
+
+
+async def test_how_much_of_it_is_held() -> None:
+    lab = Lab()
+    lab.origin(File(lab.clock, counted(4096)))
+    await lab.ask("/a", "Range: bytes=0-1023")
+    assert "1.0 KiB of 4.0 KiB  any request\n" in printed(lab)
 
 
 @pytest.mark.parametrize(

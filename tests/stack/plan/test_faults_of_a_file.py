@@ -96,7 +96,7 @@ CASES = [
         stack.toml:11: proxies.1.compression.types[1] = 3: wanted text; text stands in quotes
         stack.toml:13: proxies.2.limits = 3: a table is wanted, as limits = { head = ... }
         stack.toml:15: proxies.3 = "x": a table is wanted, as [proxies.3]
-        stack.toml:17: edges.fra.cache.set_cookie = "yes": wanted one of explicit, store
+        stack.toml:17: edges.fra.cache.set_cookie = "yes": wanted one of explicit, store, pass, strip
         stack.toml:18: edges.fra.cache.heuristic = true: wanted a number from 0 up to 1
         stack.toml:21: edges.fra.listen[1] = "http//127.0.0.1": the port is missing; wanted SCHEME://HOST:PORT, SCHEME+fd://N or HOST:PORT
         """,

@@ -13,7 +13,6 @@ from cdn_edge.parts import Parts
 from cdn_edge.recording import Recording, Tee
 from cdn_edge.refusals import Refusals
 from cdn_edge.rules import validation
-from cdn_edge.rules.asking import read
 from cdn_edge.rules.directives import SURROGATE_CONTROL, Said
 from cdn_edge.rules.judging import Judgement, Policy, judge
 from cdn_edge.rules.parts import Part, strong_tag, whole_head
@@ -258,12 +257,16 @@ class Keeper:
             response.body = Slicing(response.body, recording, self._store, parts, span, size=size, refused=refused)
         return None
 
-    def keep_post(self, asked: Asked, fetched: Fetched, refused: NotStored) -> tuple[bool, int | None]:
+    def keep_post(
+        self, asked: Asked, fetched: Fetched, refused: NotStored, *, overtaken: bool = False
+    ) -> tuple[bool, int | None]:
         """RFC 9110 §9.3.3: a POST's response answers later GETs, if it is its URL's own and its lifetime explicit.
 
-        `refused` is why nothing else is kept that passes through here.
+        `refused` is why nothing else is kept that passes through here. `overtaken`: what is stored under the key became
+        invalid while it was on its way, by another request or a purge.
         """
-        stored, ttl = self._keep_post(asked, fetched) if asked.request.method == b"POST" else (False, None)
+        may_be = asked.request.method == b"POST" and not overtaken
+        stored, ttl = self._keep_post(asked, fetched) if may_be else (False, None)
         if not stored:
             self._decided(asked, refused)
         return stored, ttl
@@ -277,7 +280,8 @@ class Keeper:
         exact = keying.exact(request.scheme, request.authority, request.target)
         if keying.same_origin(exact, place) != exact:
             return False, None
-        if read(asked.request.fields).overriding:
+        asked.asking = self._policy.read(request.fields)
+        if asked.asking.overriding:
             return False, None  # it was no POST to the origin
         judgement = self._judge(asked, response.status, response.fields, fetched)
         if judgement.refused is not None or not judgement.lifetime.explicit:

@@ -219,17 +219,22 @@ class Onward:
     async def passing(self, asked: Asked, refused: NotStored) -> Response:
         """What this cache never answers: on to the origin, and what it changes there is forgotten here."""
         self._lookups.mark(asked.exchange, asked.why)
+        posting = self._store.record(asked.key) if asked.request.method == b"POST" else None
         try:
             fetched = await self._origin.fetch(asked.request, asked.exchange)
         except HopError as error:
             return self._failed(asked, error)
+        finally:
+            if posting is not None:
+                posting.abandon()
+        overtaken = posting is not None and posting.invalid
         asked.exchange.mark("fetch", "fetched")
         response = fetched.response
         request, keying = asked.request, self._policy.keying
         exact = keying.exact(request.scheme, request.authority, request.target)
         for key in invalidated(request.method, exact, response.status, response.fields, keying):
             self._store.invalidate(key, request.method)
-        stored, ttl = self._keeper.keep_post(asked, fetched, refused)
+        stored, ttl = self._keeper.keep_post(asked, fetched, refused, overtaken=overtaken)
         detail = fetched.note if stored else refused.value
         member = cache_status.forwarded(
             self._member, asked.why, status=response.status, stored=stored, ttl=ttl, detail=detail

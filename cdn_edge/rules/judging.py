@@ -94,6 +94,7 @@ def judge(
     fresh_for = lifetime(status, fields, said, received=received, heuristic=policy.heuristic)
     names = _names(fields, request, policy.keying)
     date = date_value(fields, received)
+    cookie = not policy.guess_for_cookies and get(request, b"cookie") is not None
     refused = refusal(
         status,
         fields,
@@ -102,7 +103,7 @@ def judge(
         names,
         asked,
         max_object=policy.max_object,
-        cookie=not policy.guess_for_cookies and get(request, b"cookie") is not None,
+        cookie=cookie,
         set_cookie=policy.set_cookie,
         request_errors=policy.request_errors,
     )
@@ -118,6 +119,7 @@ def judge(
             fresh_for.field,
             combined(fields, SURROGATE_CONTROL) if hidden else None,
             stale_with_s_maxage=policy.stale_with_s_maxage,
+            perhaps_private=cookie and b"cookie" not in (names or ()),
         ),
         names or (),
         policy.select(names or (), request),

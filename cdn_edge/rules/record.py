@@ -238,7 +238,9 @@ def _outlived(terms: Terms, age: float, asked: Asking) -> list[str]:
         return ["it says no-cache: it is stored, and validated before each use"]
     said = [f"its age, {seconds(age)}, is not below its lifetime, {seconds(terms.lifetime)}"]
     if terms.never_stale:
-        said.append("must-revalidate, proxy-revalidate or s-maxage forbids to send it stale")
+        forbids = "must-revalidate, proxy-revalidate or s-maxage forbids to send it stale"
+        own = ", or it may be one client's own: it was asked for with a cookie and has no lifetime"
+        said.append(forbids if terms.lifetime > 0 else forbids + own)
     elif asked.cc.min_fresh is not None:
         said.append("the request wants it fresh (min-fresh)")
     else:

@@ -34,7 +34,8 @@ class Terms:
     always_validate: bool = False
     """`no-cache` (§5.2.2.4)."""
     never_stale: bool = False
-    """§4.2.4: must-revalidate, proxy-revalidate, or s-maxage, which implies it in a shared cache (§5.2.2.10)."""
+    """§4.2.4: must-revalidate, proxy-revalidate, or s-maxage, which implies it in a shared cache (§5.2.2.10); or it may
+    be one client's own: see `terms`."""
     while_revalidate: float = 0.0
     if_error: float | None = None
     source: str = ""
@@ -55,15 +56,22 @@ def terms(
     surrogate: bytes | None = None,
     *,
     stale_with_s_maxage: bool = False,
+    perhaps_private: bool = False,
 ) -> Terms:
-    """`stale_with_s_maxage`: what a response says itself of being sent stale counts beside s-maxage, but no more."""
+    """`stale_with_s_maxage`: what a response says itself of being sent stale counts beside s-maxage, but no more.
+
+    `perhaps_private`: asked for with a cookie that it does not vary by. With no lifetime either, nobody gets it before
+    the origin has said that it is for them, too.
+    """
     shared, if_error = cc.s_maxage is not None, cc.stale_if_error
     if shared and stale_with_s_maxage and (cc.stale_while_revalidate or if_error):
         shared, if_error = False, if_error or 0
+    asked_for = cc.public or cc.stale_while_revalidate or cc.stale_if_error
+    own = perhaps_private and lifetime <= 0 and not asked_for
     return Terms(
         lifetime,
         always_validate=cc.no_cache,
-        never_stale=cc.must_revalidate or cc.proxy_revalidate or shared,
+        never_stale=cc.must_revalidate or cc.proxy_revalidate or shared or own,
         while_revalidate=cc.stale_while_revalidate or 0.0,
         if_error=if_error,
         source=source,

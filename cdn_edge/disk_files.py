@@ -58,7 +58,7 @@ class Files:
         self._count += 1
         coming = f"{self._coming}/{self._count}"
         try:
-            descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            descriptor = self._create(coming)
             try:
                 left = memoryview(content)
                 while left:
@@ -69,12 +69,20 @@ class Files:
             try:
                 os.rename(coming, target)
             except FileNotFoundError:
-                os.mkdir(os.path.dirname(target), 0o700)
+                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
                 os.rename(coming, target)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(coming)
             raise
+
+    def _create(self, path: str) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:  # somebody has cleared up
+            os.makedirs(self._coming, 0o700, exist_ok=True)
+            return os.open(path, flags, 0o600)
 
     def read(self, name: bytes, length: int) -> bytes:
         """All of it, compared with its name. Raises Gone, Torn, OSError."""

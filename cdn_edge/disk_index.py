@@ -47,6 +47,10 @@ class Newer(Exception):
     """Written by another version of hopstack, or by something else altogether: left as it is."""
 
 
+class Moved(OSError):
+    """The directory is not the one that was opened: somebody has removed it, or put another in its place."""
+
+
 def is_full(error: Exception) -> bool:
     """Whether no room on the disk is what went wrong."""
     if isinstance(error, OSError):
@@ -55,8 +59,8 @@ def is_full(error: Exception) -> bool:
 
 
 def is_damaged(error: Exception) -> bool:
-    """Whether the index itself cannot be read any more."""
-    return isinstance(error, sqlite3.DatabaseError) and _code(error) in _DAMAGED
+    """Whether the index itself cannot be read any more, or is not there."""
+    return isinstance(error, Moved) or (isinstance(error, sqlite3.DatabaseError) and _code(error) in _DAMAGED)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import sqlite3
@@ -19,12 +20,13 @@ from pathlib import Path
 from typing import Final
 
 from cdn_edge.disk_files import Files, Gone, digest, taken
-from cdn_edge.disk_index import FILE, Entry, Index, Newer, Old, Row, Rows
+from cdn_edge.disk_index import FILE, Entry, Index, Moved, Newer, Old, Row, Rows
 from cdn_edge.disk_record import Times, Torn, pack, place, unpack
 from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.stored import Stored
 from stack.errors import ConfigError
 
+_LOCK: Final = "lock"
 _LARGE: Final = 1024 * 1024
 """Content longer than this is read by one thread at a time."""
 
@@ -59,6 +61,8 @@ class Shelf:
         self._files = Files(directory)
         self._index: Index | None = None
         self._lock: int | None = None
+        self._opened: list[int] = []
+        """Inodes of lock and index."""
         self.trouble: Exception | None = None
         """What went wrong and could be helped, to be told."""
         self._old: list[str] = []
@@ -66,7 +70,8 @@ class Shelf:
 
     @property
     def index(self) -> Index:
-        assert self._index is not None
+        if self._index is None:
+            raise sqlite3.OperationalError("the index is closed")
         return self._index
 
     @property
@@ -88,7 +93,7 @@ class Shelf:
     def _claim(self) -> None:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(
                 f"--cache-disk: {self.directory} cannot be used: {error.strerror}; name a directory that can be written"
@@ -122,21 +127,37 @@ class Shelf:
         if self._index.options != self._options:
             self.begin_anew()
             return f"{self.directory} was written with other options of [cache]: what was there is thrown away"
+        self._opened = self._inodes()
         return ""
 
+    def _inodes(self) -> list[int]:
+        try:
+            return [os.stat(self.directory / name).st_ino for name in (_LOCK, FILE)]
+        except FileNotFoundError:
+            return []
+
+    def check(self) -> None:
+        """Raises Moved: an open file that has no name any more is written to without any error."""
+        if self._inodes() != self._opened:
+            raise Moved("the directory was removed or replaced")
+
     def begin_anew(self) -> None:
-        """Throw all away that is there. OSError, sqlite3.Error."""
+        """Throw all away that is there. ConfigError, Busy, OSError, sqlite3.Error."""
         if self._index is not None:
             self._index.close()
             self._index = None
+        if self._opened and self._inodes()[:1] != self._opened[:1]:
+            self.close()  # what is locked is not there any more
+            self._claim()
         for ending in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.directory / f"{FILE}{ending}")
-        number = len(list(self.directory.glob("content.*")))
+        names = (f"old-{number}" for number in itertools.count())
         with contextlib.suppress(FileNotFoundError):
-            self._files.aside(f"old-{number}")
+            self._files.aside(next(name for name in names if not (self.directory / f"content.{name}").exists()))
         self._files.prepare()
         self._index = Index(self.directory, self._options)
+        self._opened = self._inodes()
         self.objects = self._content = 0
 
     def close(self) -> None:
@@ -160,6 +181,7 @@ class Shelf:
 
     def write(self, batch: Sequence[Stored], times: Times, now: float) -> Written:
         """Raises what the index raises; what fails for one response only is in the result."""
+        self.check()
         result = Written()
         entries: list[Entry] = []
         made: dict[bytes, int] = {}
@@ -195,6 +217,7 @@ class Shelf:
 
     def forget(self, wanted: Iterable[Wanted]) -> list[list[Place]]:
         """What was there of each. When it returns it is gone for good; OSError, sqlite3.Error when it may not be."""
+        self.check()
         places = [(key, None if at is None else place(*at)) for key, at in wanted]
         try:
             gone, loose = self.index.forget(places)

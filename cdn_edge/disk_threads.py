@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from cdn_edge.disk_index import is_damaged, is_full
-from cdn_edge.disk_record import Times
+from cdn_edge.disk_record import Times, Torn
 from cdn_edge.disk_shelf import Found, Reading, Shelf
 from cdn_edge.rules.vary import Names, Selection
 
@@ -33,6 +33,7 @@ class Threads:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="edge.disk.write")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="edge.disk.read")
         self._told = ""
+        self._torn = False
 
     def find(self, key: bytes, select: Callable[[Names], Selection], now: float) -> asyncio.Future[Found]:
         loop = asyncio.get_running_loop()
@@ -69,6 +70,11 @@ class Threads:
 
     def failed(self, error: Exception) -> None:
         """One line for each new kind of trouble."""
+        if isinstance(error, Torn):  # of one response, and there may be thousands
+            if not self._torn:
+                self._torn = True
+                log.error("%s: %s; what is found so is thrown away and fetched anew", self.directory, error)
+            return
         self.damaged |= is_damaged(error)
         said = f"no room on the disk ({error})" if is_full(error) else str(error)
         if said != self._told:

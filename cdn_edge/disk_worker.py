@@ -16,6 +16,7 @@ from cdn_edge.disk_index import Newer, is_damaged, is_full
 from cdn_edge.disk_shelf import Busy
 from cdn_edge.disk_threads import FAILURES, Threads
 from cdn_edge.disk_tier import DiskTier, Gone
+from stack.errors import ConfigError
 from stack.net.tasks import Tasks
 
 log = logging.getLogger("hopstack.edge.disk")
@@ -85,6 +86,8 @@ class DiskWorker:
             if self._tier.state == "off":
                 return
             await self._load()
+            if self._tier.state == "off":
+                return
             self._sweep()
             while True:
                 await self._tier.wake.wait()
@@ -106,6 +109,8 @@ class DiskWorker:
             tier.known |= await threads.write(threads.shelf.load)
         except FAILURES as error:
             await self._trouble(error)
+        if tier.state == "off":
+            return
         tier.all_known = True
         tier.state = "open"
         tier.wake.set()
@@ -202,7 +207,8 @@ class DiskWorker:
         log.error("%s: %s; what was there is thrown away", self._threads.directory, why)
         try:
             await self._threads.begin_anew()
-        except FAILURES as error:
+        except (*FAILURES, ConfigError, Busy) as error:
+            self._threads.damaged = False
             self._off(f"{self._threads.directory} cannot be begun anew: {error}")
             return
         tier.anew = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -216,3 +218,91 @@ async def test_what_was_stored_with_another_key_answers_nobody(
     assert any("other options" in record.message for record in caplog.records)
     async with disk_lab(tmp_path, origin=lab, disk_size=20 * MIB, size=2_000_000) as third:
         assert (await third.ask("/a")).is_hit, "sizes do not matter"
+
+
+def cleared(directory: Path) -> None:
+    """`rm -rf DIR/*`."""
+    for path in directory.iterdir():
+        shutil.rmtree(path)
+
+
+def without_content(directory: Path) -> None:
+    shutil.rmtree(directory / "edge" / "content")
+
+
+def without_coming(directory: Path) -> None:
+    shutil.rmtree(directory / "edge" / "coming")
+
+
+def another(directory: Path) -> None:
+    """Brought back from a copy."""
+    shutil.copytree(directory / "edge", directory / "copy")
+    (directory / "edge").rename(directory / "was")
+    (directory / "copy").rename(directory / "edge")
+
+
+@pytest.mark.parametrize("disturb", [cleared, without_content, without_coming, shutil.rmtree, another])
+async def test_a_directory_that_is_cleared_while_in_use_is_used_again(
+    tmp_path: Path, disturb: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "cache"
+    async with disk_lab(directory) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"first"))
+        await lab.ask("/first")
+        await lab.written()
+        disturb(directory)
+        for turn in range(8):
+            lab.origin(lab.response("Cache-Control: max-age=60", body=b"%d" % turn))
+            await lab.ask(f"/{turn}")
+            await lab.written()
+        await swept(lab)
+        assert lab.disk.tier.state == "open"
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"later"))
+        _, second = await lab.twice("/later")
+        assert (second.is_hit, second.body, second.word("disk")) == (True, b"later", "read")
+        assert (await lab.disk.purge(b"https://shop.test/later")) == (1, "")
+        lab.empty_memory()
+        await lab.kill()
+    async with disk_lab(directory, origin=lab) as again:
+        await again.loaded()
+        assert (await again.ask("/7")).is_hit
+        assert not (await again.ask("/later")).is_hit, "it was purged"
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_directory_that_has_another_user_now_is_left_to_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "cache"
+    async with disk_lab(directory) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
+        await lab.ask("/a")
+        await lab.written()
+        shutil.rmtree(directory)
+        async with disk_lab(directory, origin=lab) as other:
+            await other.ask("/other")
+            await other.written()
+            await lab.ask("/b")
+            await lab.written()
+            assert (lab.disk.tier.state, other.disk.tier.state) == ("off", "open")
+            other.empty_memory()
+            assert (await other.ask("/other")).is_hit
+    assert any("in use by process" in record.message for record in caplog.records)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_many_torn_files_are_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with disk_lab(tmp_path) as lab:
+        for number in range(5):
+            lab.origin(lab.response("Cache-Control: max-age=60", body=b"%10d" % number))
+            await lab.ask(f"/{number}")
+        await lab.written()
+        lab.empty_memory()
+        for file in contents(tmp_path):
+            flip(file)
+        for number in range(5):
+            assert (await lab.ask(f"/{number}")).word("disk") == "torn"
+            await lab.written()
+    told = [record.message for record in caplog.records]
+    assert sum("not what was written" in line for line in told) == 1
+    assert not any("tried again" in line for line in told)

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from cdn_edge import checks
 from cdn_edge.believing import BelievingEdge
 from cdn_edge.config import KIND, Config, parse_origin, parse_targets
 from cdn_edge.explain import Explain
@@ -26,7 +27,6 @@ from cdn_edge.shown import Shown
 from cdn_edge.store import Store, largest
 from stack.clock import Clock
 from stack.config.upstream import ALPN, check_host, check_source
-from stack.errors import ConfigError
 from stack.hop.hop import AdminHandler
 from stack.hop.http_hop import HttpHop
 from stack.net import Net
@@ -53,6 +53,7 @@ class EdgeHop(HttpHop):
         name = config.name or KIND
         origin = upstream(config)
         cache = config.cache
+        checks.check(cache)
         policy = Policy(
             max_object=min(cache.max_object, largest(cache.size)),
             slice=min(cache.slice, largest(cache.size)),
@@ -152,20 +153,15 @@ class EdgeHop(HttpHop):
 
 def _keying(config: Config, learned: Learned | None) -> Keying:
     key = config.cache.key
-    if key.only_query and key.ignore_query:
-        raise ConfigError("--cache-key-only-query and --cache-key-ignore-query exclude each other; give one of them")
-    try:
-        return Keying(
-            sort_query=key.sort_query,
-            ignore_query=key.ignore_query,
-            only_query=key.only_query,
-            headers=key.headers,
-            cookies=key.cookies,
-            proxies=bool(config.trusted),
-            learned=learned,
-        )
-    except ValueError as error:
-        raise ConfigError(f"[cache.key]: {error}") from None
+    return Keying(
+        sort_query=key.sort_query,
+        ignore_query=key.ignore_query,
+        only_query=key.only_query,
+        headers=key.headers,
+        cookies=key.cookies,
+        proxies=bool(config.trusted),
+        learned=learned,
+    )
 
 
 def upstream(config: Config) -> Upstream:

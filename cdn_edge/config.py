@@ -97,7 +97,7 @@ class Cache(Options, frozen=True, kw_only=True):
         Meta(
             description=(
                 "Large content is kept in slices of this size, each fetched and evicted alone, if the origin gives a "
-                "strong ETag, Content-Length and Accept-Ranges: bytes. 0 keeps none."
+                "strong ETag, Content-Length and Accept-Ranges: bytes. At least 16K; 0 keeps none."
             )
         ),
     ] = MIB
@@ -257,17 +257,17 @@ class Config(HttpOptions, frozen=True, kw_only=True):
 
 def parse_targets(names: tuple[str, ...]) -> Targets:
     """`--cache-targets`. ConfigError for what is no field name, or no field of its own."""
-    if names == ("none",):
+    if "none" in names:
+        if len(names) > 1:
+            raise ConfigError("`none` obeys none: give it alone, or leave it out")
         return Targets(())
     wanted = []
     for name in names:
         line = name.strip().lower().encode("ascii", "replace")
         if TOKEN.fullmatch(line) is None:
-            raise ConfigError(
-                f"--cache-targets {name!r} is no field name; write it as CDN-Cache-Control, or none alone"
-            )
+            raise ConfigError(f"{name!r} is no field name; write it as CDN-Cache-Control, or none alone")
         if line in (CACHE_CONTROL, b"expires", b"pragma"):
-            raise ConfigError(f"--cache-targets {name!r} is heard anyway, behind all targets; leave it out")
+            raise ConfigError(f"{name!r} is heard anyway, behind all targets; leave it out")
         if line not in wanted:
             wanted.append(line)
     return Targets(tuple(wanted))

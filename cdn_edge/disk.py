@@ -17,7 +17,6 @@ from stack.errors import ConfigError, HopError
 from stack.net.tasks import Tasks
 from stack.telemetry.metrics import Metrics
 
-LEAST: Final = 16 * 1024 * 1024
 """Bytes: less is hardly more than what an index needs for itself."""
 _OF_NO_MATTER: Final = frozenset(
     {
@@ -47,8 +46,6 @@ class Disk:
     onward = OnwardPastDisk
 
     def __init__(self, cache: Cache, store: Store, *, name: str, clock: Clock, tasks: Tasks, metrics: Metrics) -> None:
-        if cache.disk_size < LEAST:
-            raise ConfigError("--cache-disk-size: wanted at least 16M, of which the index takes its part")
         if name.startswith("."):
             raise ConfigError(
                 f"--cache-disk: {name!r}, the edge's name, is to name a directory: let it begin with no dot"

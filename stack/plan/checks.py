@@ -93,22 +93,23 @@ def _alone(stack: Stack, kinds: Kinds, draft: Draft, config: Any) -> None:
                 stack, draft, ("check_timeout",), ("check_interval",),
                 "a check that takes its whole time delays the next one",
             )  # fmt: skip
-    elif (
-        draft.kind == "cdn_edge"
-        and ("cache", "max_object") in draft.said
-        and config.cache.max_object > config.cache.size // 8
-    ):
-        _warn(
-            stack,
-            draft,
-            ("cache", "max_object"),
-            ("cache", "size"),
-            "nothing larger than an eighth of it is stored",
-        )
+    elif draft.kind == "cdn_edge":
+        _cache(stack, kinds, draft, config.cache)
     elif draft.kind == "dns_server" and config.zone and config.resolver:
         stack.fault(draft.place("resolver"), "a DNS server has zones or resolves, not both; make it two")
     elif draft.kind == "appserver" and not config.app:
         stack.fault(draft.place("app"), "name the application, as package.module:attribute")
+
+
+def _cache(stack: Stack, kinds: Kinds, draft: Draft, cache: Any) -> None:
+    for option, text in kinds.part("cdn_edge", "checks").faults(cache):
+        path = ("cache", *option)
+        stack.fault(draft.place(*path), text)
+    if ("cache", "max_object") in draft.said and cache.max_object > cache.size // 8:
+        _warn(
+            stack, draft, ("cache", "max_object"), ("cache", "size"),
+            "nothing larger than an eighth of it is stored",
+        )  # fmt: skip
 
 
 def _protocol(stack: Stack, draft: Draft, config: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cdn_edge import checks
 from cdn_edge.build import upstream
 from cdn_edge.config import Config, parse_origin, parse_targets
 from stack.config import flags
@@ -50,8 +51,32 @@ def test_target_lists() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "Cache-Control", "expires", "hä"])
 def test_what_is_no_target(name: str) -> None:
-    with pytest.raises(ConfigError, match="--cache-targets"):
+    with pytest.raises(ConfigError, match=r"no field name|heard anyway"):
         parse_targets((name,))
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--cache-slice 16383", "--cache-slice: wanted at least 16K, .* or 0 for none"),
+        ("--cache-disk x --cache-disk-size 16383K", "--cache-disk-size: wanted at least 16M"),
+        ("--cache-key-ignore-query a=b", "--cache-key-ignore-query: 'a=b' is no name"),
+        ("--cache-key-only-query @all", "--cache-key-only-query: @all is no list"),
+        ("--cache-key-headers *", r"--cache-key-headers: '\*' is no name"),
+        ("--cache-key-cookies a=b", "--cache-key-cookies: 'a=b' is no name"),
+        ("--cache-key-ignore-query a --cache-key-only-query b", "--cache-key-only-query: with ignore_query"),
+        ("--cache-targets none --cache-targets A", "--cache-targets: `none` obeys none: give it alone"),
+        ("--cache-targets Expires", "--cache-targets: 'Expires' is heard anyway"),
+    ],
+)
+def test_what_does_not_fit(flags: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        checks.check(config(*flags.split()).cache)
+
+
+@pytest.mark.parametrize("flags", ["", "--cache-slice 0", "--cache-slice 16K", "--cache-disk-size 1M"])
+def test_what_fits(flags: str) -> None:
+    checks.check(config(*flags.split()).cache)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cdn_edge.disk import LEAST
+from cdn_edge.checks import LEAST_DISK
 from cdn_edge.explain import asked as request_of
 from cdn_edge.rules.reuse import Terms
 from cdn_edge.stored import whole
@@ -261,13 +261,13 @@ async def test_a_response_in_the_queue_is_found_there(tmp_path: Path) -> None:
 
 
 async def test_the_disk_is_bounded_and_what_was_used_last_stays(tmp_path: Path) -> None:
-    async with disk_lab(tmp_path, disk_size=LEAST, size=4 * MIB, max_object=MIB) as lab:
+    async with disk_lab(tmp_path, disk_size=LEAST_DISK, size=4 * MIB, max_object=MIB) as lab:
         for number in range(200):
             lab.origin(lab.response("Cache-Control: max-age=6000", body=number.to_bytes(4) * 50_000))
             await lab.ask(f"/{number}")
             await lab.written()
             lab.pass_time(1)
-            assert lab.disk.tier.threads.bytes <= LEAST
+            assert lab.disk.tier.threads.bytes <= LEAST_DISK
             if number % 10 == 9:
                 lab.empty_memory()
                 assert (await lab.ask("/3")).is_hit, number
@@ -276,12 +276,12 @@ async def test_the_disk_is_bounded_and_what_was_used_last_stays(tmp_path: Path) 
         assert (await lab.ask("/199")).is_hit
         assert not (await lab.ask("/20")).is_hit
         on_disk = sum(path.stat().st_size for path in (tmp_path / "edge").rglob("*") if path.is_file())
-        assert on_disk <= LEAST
+        assert on_disk <= LEAST_DISK
         assert lab.disk.statistics()["evicted"] > 100
 
 
 async def test_what_is_in_memory_is_spared_on_disk(tmp_path: Path) -> None:
-    async with disk_lab(tmp_path, disk_size=LEAST, size=8 * MIB, max_object=MIB) as lab:
+    async with disk_lab(tmp_path, disk_size=LEAST_DISK, size=8 * MIB, max_object=MIB) as lab:
         lab.origin(lab.response("Cache-Control: max-age=6000", body=b"hot"))
         await lab.ask("/hot")
         for number in range(150):
@@ -291,7 +291,7 @@ async def test_what_is_in_memory_is_spared_on_disk(tmp_path: Path) -> None:
             await lab.written()
             lab.pass_time(1)
         await lab.kill()
-    async with disk_lab(tmp_path, disk_size=LEAST, origin=lab) as again:
+    async with disk_lab(tmp_path, disk_size=LEAST_DISK, origin=lab) as again:
         assert (await again.ask("/hot")).is_hit
 
 

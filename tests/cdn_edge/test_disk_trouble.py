@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cdn_edge.checks import LEAST_DISK
 from cdn_edge.config import Key
-from cdn_edge.disk import LEAST
 from stack.errors import ConfigError
 from tests.cdn_edge.disk_lab import MIB, DiskLab, contents, disk_lab, swept
 
@@ -159,10 +159,8 @@ async def test_a_slow_disk_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_options_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="at least 16M"):
-        DiskLab().build(tmp_path, LEAST - 1)
     with pytest.raises(ConfigError, match="no dot"):
-        DiskLab(name=".edge").build(tmp_path, LEAST)
+        DiskLab(name=".edge").build(tmp_path, LEAST_DISK)
 
 
 async def test_a_directory_that_cannot_be_used_is_a_fault_of_configuration(tmp_path: Path) -> None:

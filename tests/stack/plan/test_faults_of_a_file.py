@@ -38,6 +38,31 @@ CASES = [
     ),
     pytest.param(
         """
+        [cache]
+        slice = 1
+        disk = "cache"
+        disk_size = "1M"
+        targets = ["none", "CDN-Cache-Control"]
+        [cache.key]
+        ignore_query = ["a=b"]
+        only_query = ["id"]
+        headers = ["X Y"]
+        [edges.fra]
+        cache.key.cookies = [""]
+        """,
+        """
+        stack.toml:2: cache.slice: wanted at least 16K, since each slice may be a request to the origin, or 0 for none
+        stack.toml:4: cache.disk_size: wanted at least 16M, of which the index takes its part
+        stack.toml:5: cache.targets: `none` obeys none: give it alone, or leave it out
+        stack.toml:7: cache.key.ignore_query: 'a=b' is no name of a query parameter; write it as in the URL, such as utm_*
+        stack.toml:8: cache.key.only_query: with ignore_query beside it, which excludes it; give one of them
+        stack.toml:9: cache.key.headers: 'X Y' is no name of a header that could be in the key
+        stack.toml:11: edges.fra.cache.key.cookies: '' is no name of a cookie that could be in the key
+        """,
+        id="the cache",
+    ),
+    pytest.param(
+        """
         [edgs.fra]
         [defaults]
         limts.body = 1

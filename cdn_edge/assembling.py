@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
 from cdn_edge.asked import Asked
+from cdn_edge.holding import Holding
 from cdn_edge.origin import Fetched, Origin
 from cdn_edge.parts import Parts
 from cdn_edge.rules import parts as rules
@@ -46,6 +47,7 @@ class Assembly:
         self._store = store
         self._keeper = keeper
         self._size = size
+        self._holding = Holding(store.pending_limit)
         self._tasks = tasks
         self._name = name
 
@@ -93,10 +95,17 @@ class Assembly:
                 start, body = await self._slice(asked, parts, at)
                 stop = min(span.stop, start + len(body))
                 self._look_ahead(asked, parts, Range(stop, span.stop))
-                # in steps: what waits in the socket for a slow client is a step, and the slice is the store's
-                for step in range(at, stop, _STEP):
-                    yield body[step - start : min(stop, step + _STEP) - start]
-                at = stop
+                held = self._holding.hold(body)
+                del body
+                try:
+                    # in steps: what waits in the socket for a slow client is a step; the slice it may have to look up
+                    # again
+                    while at < stop and held.body:
+                        self._holding.used(held)
+                        begin, at = at, min(stop, at + _STEP)
+                        yield held.body[begin - start : at - start]
+                finally:
+                    self._holding.release(held)
         if selected.tail:
             yield selected.tail
 

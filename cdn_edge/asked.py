@@ -27,6 +27,8 @@ class Asked:
     """What was selected, but has to be validated, or completed."""
     heard: bool = True
     """Somebody reads the answer: it is not for the store alone."""
+    outdated: bool = False
+    """What is stored became invalid while the origin was asked (RFC 9111 §4.4): it answers nothing any more."""
 
     @property
     def dropped(self) -> tuple[bytes, ...]:

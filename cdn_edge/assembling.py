@@ -164,7 +164,7 @@ class Assembly:
         room = self._store.reserve(len(span))
         try:
             conditions = [(b"range", b"bytes=%d-%d" % (span.start, span.stop - 1)), (b"if-match", parts.tag)]
-            fetched = await self._origin.fetch(own.request, own.exchange, add=conditions)
+            fetched = await self._origin.fetch(own.request, own.exchange, drop=own.dropped, add=conditions)
             body = await self._body(fetched, parts, span)
             if body is None:
                 status = fetched.response.status

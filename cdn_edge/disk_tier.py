@@ -290,7 +290,7 @@ class DiskTier:
 
     def forgets_of(self, key: bytes) -> bool:
         """Whether something under this key is yet to be taken out."""
-        return self.is_forgetting and any(key == other for other, _ in (*self.forgets, *self.forgetting))
+        return self.anew or (self.is_forgetting and any(key == other for other, _ in (*self.forgets, *self.forgetting)))
 
     def nothing_left(self, keys: list[bytes]) -> None:
         """There is nothing under these keys on disk any more."""

@@ -19,6 +19,8 @@ LARGE_SHARE: Final = 0.06
 LARGE_LEAST: Final = 65_536
 """Bytes: what is no larger than this is never large."""
 MOST_USES: Final = 3
+_MOST_SPARED: Final = 1000
+"""Items that one look for a victim spares: where all are in use, it does not go round them all, up to three times."""
 REMEMBERED_FOR: Final = 1024
 """Bytes of the store for which one name of what has left is remembered, at most."""
 
@@ -171,11 +173,13 @@ class S3Fifo(Generic[T]):
             item.queue.remove(item)
 
     def evict(self) -> T | None:
+        spared = 0
         while True:
             small = self._small.oldest
             if small is not None and (self._small.bytes > self._small_limit or self._main.oldest is None):
                 self._small.remove(small)
-                if small.uses > 0:
+                if small.uses > 0 and spared < _MOST_SPARED:
+                    spared += 1
                     small.uses = 0
                     self._main.push(small)
                     continue
@@ -185,7 +189,8 @@ class S3Fifo(Generic[T]):
             if main is None:
                 return None
             self._main.remove(main)
-            if main.uses == 0:
+            if main.uses == 0 or spared >= _MOST_SPARED:
                 return main  # type: ignore[return-value]
+            spared += 1
             main.uses -= 1
             self._main.push(main)

@@ -56,6 +56,7 @@ class Edge:
         metrics = metrics or Metrics()
         self.store = store
         policy = policy or Policy()
+        self._clock = clock
         self.refusals = Refusals(targets=policy.targets.names)
         self._keying = policy.keying
         self._read = policy.read
@@ -103,7 +104,7 @@ class Edge:
             return self._onward.passing(Asked(key, request, exchange, PLAIN, "bypass"), refused)
         asked = self._read(request.fields)
         stored, known = self.store.find(key, request.fields)
-        now = exchange.began
+        now = exchange.began if brought is None else self._clock.now()  # the disk may have taken its time
         if stored is None:
             if brought is not None:
                 stored = brought.stored  # it may not have been let into memory
@@ -118,7 +119,7 @@ class Edge:
             why = reuse.value
             if reuse.answers:
                 from_disk = brought is not None and brought.stored is stored
-                answer = self._hit(stored, request, asked, exchange, reuse, from_disk=from_disk)
+                answer = self._hit(stored, request, asked, exchange, reuse, now, from_disk=from_disk)
                 if answer is not None:
                     return answer
                 why = "request" if stored.parts is None else "partial"
@@ -166,11 +167,11 @@ class Edge:
         asked: Asking,
         exchange: Exchange,
         reuse: Reuse,
+        now: float,
         *,
         from_disk: bool = False,
     ) -> Response | None:
         """From the store, nobody asked; None where the request has a condition that only the origin can judge."""
-        now = exchange.began
         ttl = int(stored.fresh_until - now)
         said = HIT if reuse is Reuse.HIT else STALE
         if reuse is Reuse.HIT and not from_disk:

@@ -118,11 +118,16 @@ class Keeper:
             pass  # what is stored for the others stays as it was
         elif refused is not None or fresh.names != old.names:
             self._store.drop(old)  # what holds for other values of the same names stays beside it
-        if refused is None and not recording.invalid:
+        if refused is None and not recording.invalid and not self._is_another(fresh, old):
             self._store.put(fresh)
         recording.abandon()
         self._decided(asked, refused, fetched.response)
         return fresh, judgement.ttl
+
+    def _is_another(self, fresh: Stored, old: Stored) -> bool:
+        """Whether a response came into the place of `old` while it was validated: `fresh` is of no use there."""
+        here = self._store.at(fresh)
+        return here is not None and here is not old and here.date >= fresh.date
 
     def combine(self, asked: Asked, parts: Parts, fetched: Fetched) -> NotStored | None:
         """RFC 9111 §3.4: the fields of a part that was fetched take the place of those in the head of the whole.
@@ -237,10 +242,10 @@ class Keeper:
         recording: Recording,
     ) -> NotStored | None:
         """The head at once, and `span` of the content as it passes. `parts` None: the whole is stored already."""
-        if recording.invalid:
+        old = asked.stored
+        if recording.invalid or self._store.is_overtaken(head, old):
             recording.abandon()
             return NotStored.INVALIDATED
-        old = asked.stored
         if old is not None and head.identity != old.identity and self._store.holds(old):
             self._store.drop(old)
         if not self._store.put(head if parts is None else head.held_in(parts)):
@@ -339,6 +344,7 @@ class Keeper:
 
     def _record(self, asked: Asked, fetched: Fetched, judgement: Judgement, recording: Recording) -> NotStored | None:
         response = fetched.response
+        recording.before = asked.stored
         make: Callable[[bytes], Stored] = partial(_stored, asked, response.status, judgement, fetched)
         if isinstance(response.body, bytes):
             return recording.whole(response.body, make)
@@ -384,9 +390,11 @@ class Keeper:
             return
         fields = validation.freshened(_all_fields(stored), response.fields)
         judgement, fresh = self._anew(asked, stored, fields, fetched)
-        if judgement.refused is None and not recording.invalid:
-            if fresh.identity != stored.identity:
-                self._store.drop(stored)
+        if judgement.refused in FOR_THIS_CLIENT or recording.invalid or self._is_another(fresh, stored):
+            return
+        if judgement.refused is not None or fresh.identity != stored.identity:
+            self._store.drop(stored)
+        if judgement.refused is None:
             self._store.put(fresh)
 
 

@@ -80,6 +80,7 @@ class Onward:
                 self.refreshing.answered(asked.stored)
             if fetched.validated:
                 return await self._validated(asked, fetched, recording)
+            asked.outdated = recording.invalid
             if fetched.response.status in _ORIGIN_FAILED and (
                 stale := self._stale(asked, Failure.ANSWERED, fetched.response.status)
             ):
@@ -88,6 +89,7 @@ class Onward:
                 return stale
             return await self._deliver(asked, fetched, recording)
         except HopError as error:
+            asked.outdated = recording.invalid
             recording.abandon()
             return self._failed(asked, error)
         except BaseException:
@@ -139,7 +141,7 @@ class Onward:
 
     async def _afresh(self, asked: Asked) -> Response:
         """Without regard to what is stored, which could not be completed."""
-        recording = self._store.record(asked.key)
+        recording = self._store.record(asked.key, self._policy.keying.changes)
         try:
             fetched = await self._origin.fetch(asked.request, asked.exchange, drop=asked.dropped)
             asked.exchange.mark("fetch", "fetched")
@@ -201,7 +203,7 @@ class Onward:
         """The stale response rather than the origin's failure, where that is allowed. `status` is the origin's."""
         stored = asked.stored
         now = self._clock.now()
-        if stored is None or asked.why != "stale":
+        if stored is None or asked.why != "stale" or asked.outdated:
             return None
         if not on_error(stored.terms, now - stored.born, asked.asking, failure, self._policy.stale_if_unreachable):
             return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Recording:
     """One fetch for one key, from before the origin is asked until its response is kept or given up."""
 
-    __slots__ = ("_content", "_size", "_store", "ended", "invalid", "key", "since")
+    __slots__ = ("_content", "_size", "_store", "before", "ended", "invalid", "key", "since")
 
     def __init__(self, store: Store, key: bytes, since: int = 0) -> None:
         self._store = store
@@ -26,6 +26,8 @@ class Recording:
         """How many invalidations there had been (`Learned.now`)."""
         self.invalid = False
         """The key was invalidated since the origin was asked: the answer may be older than that."""
+        self.before: Stored | None = None
+        """What is to be replaced."""
         self.ended = False
         self._content: bytes | BytesIO = b""
         """More than one piece goes into one buffer, which becomes the content: it is never held twice."""
@@ -78,7 +80,7 @@ class Recording:
 
     def _put(self, stored: Stored) -> NotStored | None:
         self.abandon()
-        if self.invalid:
+        if self.invalid or self._store.is_overtaken(stored, self.before):
             return NotStored.INVALIDATED
         if self._store.put(stored):
             return None

@@ -8,7 +8,7 @@ from typing import Final
 from cdn_edge.asked import Asked
 from cdn_edge.keeping import recorded
 from cdn_edge.rules import vary
-from cdn_edge.rules.storing import FOR_THIS_CLIENT
+from cdn_edge.rules.storing import FOR_THIS_CLIENT, NotStored
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
 from stack.clock import Clock
@@ -32,6 +32,7 @@ Identity = tuple[bytes, vary.Names, vary.Selection]
 
 
 _PERSONAL: Final = frozenset(refused.value for refused in FOR_THIS_CLIENT)
+_IN_VAIN: Final = _PERSONAL | {NotStored.INCOMPLETE.value}
 _CREDENTIALS: Final = frozenset({b"authorization", b"cookie"})
 
 
@@ -74,18 +75,21 @@ class Refreshing:
         self._tasks = tasks
         self._name = name
         self._notes: dict[Identity, _Note] = {}
+        self._under_way: set[Identity] = set()
+        """By place: what comes from disk for each request is another object each time."""
         self._results = metrics.counter(
             "hopstack_cache_refreshes_total", "Refreshes of stale responses in the background.", ("result",)
         )
 
     def start(self, stored: Stored, request: Request, exchange: Exchange) -> None:
         """Unless it is under way, or has failed just now."""
-        if stored.refreshing:
+        identity = stored.identity
+        if identity in self._under_way:
             return
-        note = self._notes.get(stored.identity)
+        note = self._notes.get(identity)
         if note is not None and self._clock.now() < note.not_before and not (note.personal and _is_plain(request)):
             return
-        stored.refreshing = True
+        self._under_way.add(identity)
         asked = Asked.behind(stored, request, exchange, drop=_OWN)
         self._tasks.spawn(self._refresh(stored, asked), name=f"{self._name}.refresh")
 
@@ -93,11 +97,10 @@ class Refreshing:
         try:
             await recorded(await self._send(asked))
         finally:
-            stored.refreshing = False
-            if self._store.holds(stored):
-                self._pause(
-                    stored, personal=asked.exchange.marks[-1][1] in _PERSONAL if asked.exchange.marks else False
-                )
+            self._under_way.discard(stored.identity)
+            step, word = asked.exchange.marks[-1][:2] if asked.exchange.marks else ("", "")
+            if step != "store" or word in _IN_VAIN or self._store.holds(stored):
+                self._pause(stored, personal=word in _PERSONAL)
                 self._results.inc("failed")
             else:
                 self._notes.pop(stored.identity, None)
@@ -134,4 +137,4 @@ class Refreshing:
         note = self._notes.get(stored.identity)
         if note is None or note.silent_until == float("-inf"):
             return False
-        return stored.refreshing or self._clock.now() < note.silent_until
+        return stored.identity in self._under_way or self._clock.now() < note.silent_until

@@ -228,7 +228,7 @@ class Store:
             self._forget_parts(stored)
             return False
         if old is None and self._bytes + stored.size > self._room.bytes and not self._eviction.admits(stored):
-            if self.disk is None or on_disk:
+            if self.disk is None or on_disk or stored.parts is not None:
                 self._forget_parts(stored)
                 return False
             self.disk.put(stored)  # where there is more room
@@ -294,6 +294,14 @@ class Store:
     def at(self, stored: Stored) -> Stored | None:
         """What is in memory in its place."""
         return self._same_place(stored)
+
+    def is_overtaken(self, stored: Stored, old: Stored | None) -> bool:
+        """Whether something later by Date than `stored` came into its place while it was on its way (RFC 9111 §4).
+
+        `old` is what was there before.
+        """
+        here = self._same_place(stored)
+        return here is not None and here is not old and here.date > stored.date
 
     def _same_place(self, stored: Stored) -> Stored | None:
         return self._at(stored.key, stored.names, stored.selection)

@@ -62,8 +62,6 @@ class Stored(Struct, gc=False, eq=False):
     """Its head as a fresh hit is answered with: Age and Cache-Status hold for a second at most."""
     hit_until: float = NEVER
     """Monotonic seconds. From then on they say something else."""
-    refreshing: bool = False
-    """It is being validated in the background."""
     # The eviction policy's.
     uses: int = 0
     queue: Queue | None = None

@@ -255,7 +255,8 @@ STORE: Final[Mapping[str, Word]] = {
     ),
     "invalidated": Word(
         "it was purged, or changed, on its way",
-        "A purge, or a POST, PUT, PATCH or DELETE of this URL, came while it was fetched. The next request stores it.",
+        "While it was fetched came a purge, a POST, PUT, PATCH or DELETE of this URL, or a later answer. The next "
+        "request stores it.",
         clause="RFC 9111 §4.4",
     ),
 }

@@ -51,6 +51,25 @@ def test_what_comes_back_soon_goes_to_the_main_queue() -> None:
     assert again.queue is policy._main
 
 
+@pytest.mark.parametrize("in_main", [False, True])
+def test_where_all_are_in_use_one_look_does_not_go_round_all_of_them(in_main: bool) -> None:
+    policy: S3Fifo[Thing] = S3Fifo(1_000_000 if in_main else 50_000)
+    things = [Thing(n, 10) for n in range(5000)]
+    for thing in things:
+        policy.add(thing)
+        if in_main:
+            policy._small.remove(thing)
+            policy._main.push(thing)
+        for _ in range(3):
+            policy.used(thing)
+    for _ in range(3):
+        before = sum(thing.uses for thing in things)
+        victim = policy.evict()
+        assert victim is not None
+        assert before - sum(thing.uses for thing in things) <= 3000 + victim.uses
+        things.remove(victim)
+
+
 def test_nothing_left() -> None:
     policy: S3Fifo[Thing] = S3Fifo(100)
     assert policy.evict() is None

@@ -55,7 +55,7 @@ def state(lab: Lab) -> object:
     """All that asking might change."""
     return (
         lab.store.statistics(), dict(lab.edge._counts), len(lab.seen), len(lab.edge.refusals), lab.edge.refusals.bytes,
-        [(stored.uses, stored.refreshing, stored.hit_until) for stored in lab.store.variants(URL.encode())],
+        [(stored.uses, stored.hit_until) for stored in lab.store.variants(URL.encode())],
     )  # fmt: skip
 
 

@@ -83,6 +83,8 @@ class Explaining:
         variants = self._variants(key, request, stored, now, brought)
         near = records.nearest(variants) if stored is None else None
         told = records.told("lookup", word)
+        if near is not None and (own := self._own(variants[near])):
+            told = records.by_options(told, own)
         refused = self._refused(key, now)
         first = refused if refused is not None and stored is None else None
         return Record(
@@ -98,7 +100,7 @@ class Explaining:
             nearest=near,
             freshness=None if stored is None else self._freshness(stored, now),
             origin=[] if answer is not None or word == "only-if-cached" else self._to_origin(request, key, look, now),
-            storing=records.against_storing(request.method, look.asked, request.fields) if answer is None else [],
+            storing=self._storing(request, key, look) if answer is None else [],
             refused=refused,
             hints=self._hints(key, now) if stored is None and word in ("uri-miss", "only-if-cached") else [],
             remedy=told.remedy if first is None else first.remedy,
@@ -136,6 +138,11 @@ class Explaining:
         if look.answer is None and asked.cc.only_if_cached:
             look.word = "only-if-cached"
         return look
+
+    def _own(self, variant: Variant) -> list[str]:
+        """What alone keeps it from being selected, if that is this edge's own: named by options, not by Vary."""
+        names = [one.header for one in variant.differs]
+        return names if {name.encode("latin-1") for name in names} <= set(self._policy.keying.names) else []
 
     def _because(self, look: _Look, nearest: Variant | None, now: float) -> list[str]:
         stored, said = look.stored, []
@@ -225,6 +232,12 @@ class Explaining:
                 said.append(f"if it {told}, what is stored does not answer")
         return said
 
+    def _storing(self, request: Request, key: bytes, look: _Look) -> list[str]:
+        said = records.against_storing(request.method, look.asked, request.fields)
+        if look.word == "vary-miss" and self._store.crowded(key):
+            said.append("crowded: the URL has all the variants that it may (--cache-vary-most): one makes room")
+        return said
+
     def _refused(self, key: bytes, now: float) -> Refused | None:
         last = self._refusals.get(key)
         if last is None:
@@ -254,6 +267,8 @@ class Explaining:
             found.append(f"the memory is full, {evicted} responses have made room for others so far: see --cache-size")
         if coming := self._store.coming(key):
             found.append(f"it is on its way from the origin just now ({coming})")
+        if self._disk is not None and self._disk.why:
+            found.append(f"the disk: {self._disk.why}")
         if self._disk is not None and self._disk.knows(key):
             found.append("something is on disk under this key, or was, but nothing for this request")
         if others := self._store.elsewhere(key):

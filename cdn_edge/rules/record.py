@@ -278,6 +278,23 @@ def see(step: str, word: str) -> str:
     return f"{PAGE}#{step}-{word}"
 
 
+def by_options(word: cache_words.Word, names: Sequence[str]) -> cache_words.Word:
+    """`vary-miss` where it is the edge's own options that tell responses apart by `names`."""
+    said = []
+    for name in names:
+        if name.encode("latin-1") == vary.FORWARDED:
+            said.append("what proxies of --trusted say of scheme, host and path")
+        elif name.encode("latin-1").startswith(vary.COOKIE):
+            said.append(f"the cookie {name[len(vary.COOKIE) :]} (--cache-key-cookies)")
+        else:
+            said.append(f"{name} (--cache-key-headers)")
+    listed = " and ".join(said)
+    remedy = (
+        f"This edge tells all responses apart by {listed}. Leave it so where pages depend on it, and on few values."
+    )
+    return cache_words.Word(word.means, remedy, clause=word.clause)
+
+
 def told(step: str, word: str) -> cache_words.Word:
     table = {"lookup": cache_words.LOOKUP, "fetch": cache_words.FETCH, "store": cache_words.STORE}[step]
     return table.get(word) or cache_words.Word(word)

@@ -13,6 +13,7 @@ import pytest
 
 from cdn_edge.checks import LEAST_DISK
 from cdn_edge.config import Key
+from cdn_edge.explain import asked
 from stack.errors import ConfigError
 from tests.cdn_edge.disk_lab import MIB, DiskLab, contents, disk_lab, swept
 
@@ -109,6 +110,8 @@ async def test_a_second_edge_on_one_directory_waits_for_the_first(
         async with disk_lab(tmp_path, origin=first) as second:
             assert second.disk.tier.state == "waiting"
             assert str(os.getpid()) in second.disk.tier.why
+            hints = second.edge.explaining.record(asked({"url": "https://shop.test/a"})).hints
+            assert any(hint.startswith("the disk: ") and "in use by process" in hint for hint in hints)
             count, amiss = await second.disk.purge(b"https://shop.test/b")
             assert (count, "in use by process" in amiss) == (0, True)
             assert not (await second.ask("/a")).is_hit

@@ -230,6 +230,28 @@ async def test_what_became_of_it() -> None:
     assert any("made room for others" in hint for hint in record_of(full).hints)
 
 
+async def test_what_the_edges_own_options_tell_apart_is_not_blamed_on_vary() -> None:
+    lab = Lab(policy=Policy(keying=Keying(headers=["X-Country"], cookies=["lang"])))
+    lab.origin(lab.response("Cache-Control: max-age=60\nVary: Accept-Language"))
+    await lab.ask("/a", "X-Country: de\nCookie: lang=de")
+    remedy = record_of(lab, "X-Country: fr\nCookie: lang=fr").remedy
+    assert "by the cookie lang (--cache-key-cookies) and x-country (--cache-key-headers)." in remedy
+    assert "Vary" not in remedy
+    remedy = record_of(lab, "X-Country: fr\nCookie: lang=de\nAccept-Language: fr").remedy
+    assert "Vary names a field" in remedy
+
+
+async def test_a_url_with_all_its_variants() -> None:
+    lab = Lab()
+    lab.store._most_variants = 2
+    lab.origin(*[lab.response("Cache-Control: max-age=60\nVary: Accept-Language")] * 2)
+    await lab.ask("/a", "Accept-Language: de")
+    assert record_of(lab).storing == []
+    await lab.ask("/a", "Accept-Language: fr")
+    assert "crowded: the URL has all the variants" in "".join(record_of(lab).storing)
+    assert record_of(lab, "Accept-Language: fr").storing == []
+
+
 def test_departures_are_bounded() -> None:
     departures = Departures(VirtualClock(), most=3)
     for number in range(10):

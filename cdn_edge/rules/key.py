@@ -27,6 +27,11 @@ def key(scheme: bytes, authority: bytes, target: bytes) -> bytes:
     return b"%b://%b%b" % (scheme, host, target)
 
 
+def host(scheme: bytes, authority: bytes) -> bytes:
+    """The host as it stands in the key. The origin is asked for this one: how a client wrote it changes nothing."""
+    return key(scheme, authority, b"")[len(scheme) + 3 :]
+
+
 class Keying:
     """The key as the operator wants it. What a request, a purge and an invalidation make of one URL is the same.
 

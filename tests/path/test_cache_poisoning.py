@@ -16,7 +16,8 @@ CLAIMS = [
     *["x-forwarded-scheme", "x-forwarded-ssl", "front-end-https", "x-scheme", "x-url-scheme", "x-original-url"],
     *["x-original-uri", "x-rewrite-url", "x-script-name", "x-envoy-original-path", "x-replaced-path", "x-real-ip"],
     *["x-client-ip", "true-client-ip", "cf-connecting-ip", "x-middleware-subrequest", "x-matched-path"],
-    *["x-invoke-path", "x-now-route-matches", "x-accel-mapping", "x-sendfile-type"],
+    *["x-invoke-path", "x-now-route-matches", "x-accel-mapping", "x-sendfile-type", "cf-visitor"],
+    *["cloudfront-forwarded-proto", "x-arr-ssl", "x-forwarded-https", "x-https", "x-ms-original-url"],
 ]
 """What frameworks, gateways and scanners for poisoned caches know."""
 REWRITTEN = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id", "traceparent"]
@@ -69,6 +70,20 @@ async def test_which_hosts_are_one(tmp_path: Path) -> None:
             assert not answer.is_hit, other
             assert f"x-forwarded-host: {other}".encode() in answer.body, other
         assert (await front.ask("/a", headers={"Host": "shop.test"})).body.endswith(b"x-forwarded-host: shop.test")
+
+
+async def test_how_the_host_is_written_does_not_reach_the_origin(tmp_path: Path) -> None:
+    """Some answer 404 to a Host in capitals, or write the port into every link."""
+    async with origin(reflecting) as behind, edge(behind.url, home=tmp_path) as front:
+        for number, spelt in enumerate(("SHOP.test", "shop.test:80", "shop.test:", "Shop.Test:80")):
+            await front.ask(f"/{number}", headers={"Host": spelt})
+            victim = await front.ask(f"/{number}", headers={"Host": "shop.test"})
+            assert victim.is_hit, spelt
+            assert victim.body.startswith(b"GET shop.test/%d\n" % number), spelt
+            assert victim.body.endswith(b"x-forwarded-host: shop.test"), spelt
+            assert spelt.encode() not in victim.body.replace(b"shop.test/", b""), spelt
+        other = await front.ask("/o", headers={"Host": "shop.test:1337"})
+        assert other.body.startswith(b"GET shop.test:1337/o\n")
 
 
 async def raw(front: EdgeProcess, head: bytes) -> bytes:

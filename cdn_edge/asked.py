@@ -48,6 +48,18 @@ class Asked:
         return self.asking.conditional and (self.storable or self.stored is not None)
 
     @property
+    def certified(self) -> bool:
+        """The client has shown a certificate, and the origin is told whose (RFC 9440): to a cache that is as good as
+        Authorization.
+        """
+        peer = self.request.peer
+        if peer is None:
+            return False
+        if peer.trusted:
+            return self.request.get(b"client-cert") is not None
+        return peer.tls is not None and peer.tls.client is not None
+
+    @property
     def storable(self) -> bool:
         """Whether the answer may be stored as a whole, as far as it lies in the request."""
         return storable(self.request.method, self.asking)

@@ -211,7 +211,7 @@ class Assembly:
 
 def _alone(asked: Asked) -> bool:
     """Nobody else waits for what may be refused to this client, or must not be kept (RFC 9111 §3.5, §5.2.1.5)."""
-    return asked.asking.authorized or asked.asking.cc.no_store
+    return asked.asking.authorized or asked.asking.cc.no_store or asked.certified
 
 
 async def _close(response: Response) -> None:

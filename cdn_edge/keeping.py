@@ -330,10 +330,13 @@ class Keeper:
         bounded: bool = True,
     ) -> Judgement:
         """Not `bounded`: it is kept in pieces, so that its whole length does not matter."""
+        asking = asked.asking
+        if asked.certified:
+            asking = replace(asking, authorized=True)
         return judge(
             status,
             fields,
-            asked.asking,
+            asking,
             asked.request.fields,
             self._policy if bounded else self._unbounded,
             received=fetched.at,

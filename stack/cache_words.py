@@ -203,7 +203,7 @@ STORE: Final[Mapping[str, Word]] = {
         "RFC 9111 §5.2.2.7",
     ),
     "authorization": Word(
-        "the request has Authorization, and the response does not say public",
+        "the request has Authorization or a client certificate, and the response does not say public",
         "If everybody who may ask gets the same, say public (or s-maxage). Else it stays uncached, and rightly so.",
         _PUBLIC,
         "RFC 9111 §3.5",

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from cdn_edge.rules.codings import offered
 from stack.http.fields import split_list, split_params, tokens
-from stack.http.forwarding import VOUCHED
+from stack.http.forwarding import CLIENT_CERT, VOUCHED
 from stack.http.message import Field, Fields, combined
 
 Names = tuple[bytes, ...]
@@ -31,7 +31,7 @@ SAID_BY_PROXIES: Final = (VOUCHED - _OF_CLIENTS) | {b"forwarded", b"x-forwarded-
 _PREFERENCES: Final = frozenset({b"accept-encoding", b"accept-language", b"accept-charset"})
 _CODINGS: Final = b"accept-encoding"
 _LANGUAGES: Final = b"accept-language"
-_OWN: Final = frozenset({b"forwarded", b"traceparent", b"x-forwarded-for", b"x-request-id"})
+_OWN: Final = frozenset({*CLIENT_CERT, b"forwarded", b"traceparent", b"x-forwarded-for", b"x-request-id"})
 """What this hop writes itself, for each client or request another: no later request matches (as with `*`)."""
 _SYNONYMS: Final = {b"x-gzip": b"gzip", b"x-compress": b"compress"}  # RFC 9110 §8.4.1
 _REMEMBERED_LENGTH: Final = 256

@@ -8,6 +8,7 @@ import pytest
 
 from cdn_edge.rules.judging import Policy
 from stack.errors import ConnectRefused
+from stack.http.message import ClientCertificate, Peer, Request, Response, TlsInfo
 from tests.cdn_edge.lab import Lab
 
 POSTED = "Cache-Control: max-age=60\nContent-Location: /account"
@@ -107,3 +108,31 @@ async def test_an_operator_may_have_cookies_disregarded() -> None:
     await lab.ask("/page", "Cookie: id=me")
     lab.pass_time(1)
     assert (await lab.ask("/page")).body == b"page"
+
+
+CERTIFIED = TlsInfo("TLSv1.3", "", "shop.test", "h2", ClientCertificate(b"der", "CN=me", ()))
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("Cache-Control: max-age=60", False),
+        ("Cache-Control: max-age=60\nVary: Client-Cert", False),
+        ("Cache-Control: public, max-age=60\nVary: Client-Cert", False),
+        ("Cache-Control: public, max-age=60", True),
+        ("Cache-Control: s-maxage=60", True),
+    ],
+)
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_what_a_client_got_for_its_certificate_is_its_own(text: str, stored: bool, trusted: bool) -> None:
+    """RFC 9440 §2.4: the origin is told of it, and may answer by it."""
+    lab = Lab()
+    lab.origin(lab.response(text, body=b"mine"), lab.response("", body=b"theirs"))
+    fields = [(b"client-cert", b":ZGVy:")] if trusted else []
+    peer = Peer("192.0.2.1", 1234, trusted=trusted, tls=None if trusted else CERTIFIED)
+    request = Request(b"GET", b"/a", fields, authority=b"shop.test", scheme=b"https", peer=peer)
+    answer = lab.edge.handle(request, lab._exchange(request))
+    assert not isinstance(answer, Response)
+    assert (await answer).body == b"mine"
+    assert lab.seen[0].get(b"client-cert") == b":ZGVy:"
+    assert (await lab.ask("/a")).body == (b"mine" if stored else b"theirs")

@@ -85,6 +85,8 @@ class Explaining:
         told = records.told("lookup", word)
         if near is not None and (own := self._own(variants[near])):
             told = records.by_options(told, own)
+        elif near is not None and [one.header for one in variants[near].differs] == ["accept-encoding"]:
+            told = records.by_coding(told)
         refused = self._refused(key, now)
         first = refused if refused is not None and stored is None else None
         return Record(

@@ -295,6 +295,12 @@ def by_options(word: cache_words.Word, names: Sequence[str]) -> cache_words.Word
     return cache_words.Word(word.means, remedy, clause=word.clause)
 
 
+def by_coding(word: cache_words.Word) -> cache_words.Word:
+    """`vary-miss` where nothing but the codings differ: no Vary could be better."""
+    remedy = "Nothing is amiss: clients that take other codings have a response of their own, which the next one finds."
+    return cache_words.Word(word.means, remedy, clause=word.clause)
+
+
 def told(step: str, word: str) -> cache_words.Word:
     table = {"lookup": cache_words.LOOKUP, "fetch": cache_words.FETCH, "store": cache_words.STORE}[step]
     return table.get(word) or cache_words.Word(word)

@@ -14,25 +14,26 @@ At = Callable[[str, str], str]
 
 
 async def purge(edges: Iterable[Member], url: str, at: At) -> int:
-    """How many variants were thrown away."""
+    """How many variants were thrown away. ValueError for what is no URL."""
     count = 0
     for edge in edges:
         if edge.running:
             order = msgspec.json.encode({"url": at(edge.name, url)})
-            count += int(_read((await edge.ask(b"POST", "/-/purge", order)).body)["purged"])
+            count += int((await _asked(edge, "/-/purge", order))["purged"])
     return count
 
 
 async def explain(edge: Member, url: str, at: At, *, method: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """The record. ValueError for what cannot be asked."""
+    order = msgspec.json.encode({"url": at(edge.name, url), "method": method, "headers": dict(headers)})
+    return await _asked(edge, "/-/explain", order)
+
+
+async def _asked(edge: Member, page: str, order: bytes) -> dict[str, Any]:
     from stack.errors import BadRequest
 
-    order = msgspec.json.encode({"url": at(edge.name, url), "method": method, "headers": dict(headers)})
     try:
-        return _read((await edge.ask(b"POST", "/-/explain", order)).body)
+        content: Any = (await edge.ask(b"POST", page, order)).body
     except BadRequest as error:
         raise ValueError(error.detail) from None
-
-
-def _read(content: Any) -> dict[str, Any]:
     return dict(msgspec.json.decode(content))

@@ -241,6 +241,15 @@ async def test_what_the_edges_own_options_tell_apart_is_not_blamed_on_vary() -> 
     assert "Vary names a field" in remedy
 
 
+async def test_another_coding_is_nobodys_fault() -> None:
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60\nVary: Accept-Encoding, Accept-Language"))
+    await lab.ask("/a", "Accept-Encoding: gzip")
+    record = record_of(lab, "Accept-Encoding: br")
+    assert (record.lookup, record.remedy[:18], record.write) == ("vary-miss", "Nothing is amiss: ", [])
+    assert "Vary names a field" in record_of(lab, "Accept-Encoding: br\nAccept-Language: de").remedy
+
+
 async def test_a_url_with_all_its_variants() -> None:
     lab = Lab()
     lab.store._most_variants = 2

@@ -194,6 +194,8 @@ async def test_a_test_asks_why() -> None:
         assert (await web.explain("/x?set-cookie=a%3Db&cache-control=max-age%3D60"))["refused"]["word"] == "set-cookie"
         with pytest.raises(ValueError, match="no header"):
             await web.explain(MINUTE, headers={"no name": "x"})
+        with pytest.raises(ValueError, match="no http or https URL"):
+            await web.purge("ftp://app.test/")
 
 
 async def test_a_file_and_what_wins_over_it(tmp_path: Path) -> None:

@@ -96,8 +96,10 @@ class Answers:
         selected = self.select(stored, request, asked)
         if selected is None:
             return None
-        if stored.parts is not None and request.method != b"HEAD" and any(map(stored.parts.gaps, selected.spans)):
-            return None
+        if stored.parts is not None and request.method != b"HEAD":
+            if self.assembly is None:
+                return None if any(map(stored.parts.gaps, selected.spans)) else selected.status
+            return selected.status if self.assembly.lacking(stored.parts, selected) is None else None
         return selected.status
 
     def from_stored(self, stored: Stored, asked: Asked, added: Fields, *, lacking: bool = False) -> Response | None:

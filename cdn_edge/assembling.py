@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cdn_edge.asked import Asked
 from cdn_edge.holding import Holding
 from cdn_edge.origin import Fetched, Origin
-from cdn_edge.parts import Parts
+from cdn_edge.parts import Parts, piece_of
 from cdn_edge.rules import parts as rules
 from cdn_edge.rules.answering import Selected
 from cdn_edge.rules.storing import FOR_THIS_CLIENT
@@ -26,6 +26,7 @@ from stack.http.ranges import Range
 from stack.net.tasks import Tasks
 
 if TYPE_CHECKING:
+    from cdn_edge.disk_pieces import DiskPieces
     from cdn_edge.keeping import Keeper
 
 _AT_ONCE: Final = 65_536
@@ -41,8 +42,19 @@ _ANOTHER_NOW: Final = frozenset({200, 206, 404, 410, 412, 416})
 class Assembly:
     """Answers from pieces."""
 
-    def __init__(self, *, origin: Origin, store: Store, keeper: Keeper, size: int, tasks: Tasks, name: str) -> None:
+    def __init__(
+        self,
+        *,
+        origin: Origin,
+        store: Store,
+        keeper: Keeper,
+        size: int,
+        tasks: Tasks,
+        name: str,
+        disk: DiskPieces | None = None,
+    ) -> None:
         """`size` is that of a slice in bytes; 0: there are none, what is missing is fetched in one."""
+        self._disk = disk
         self._origin = origin
         self._store = store
         self._keeper = keeper
@@ -54,7 +66,7 @@ class Assembly:
     def content(self, asked: Asked, parts: Parts, selected: Selected, *, lacking: bool) -> Body | None:
         """The selected bytes, as a stream if they are many. None where some are missing, but for `lacking`."""
         missing = any(parts.gaps(span) for span in selected.spans)
-        if missing and not lacking:
+        if missing and not lacking and self.lacking(parts, selected) is not None:
             return None
         if missing or sum(map(len, selected.spans)) > _AT_ONCE:
             return self._read(asked, parts, selected)
@@ -62,14 +74,25 @@ class Assembly:
 
     async def begin(self, asked: Asked, parts: Parts, selected: Selected) -> bool:
         """Fetch the first that is missing. False where that cannot be had: ask for everything then."""
-        for span in selected.spans:
-            if gaps := parts.gaps(span):
-                try:
-                    await self._slice(asked, parts, gaps[0].start)
-                except HopError:
-                    return False
-                return True
+        at = self.lacking(parts, selected)
+        if at is not None:
+            try:
+                await self._slice(asked, parts, at)
+            except HopError:
+                return False
         return True
+
+    def lacking(self, parts: Parts, selected: Selected) -> int | None:
+        """The first byte that is neither in memory nor on disk."""
+        for span in selected.spans:
+            for gap in parts.gaps(span):
+                at = gap.start
+                while at < gap.stop:
+                    piece = rules.aligned(at, self._size, parts.length)
+                    if self._disk is None or not self._disk.has(parts, piece.start):
+                        return at
+                    at = piece.stop
+        return None
 
     def _joined(self, parts: Parts, selected: Selected) -> bytes:
         found: list[bytes] = []
@@ -159,6 +182,8 @@ class Assembly:
         """From the origin, and kept if it may be. A task's exception would be nobody's, so errors are returned."""
         if parts.tag is None:
             return ResponseIncomplete(private=f"{self._name}: {asked.key!r} has no strong validator to add to it by")
+        if self._disk is not None and (found := await self._from_disk(self._disk, parts, span)) is not None:
+            return found
         own = Asked.behind_parts(asked)
         recording = self._store.record(asked.key)
         room = self._store.reserve(len(span))
@@ -184,6 +209,18 @@ class Assembly:
             if room:
                 self._store.release(len(span))
             recording.abandon()
+
+    async def _from_disk(self, disk: DiskPieces, parts: Parts, span: Range) -> tuple[int, bytes] | None:
+        """The slice that `span` lies in, back in memory if there is room for it."""
+        found = await disk.bring(parts, span.start)
+        if found is not None and parts.head is not None:
+            start, body = found
+            whole = Range(start, start + len(body))
+            if parts.gaps(whole) == [whole]:
+                self._store.put_piece(piece_of(parts.head, parts, start, body), on_disk=True)
+            else:
+                take(self._store, parts, start, body, size=self._size)
+        return found
 
     async def _body(self, fetched: Fetched, parts: Parts, span: Range) -> bytes | None:
         """What was asked for, and nothing else."""

@@ -11,7 +11,7 @@ from cdn_edge.disk_threads import FAILURES, Threads
 from cdn_edge.disk_tier import DiskTier
 from cdn_edge.disk_way import OnwardPastDisk
 from cdn_edge.disk_worker import DiskWorker
-from cdn_edge.store import Store
+from cdn_edge.store import Store, largest
 from stack.clock import Clock
 from stack.errors import ConfigError, HopError
 from stack.net.tasks import Tasks
@@ -27,6 +27,10 @@ _OF_NO_MATTER: Final = frozenset(
 """Options with which what is on disk holds as it is. With any other it could answer requests that it is not for."""
 _QUEUE_SHARE: Final = 16
 """Of the memory: one part in so many may wait to be written, or one object."""
+_SLICES: Final = 2
+"""So many may wait in any case."""
+_HEAD: Final = 16_384
+"""Bytes of memory for what a slice and its head have besides content."""
 
 
 def fingerprint(cache: Cache) -> bytes:
@@ -53,8 +57,9 @@ class Disk:
         # by name: edges with one `[cache]` table have one each
         directory = Path(cache.disk).expanduser() / name
         threads = Threads(directory, cache.disk_size, Times(clock.time() - clock.now()), options=fingerprint(cache))
-        queue = max(cache.size // _QUEUE_SHARE, store.max_object)
-        self.tier = DiskTier(store, threads, clock, metrics, queue=queue)
+        piece = min(cache.slice, largest(cache.size))
+        queue = max(cache.size // _QUEUE_SHARE, store.max_object, _SLICES * (piece + _HEAD))
+        self.tier = DiskTier(store, threads, clock, metrics, queue=queue, size=piece)
         self._worker = DiskWorker(self.tier, threads, tasks, name=name)
 
     async def start(self) -> None:

@@ -29,16 +29,27 @@ CREATE TABLE made_with (options BLOB NOT NULL);
 CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, length INTEGER NOT NULL, rows INTEGER NOT NULL);
 CREATE TABLE objects (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL, names BLOB NOT NULL, place BLOB NOT NULL, used INTEGER NOT NULL,
-  content INTEGER, head BLOB NOT NULL
+  content INTEGER, head BLOB NOT NULL, stamp BLOB, belongs BLOB
 );
 CREATE UNIQUE INDEX objects_place ON objects (key, names, place);
 CREATE INDEX objects_used ON objects (used, id);
 CREATE INDEX objects_content ON objects (content) WHERE content IS NOT NULL;
+CREATE INDEX objects_belongs ON objects (belongs, used) WHERE belongs IS NOT NULL;
 """  # noqa: E501
+_UPGRADE: Final = """
+ALTER TABLE objects ADD COLUMN stamp BLOB;
+ALTER TABLE objects ADD COLUMN belongs BLOB;
+CREATE INDEX objects_belongs ON objects (belongs, used) WHERE belongs IS NOT NULL;
+"""
+"""From version 1, which knew no pieces. `stamp` is that of a head with pieces, `belongs` that of a piece's head."""
+_ROW: Final = (
+    "SELECT o.id, o.head, coalesce(c.digest, x''), coalesce(c.length, 0) FROM objects o "
+    "LEFT JOIN contents c ON c.id = o.content WHERE o.key=? AND o.names=? AND o.place=?"
+)
 _FIRST: Final = "SELECT names FROM objects WHERE key=? ORDER BY names LIMIT 1"
 _NEXT: Final = "SELECT names FROM objects WHERE key=? AND names>? ORDER BY names LIMIT 1"
-_ALL: Final = "DELETE FROM objects WHERE key=? RETURNING names, place, content"
-_ONE: Final = "DELETE FROM objects WHERE key=? AND names=? AND place=? RETURNING names, place, content"
+_ALL: Final = "DELETE FROM objects WHERE key=? RETURNING names, place, content, stamp"
+_ONE: Final = "DELETE FROM objects WHERE key=? AND names=? AND place=? RETURNING names, place, content, stamp"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -86,6 +97,10 @@ class Entry:
     head: bytes
     content: bytes
     length: int
+    stamp: bytes | None = None
+    """Of the head of pieces."""
+    belongs: bytes | None = None
+    """Of a piece: the stamp of its head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +133,13 @@ class Rows:
                 break
             known, last = True, some[0][0]
             names = names_of(last)
-            found += self._db.execute(
-                "SELECT o.id, o.head, coalesce(c.digest, x''), coalesce(c.length, 0) FROM objects o "
-                "LEFT JOIN contents c ON c.id = o.content WHERE o.key=? AND o.names=? AND o.place=?",
-                (key, *place(names, select(names))),
-            ).fetchall()
+            found += self._db.execute(_ROW, (key, *place(names, select(names)))).fetchall()
         return [Row(*row) for row in found], known
+
+    def at(self, key: bytes, names: Names, selection: Selection) -> Row | None:
+        """What lies in one place."""
+        row = self._db.execute(_ROW, (key, *place(names, selection))).fetchone()
+        return None if row is None else Row(*row)
 
 
 class Index:
@@ -131,6 +147,8 @@ class Index:
 
     def __init__(self, directory: Path, options: bytes) -> None:
         """Raises Newer, sqlite3.Error. `options` are written into a new one."""
+        self.emptied: list[bytes] = []
+        """Keys of pieces that went with their head, under which nothing is left; the reader clears it."""
         self.path = directory / FILE
         self._log = Path(f"{self.path}-wal")
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -156,6 +174,12 @@ class Index:
             run(f"PRAGMA user_version={VERSION}")
             run("COMMIT")
             self.path.chmod(0o600)
+        elif (version, application) == (1, _APPLICATION):
+            run("BEGIN IMMEDIATE")
+            for statement in filter(str.strip, _UPGRADE.split(";")):
+                run(statement)
+            run(f"PRAGMA user_version={VERSION}")
+            run("COMMIT")
         elif (version, application) != (VERSION, _APPLICATION):
             raise Newer(f"its index is of version {version}, and this hopstack reads {VERSION}")
         run("PRAGMA journal_mode=WAL")
@@ -176,6 +200,7 @@ class Index:
             yield self._db
             self._db.execute("COMMIT")
         except BaseException:
+            self.emptied.clear()
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
@@ -211,24 +236,49 @@ class Index:
     # its files may go once the change is committed, so that no row is ever without its file.
 
     def put(self, entries: Sequence[Entry], used: int) -> tuple[int, list[tuple[bytes, int]]]:
-        """In place of what was there. How many are new."""
-        new, loose = 0, []
+        """In place of what was there. By how many there are more now."""
+        more, loose = 0, []
         with self._change() as db:
             for entry in entries:
                 at = (entry.key, entry.names, entry.place)
-                old = db.execute("SELECT id, content FROM objects WHERE key=? AND names=? AND place=?", at).fetchone()
+                old = db.execute(
+                    "SELECT id, content, stamp FROM objects WHERE key=? AND names=? AND place=?", at
+                ).fetchone()
                 content = self._refer(entry) if entry.content else None
                 if old is None:
-                    new += 1
+                    more += 1
                     db.execute(
-                        "INSERT INTO objects (key, names, place, used, content, head) VALUES (?, ?, ?, ?, ?, ?)",
-                        (*at, used, content, entry.head),
+                        "INSERT INTO objects (key, names, place, used, content, head, stamp, belongs) "
+                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        (*at, used, content, entry.head, entry.stamp, entry.belongs),
                     )
                 else:
-                    values = (used, content, entry.head, old[0])
-                    db.execute("UPDATE objects SET used=?, content=?, head=? WHERE id=?", values)
+                    values = (used, content, entry.head, entry.stamp, entry.belongs, old[0])
+                    db.execute("UPDATE objects SET used=?, content=?, head=?, stamp=?, belongs=? WHERE id=?", values)
                     loose += self._release(old[1])
-        return new, loose
+                    if old[2] != entry.stamp:
+                        more -= self._without_head(old[2], loose)
+        return more, loose
+
+    def _without_head(self, stamp: bytes | None, loose: list[tuple[bytes, int]]) -> int:
+        """Pieces go with their head. How many."""
+        if stamp is None:
+            return 0
+        rows = self._db.execute("DELETE FROM objects WHERE belongs=? RETURNING key, content", (stamp,)).fetchall()
+        for key, content in rows:
+            loose += self._release(content)
+            if self._is_empty(key):
+                self.emptied.append(key)
+        return len(rows)
+
+    def _is_empty(self, key: bytes) -> bool:
+        return self._db.execute("SELECT 1 FROM objects WHERE key=? LIMIT 1", (key,)).fetchone() is None
+
+    def stamp(self, key: bytes, names: bytes, at: bytes) -> bytes | None:
+        """Of the head that lies there."""
+        row = self._db.execute("SELECT stamp FROM objects WHERE key=? AND names=? AND place=?", (key, names, at))
+        found = row.fetchone()
+        return None if found is None else found[0]
 
     def _refer(self, entry: Entry) -> int:
         self._db.execute(
@@ -248,12 +298,14 @@ class Index:
 
     def forget(
         self, wanted: Iterable[tuple[bytes, tuple[bytes, bytes] | None]]
-    ) -> tuple[list[list[tuple[bytes, bytes]]], list[tuple[bytes, int]]]:
-        """Take out all under a key, or what is at one place there. For each what was there.
+    ) -> tuple[list[list[tuple[bytes, bytes]]], int, list[tuple[bytes, int]]]:
+        """Take out all under a key, or what is at one place there, with its pieces. For each what was there, and how
+        many pieces.
 
         Who asks for this may be told that it is done, so it outlasts a power failure too: synchronous=FULL.
         """
-        gone, loose = [], []
+        gone, pieces = [], 0
+        loose: list[tuple[bytes, int]] = []
         self._db.execute("PRAGMA synchronous=FULL")
         try:
             with self._change() as db:
@@ -262,9 +314,10 @@ class Index:
                     gone.append([(row[0], row[1]) for row in rows])
                     for row in rows:
                         loose += self._release(row[2])
+                        pieces += self._without_head(row[3], loose)
         finally:
             self._db.execute("PRAGMA synchronous=NORMAL")
-        return gone, loose
+        return gone, pieces, loose
 
     def under(self, key: bytes) -> list[tuple[bytes, bytes, bytes | None]]:
         """Names, place and the hash of the content, if there is any, of all under a key."""
@@ -274,12 +327,25 @@ class Index:
         ).fetchall()
 
     def oldest(self, most: int) -> list[Old]:
+        self._after_their_pieces(most)
         rows = self._db.execute(
             "SELECT o.id, o.key, coalesce(c.length, 0) FROM objects o LEFT JOIN contents c ON c.id = o.content "
             "ORDER BY o.used, o.id LIMIT ?",
             (most,),
         ).fetchall()
         return [Old(*row) for row in rows]
+
+    def _after_their_pieces(self, most: int) -> None:
+        """Heads among the oldest count as used a second after the latest of their pieces: they go last."""
+        found = self._db.execute(
+            "SELECT id, (SELECT max(p.used) + 1 FROM objects p WHERE p.belongs = o.stamp) AS after FROM "
+            "(SELECT id, stamp, used FROM objects ORDER BY used, id LIMIT ?) o WHERE o.stamp IS NOT NULL "
+            "AND after > o.used",
+            (most,),
+        ).fetchall()
+        if found:
+            with self._change() as db:
+                db.executemany("UPDATE objects SET used=? WHERE id=?", [(after, number) for number, after in found])
 
     def used(self, ids: Iterable[int], at: int) -> None:
         with self._change() as db:
@@ -294,14 +360,18 @@ class Index:
 
     def remove(self, ids: Iterable[int]) -> tuple[int, list[bytes], list[tuple[bytes, int]]]:
         """How many were there, and the keys under which nothing is left."""
-        keys, loose = [], []
+        keys: list[bytes] = []
+        loose: list[tuple[bytes, int]] = []
+        pieces = 0
         with self._change() as db:
             for number in ids:
-                for row in db.execute("DELETE FROM objects WHERE id=? RETURNING key, content", (number,)).fetchall():
+                rows = db.execute("DELETE FROM objects WHERE id=? RETURNING key, content, stamp", (number,)).fetchall()
+                for row in rows:
                     keys.append(row[0])
                     loose += self._release(row[1])
-            left = {key: db.execute("SELECT 1 FROM objects WHERE key=? LIMIT 1", (key,)).fetchone() for key in keys}
-        return len(keys), [key for key, found in left.items() if found is None], loose
+                    pieces += self._without_head(row[2], loose)
+            empty = [key for key in dict.fromkeys(keys) if self._is_empty(key)]
+        return len(keys) + pieces, empty, loose
 
     def with_content(self, content: bytes) -> list[int]:
         """Rows that refer to it."""

@@ -27,11 +27,15 @@ class Queue:
 
     def add(self, stored: Stored) -> bool:
         """In place of what waits there. False when there is no room, and then nothing waits there."""
-        self.remove(stored.key, (stored.names, stored.selection))
-        if self.bytes + stored.size > self.limit:
+        at = (stored.names, stored.selection)
+        old = self._waiting.get(stored.key, {}).get(at)
+        size = stored.size if old is None else stored.size - old.size
+        if self.bytes + size > self.limit:
+            self.remove(stored.key, at)
             return False
-        self._waiting.setdefault(stored.key, {})[stored.names, stored.selection] = stored
-        self.bytes += stored.size
+        # where the old one was in the row, so that a head that is renewed stays before its pieces
+        self._waiting.setdefault(stored.key, {})[at] = stored
+        self.bytes += size
         return True
 
     def remove(self, key: bytes, at: At | None = None) -> None:

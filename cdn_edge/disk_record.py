@@ -8,11 +8,15 @@ from typing import Final
 
 import msgspec
 
+from cdn_edge.parts import Lying, Parts, Piece
+from cdn_edge.rules.parts import part, strong_tag
 from cdn_edge.rules.reuse import Terms
 from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.stored import Stored, of_wire
+from stack.http.message import FieldBlock
+from stack.http.ranges import Range
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the rows and of the index around them: what is written by another version is not read."""
 _SUM: Final = 8
 
@@ -53,6 +57,15 @@ class _Head(msgspec.Struct, array_like=True, frozen=True):
     arrived: float
     saved: float
     """Unix seconds at which this was written."""
+    # Of what is held in pieces.
+    stamp: bytes = b""
+    """`Lying.stamp`; also of a piece."""
+    complete: int | None = None
+    """The length of all of it, if this is the head of pieces."""
+    tag: bytes | None = None
+    """The strong validator that the pieces are combined by."""
+    size: int = 0
+    """`Lying.size`."""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -77,6 +90,13 @@ def names_of(packed: bytes) -> Names:
 
 def pack(stored: Stored, content: bytes, times: Times, now: float) -> bytes:
     """`content` is the hash of its body, `now` Unix seconds. The sum in front ties head, key and body together."""
+    parts = stored.parts
+    stamp, complete, tag, size = b"", None, None, 0
+    if parts is not None:
+        if parts.lying is not None:
+            stamp, size = parts.lying.stamp, parts.lying.size
+        if not isinstance(stored, Piece):
+            complete, tag = parts.length, parts.tag
     head = _encode(
         _Head(
             stored.names,
@@ -90,6 +110,10 @@ def pack(stored: Stored, content: bytes, times: Times, now: float) -> bytes:
             times.unix(stored.born),
             stored.arrived,
             now,
+            stamp,
+            complete,
+            tag,
+            size,
         )
     )
     return _sum(stored.key, content, head) + head
@@ -101,17 +125,13 @@ def unpack(key: bytes, row: bytes, body: bytes, content: bytes, times: Times, no
     A wall clock that shows a time before the one at which this was written has been set back: how old it is then cannot
     be known, and so it is as stale as it can be said to be, and validated.
     """
-    head = row[_SUM:]
-    if _sum(key, content, head) != row[:_SUM]:
-        raise Torn("the head of a row is not what was written")
-    try:
-        read = _decode(head)
-    except msgspec.MsgspecError as error:
-        raise Torn(f"the head of a row cannot be read: {error}") from None
+    read = _read(key, row, content)
+    if read.stamp and read.complete is None:
+        raise Torn("a piece where a response was looked for")
     born = read.born
     if now < read.saved:
         born = now - max(read.saved - read.born, read.terms.lifetime)
-    return of_wire(
+    stored = of_wire(
         key,
         read.names,
         read.selection,
@@ -125,6 +145,31 @@ def unpack(key: bytes, row: bytes, body: bytes, content: bytes, times: Times, no
         born=times.monotonic(born),
         arrived=read.arrived,
     )
+    if read.complete is None:
+        return stored
+    parts = Parts(read.complete, read.tag)
+    parts.lying = Lying(key, read.names, read.selection, read.stamp, read.size)
+    return stored.held_in(parts)
+
+
+def check_piece(key: bytes, row: bytes, content: bytes, stamp: bytes, span: Range, length: int, tag: bytes) -> bool:
+    """Whether a row is these bytes of this storing of this version (RFC 9111 §3.4). Raises Torn."""
+    read = _read(key, row, content)
+    if read.stamp != stamp or read.complete is not None:
+        return False
+    fields = FieldBlock.of_wire(read.head, dated=False, length=None).fields
+    found = part(fields)
+    return found is not None and (found.span, found.length, strong_tag(fields)) == (span, length, tag)
+
+
+def _read(key: bytes, row: bytes, content: bytes) -> _Head:
+    head = row[_SUM:]
+    if _sum(key, content, head) != row[:_SUM]:
+        raise Torn("the head of a row is not what was written")
+    try:
+        return _decode(head)
+    except msgspec.MsgspecError as error:
+        raise Torn(f"the head of a row cannot be read: {error}") from None
 
 
 def _sum(key: bytes, content: bytes, head: bytes) -> bytes:

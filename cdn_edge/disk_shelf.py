@@ -21,10 +21,12 @@ from typing import Final
 
 from cdn_edge.disk_files import Files, Gone, digest, taken
 from cdn_edge.disk_index import FILE, Entry, Index, Moved, Newer, Old, Row, Rows
-from cdn_edge.disk_record import Times, Torn, pack, place, unpack
+from cdn_edge.disk_record import Times, Torn, check_piece, pack, place, unpack
+from cdn_edge.parts import Lying, Piece
 from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.stored import Stored
 from stack.errors import ConfigError
+from stack.http.ranges import Range
 
 _LOCK: Final = "lock"
 _LARGE: Final = 1024 * 1024
@@ -49,6 +51,8 @@ class Written:
     refused: list[Stored] = field(default_factory=list)
     """Could not be written."""
     error: Exception | None = None
+    loose: list[bytes] = field(default_factory=list)
+    """Keys of pieces whose head has gone meanwhile."""
 
 
 class Shelf:
@@ -186,6 +190,10 @@ class Shelf:
         entries: list[Entry] = []
         made: dict[bytes, int] = {}
         for stored in batch:
+            lying = None if stored.parts is None else stored.parts.lying
+            if isinstance(stored, Piece) and not self._has_head(lying, entries):
+                result.loose.append(stored.key)
+                continue
             body = stored.body
             name = digest(body) if body else b""
             try:
@@ -201,30 +209,42 @@ class Shelf:
                 continue
             names, at = place(stored.names, stored.selection)
             head = pack(stored, name, times, now)
-            entries.append(Entry(stored.key, names, at, head, name, len(body)))
+            stamp = None if lying is None else lying.stamp
+            own, of = (None, stamp) if isinstance(stored, Piece) else (stamp, None)
+            entries.append(Entry(stored.key, names, at, head, name, len(body), own, of))
         try:
-            new, loose = self.index.put(entries, int(now))
+            more, loose = self.index.put(entries, int(now))
         except sqlite3.Error:
             for name in made:
                 with contextlib.suppress(OSError):
                     self._files.remove(name)
             raise
-        self.objects += new
+        self.objects += more
         self._content += sum(map(taken, made.values()))
         self._remove(loose)
         result.written = len(entries)
         return result
+
+    def _has_head(self, lying: Lying | None, coming: Iterable[Entry]) -> bool:
+        """Whether a piece has its head there, or just before it in the same batch: else nothing would find it."""
+        if lying is None:
+            return False
+        at = (lying.key, *place(lying.names, lying.selection))
+        for entry in coming:
+            if (entry.key, entry.names, entry.place) == at:
+                return entry.stamp == lying.stamp
+        return self.index.stamp(*at) == lying.stamp
 
     def forget(self, wanted: Iterable[Wanted]) -> list[list[Place]]:
         """What was there of each. When it returns it is gone for good; OSError, sqlite3.Error when it may not be."""
         self.check()
         places = [(key, None if at is None else place(*at)) for key, at in wanted]
         try:
-            gone, loose = self.index.forget(places)
+            gone, pieces, loose = self.index.forget(places)
         except sqlite3.Error as error:
             self.trouble = error
             return self._without_content(places, error)
-        self.objects -= sum(map(len, gone))
+        self.objects -= sum(map(len, gone)) + pieces
         self._remove(loose)
         return gone
 
@@ -312,6 +332,16 @@ class Found:
     error: Exception | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundPiece:
+    """The same for a piece."""
+
+    word: str
+    body: bytes | None = None
+    broken: tuple[int, bytes] | None = None
+    error: Exception | None = None
+
+
 class Reading:
     """Looking up and reading, by as many threads as there are."""
 
@@ -345,16 +375,40 @@ class Reading:
                 best = found
         return best or Found("none", known=known)
 
+    def piece(self, lying: Lying, key: bytes, span: Range, length: int, tag: bytes) -> FoundPiece:
+        """These bytes of what lies there, if they do. Never raises."""
+        try:
+            for _ in range(3):
+                row = self._rows().at(key, lying.names, lying.selection)
+                if row is None:
+                    break
+                try:
+                    if not check_piece(key, row.head, row.content, lying.stamp, span, length, tag):
+                        break
+                    if row.length != len(span):
+                        raise Torn("a piece is not as long as it says")
+                    return FoundPiece("read", self._body(row))
+                except Gone:
+                    found = FoundPiece("gone", broken=(row.id, row.content))
+                except Torn as error:
+                    return FoundPiece("torn", broken=(row.id, row.content), error=error)
+            else:
+                return found
+        except (OSError, sqlite3.Error, Torn) as error:
+            return FoundPiece("failed", error=error)
+        return FoundPiece("none")
+
+    def _body(self, row: Row) -> bytes:
+        if not row.content:
+            return b""
+        if row.length > _LARGE:
+            with self._large:
+                return self._files.read(row.content, row.length)
+        return self._files.read(row.content, row.length)
+
     def _read(self, key: bytes, row: Row, now: float) -> Found:
         try:
-            if not row.content:
-                body = b""
-            elif row.length > _LARGE:
-                with self._large:
-                    body = self._files.read(row.content, row.length)
-            else:
-                body = self._files.read(row.content, row.length)
-            return Found("read", unpack(key, row.head, body, row.content, self._times, now))
+            return Found("read", unpack(key, row.head, self._body(row), row.content, self._times, now))
         except Gone:
             return Found("gone", broken=(row.id, row.content))
         except Torn as error:
@@ -375,4 +429,4 @@ class Reading:
         self._own = threading.local()
 
 
-__all__ = ["Busy", "Found", "Newer", "Place", "Reading", "Shelf", "Written"]
+__all__ = ["Busy", "Found", "FoundPiece", "Newer", "Place", "Reading", "Shelf", "Written"]

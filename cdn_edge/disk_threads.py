@@ -12,8 +12,10 @@ from typing import Final, ParamSpec, TypeVar
 
 from cdn_edge.disk_index import is_damaged, is_full
 from cdn_edge.disk_record import Times, Torn
-from cdn_edge.disk_shelf import Found, Reading, Shelf
+from cdn_edge.disk_shelf import Found, FoundPiece, Reading, Shelf
+from cdn_edge.parts import Lying
 from cdn_edge.rules.vary import Names, Selection
+from stack.http.ranges import Range
 
 log = logging.getLogger("hopstack.edge.disk")
 
@@ -27,6 +29,8 @@ class Threads:
         self.directory, self.limit, self.times = directory, limit, times
         self.shelf = Shelf(directory, options)
         self.bytes = self.objects = self.evicted = 0
+        self.emptied: Callable[[list[bytes]], None] = lambda keys: None
+        """Told the keys of pieces that went with their head."""
         self.damaged = False
         """The index cannot be read any more: `begin_anew` is due."""
         self._reading = Reading(directory, times)
@@ -39,14 +43,22 @@ class Threads:
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._readers, self._reading.find, key, select, now)
 
+    def piece(self, lying: Lying, key: bytes, span: Range, length: int, tag: bytes) -> asyncio.Future[FoundPiece]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._readers, self._reading.piece, lying, key, span, length, tag)
+
     async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it in the thread that writes, in turn."""
 
-        def job() -> tuple[T, int, int]:
+        def job() -> tuple[T, int, int, list[bytes]]:
             result = work(*args, **kwargs)
-            return result, self.shelf.taken, self.shelf.objects
+            emptied, self.shelf.index.emptied = self.shelf.index.emptied, []
+            return result, self.shelf.taken, self.shelf.objects, emptied
 
-        result, self.bytes, self.objects = await asyncio.get_running_loop().run_in_executor(self._writer, job)
+        loop = asyncio.get_running_loop()
+        result, self.bytes, self.objects, emptied = await loop.run_in_executor(self._writer, job)
+        if emptied:
+            self.emptied(emptied)
         return result
 
     async def open(self) -> str:

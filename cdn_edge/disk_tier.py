@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from cdn_edge.disk_pieces import DiskPieces
 from cdn_edge.disk_queue import At, Queue
 from cdn_edge.disk_record import place
 from cdn_edge.disk_shelf import Found, Place, Wanted
 from cdn_edge.disk_threads import Threads
+from cdn_edge.parts import Piece
 from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.store import Store
 from cdn_edge.stored import Stored
@@ -44,6 +46,7 @@ _LINGER: Final = 0.05
 """Seconds that what is stored waits for more to be written with it, or to be replaced."""
 
 
+T = TypeVar("T")
 Gone = dict[bytes, list[Place]]
 """What was taken out: places by key."""
 
@@ -70,8 +73,13 @@ class _Flight:
 class DiskTier:
     """`worker` (disk_worker.py) does what is asked for here."""
 
-    def __init__(self, store: Store, threads: Threads, clock: Clock, metrics: Metrics, *, queue: int) -> None:
+    def __init__(
+        self, store: Store, threads: Threads, clock: Clock, metrics: Metrics, *, queue: int, size: int
+    ) -> None:
+        """Bytes: what may wait to be written, and a slice of what is large."""
         self.store, self.threads, self.clock = store, threads, clock
+        self.pieces = DiskPieces(self, size)
+        threads.emptied = self.nothing_left
         self.queue = Queue(queue)
         self.state = "closed"
         """`waiting` for another process to end, `loading` the keys, `open`; `off` for good."""
@@ -90,6 +98,7 @@ class DiskTier:
         self.known: set[int] = set()
         self.all_known = True
         """False while the keys are being loaded: any may be there."""
+        self.loaded = asyncio.Event()
         self.wake = asyncio.Event()
         self._lingers = False
         self._flights: dict[bytes, list[_Flight]] = {}
@@ -123,17 +132,26 @@ class DiskTier:
     def put(self, stored: Stored) -> None:
         """It is stored, and replaces what was in its place."""
         key = stored.key
-        if stored.parts is not None:  # in pieces: they stay in memory
-            self.drop(stored)
-            return
+        parts = stored.parts
+        if parts is not None:
+            if isinstance(stored, Piece):
+                if not self.pieces.wanted(stored):
+                    return
+            elif not self.pieces.head(stored, parts):  # parts of what is small: they stay in memory
+                self.drop(stored)
+                return
         for flight in self._flights.get(key, ()):
             flight.changed = True
         if self.state == "off":
             return
         word = "full" if self.clock.now() < self.full_until else "" if self.queue.add(stored) else "dropped"
         if word:
+            if isinstance(stored, Piece) and word == "dropped":
+                self.pieces.postpone(stored)
+                return
             self.writes.inc(word)
-            self.drop(stored)  # what lies in its place is older
+            if not isinstance(stored, Piece):
+                self.drop(stored)  # what lies in its place is older
             return
         self.known.add(hash(key))
         if not self._lingers:
@@ -145,6 +163,8 @@ class DiskTier:
 
     def drop(self, stored: Stored) -> None:
         """It must not be used any more."""
+        if stored.parts is not None and not isinstance(stored, Piece):
+            stored.parts.lying = None
         self._forget(stored.key, (stored.names, stored.selection))
 
     def invalidate(self, key: bytes, *, surely: bool = False) -> None:
@@ -167,12 +187,21 @@ class DiskTier:
 
     def left(self, stored: Stored) -> None:
         """It made room in memory. On disk it is as good as used just now, and written if it is not there."""
-        if stored.parts is not None or self.state == "off":
+        if self.state == "off" or (stored.parts is not None and stored.parts.lying is None):
             return
         if not self.knows(stored.key):
             self.put(stored)
-        elif len(self.touched) < _TOUCHED:
-            self.touched[stored.identity] = None
+        else:
+            self.touch(stored.identity)
+
+    def behind(self) -> Awaitable[None] | None:
+        """What large content on its way in should wait for."""
+        return self.pieces.behind()
+
+    def touch(self, identity: tuple[bytes, Names, Selection]) -> None:
+        """It is in use."""
+        if len(self.touched) < _TOUCHED:
+            self.touched[identity] = None
 
     async def forgotten(self) -> Gone:
         """Until all that was to be taken out is out, and stays so over any end of this process: what it was, by key.
@@ -209,13 +238,15 @@ class DiskTier:
         if (stored := self._coming(key, fields)) is not None:
             self.store.put(stored, on_disk=True)
             return self._came(exchange, "read", Brought(stored, stored.at_once_until))
-        if self.state not in ("loading", "open") or self._asked >= _READING or self.forgets_of(key):
+        if not self.may_ask or self.forgets_of(key):
             return self._came(exchange, "busy")
         flight = _Flight(asyncio.get_running_loop().create_future())
         self._flights.setdefault(key, []).append(flight)
         try:
             async with self.clock.timeout(PATIENCE):
                 found = await self._find(key, self._selecting(fields))
+                if found.stored is not None and found.stored.parts is not None and not self.all_known:
+                    await self.loaded.wait()  # which of its pieces are there
         except TimeoutError:
             return self._came(exchange, "slow")
         finally:
@@ -258,8 +289,7 @@ class DiskTier:
             return self._came(exchange, "read")  # it is in memory by now, and not older
         at_once, stored.at_once_until = stored.at_once_until, float("-inf")
         self.store.put(stored, on_disk=True)
-        if len(self.touched) < _TOUCHED:
-            self.touched[stored.identity] = None
+        self.touch(stored.identity)
         return self._came(exchange, "read", Brought(stored, at_once))
 
     def _came(self, exchange: Exchange, word: str, brought: Brought | None = None) -> Brought:
@@ -268,8 +298,18 @@ class DiskTier:
         return brought or Brought(None)
 
     def _find(self, key: bytes, select: Callable[[Names], Selection]) -> asyncio.Future[Found]:
+        return self.asked(self.threads.find(key, select, self.clock.time()))
+
+    patience: Final = PATIENCE
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether the disk is there to be read, and not too many wait for it."""
+        return self.state in ("loading", "open") and self._asked < _READING
+
+    def asked(self, looking: asyncio.Future[T]) -> asyncio.Future[T]:
+        """Counted until it is answered."""
         self._asked += 1
-        looking = self.threads.find(key, select, self.clock.time())
         looking.add_done_callback(self._answered)
         return looking
 

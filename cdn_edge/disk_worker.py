@@ -67,12 +67,14 @@ class DiskWorker:
             if tier.state == "waiting":
                 log.info("%s is free: in use from now on", threads.directory)
             tier.all_known = False
+            tier.loaded.clear()
             tier.state, tier.why = "loading", ""
 
     def _off(self, why: str) -> None:
         log.error("%s; the cache goes on without its disk", why)
         tier = self._tier
         tier.state, tier.why, tier.all_known = "off", why, True
+        tier.loaded.set()
         tier.queue.clear()
         tier.known.clear()
         tier.forgets.clear()
@@ -112,6 +114,7 @@ class DiskWorker:
         if tier.state == "off":
             return
         tier.all_known = True
+        tier.loaded.set()
         tier.state = "open"
         tier.wake.set()
 
@@ -174,6 +177,8 @@ class DiskWorker:
             tier.writes.inc("full" if is_full(error) else "failed", by=len(batch))
             raise
         tier.queue.written(batch)
+        tier.nothing_left(result.loose)
+        tier.pieces.go_on()
         tier.writes.inc("written", by=result.written - result.same)
         if result.same:
             tier.writes.inc("same", by=result.same)

@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from cdn_edge.answers import Answers
+from cdn_edge.assembling import Assembly
 from cdn_edge.rules import record as records
 from cdn_edge.rules import validation
 from cdn_edge.rules.asking import PLAIN, Asking
@@ -54,6 +55,7 @@ class Explaining:
         policy: Policy,
         clock: Clock,
         disk: DiskTier | None = None,
+        assembly: Assembly | None = None,
     ) -> None:
         self._name = name
         self._store = store
@@ -63,7 +65,7 @@ class Explaining:
         self._disk = disk
         self.silent: Callable[[Stored], bool] = lambda _: False
         """Whether asking the origin for news of it would be in vain: `Refreshing.silent`."""
-        self._answers = Answers(name, clock, Random(0))  # noqa: S311  # so that boundaries of others stay as they are
+        self._answers = Answers(name, clock, Random(0), assembly=assembly)  # noqa: S311  # so that boundaries of others stay as they are
 
     async def ask(self, request: Request) -> Record:
         """The record, with what is on disk. It stays there."""

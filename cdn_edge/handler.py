@@ -62,15 +62,29 @@ class Edge:
         self._read = policy.read
         origin = Origin(fetch, name=name, upstream=upstream, clock=clock, policy=policy)
         keeper = Keeper(store, policy, metrics, self.refusals)
-        assembly = Assembly(origin=origin, store=store, keeper=keeper, size=policy.slice, tasks=tasks, name=name)
+        self._disk = None if disk is None else disk.tier
+        assembly = Assembly(
+            origin=origin,
+            store=store,
+            keeper=keeper,
+            size=policy.slice,
+            tasks=tasks,
+            name=name,
+            disk=None if self._disk is None else self._disk.pieces,
+        )
         self._answers = Answers(name, clock, random, store.renewed, assembly, hidden=policy.targets.hidden)
         self._member = self._answers.member
         self._lookups = Lookups(metrics)
         self._counts = self._lookups.counts
-        self._disk = None if disk is None else disk.tier
         store.departures = Departures(clock)
         self.explaining = Explaining(
-            name, store=store, refusals=self.refusals, policy=policy, clock=clock, disk=self._disk
+            name,
+            store=store,
+            refusals=self.refusals,
+            policy=policy,
+            clock=clock,
+            disk=self._disk,
+            assembly=assembly,
         )
         self._onward = (Onward if disk is None else disk.onward)(
             name,

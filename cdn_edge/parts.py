@@ -8,9 +8,11 @@ takes them too.
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdn_edge.rules import parts as rules
+from cdn_edge.rules.vary import Names, Selection
 from cdn_edge.stored import NEVER, Stored, weight
 from stack.errors import HopError
 from stack.http.ranges import Range, content_range
@@ -52,10 +54,23 @@ def piece_of(head: Stored, parts: Parts, start: int, body: bytes) -> Piece:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """Where a representation lies on disk: that of its head, and what its pieces there are told by."""
+
+    key: bytes
+    names: Names
+    selection: Selection
+    stamp: bytes
+    """Of this storing: no other one ever has it, not even of the same version."""
+    size: int
+    """Bytes of a slice there."""
+
+
 class Parts:
     """What is held of one representation. The event loop's: changes are whole or have not happened."""
 
-    __slots__ = ("coming", "head", "length", "pieces", "tag", "whole")
+    __slots__ = ("coming", "head", "length", "lying", "pieces", "tag", "whole")
 
     def __init__(self, length: int, tag: bytes | None) -> None:
         self.length = length
@@ -66,6 +81,8 @@ class Parts:
         """What stands for it in the store, if anything does."""
         self.pieces: list[Piece] = []
         """In order, none overlapping another."""
+        self.lying: Lying | None = None
+        """Where it lies on disk, if its pieces go there."""
         self.whole: bytes | None = None
         """All of it, once it has become a response like any other: for who is still reading here."""
         self.coming: dict[int, asyncio.Task[tuple[int, bytes] | HopError]] = {}

@@ -99,6 +99,9 @@ class Slicing:
         return self
 
     async def __anext__(self) -> bytes:
+        disk = self._store.disk
+        if disk is not None and not self._recording.ended and (behind := disk.behind()) is not None:
+            await behind
         try:
             chunk = await self._body.__anext__()
         except BaseException:

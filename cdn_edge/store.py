@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from sys import maxsize
-from typing import Protocol, final
+from typing import final
 
 from cdn_edge.departures import Departures
 from cdn_edge.eviction import Eviction, S3Fifo
@@ -18,6 +18,7 @@ from cdn_edge.rules.key import origin, page
 from cdn_edge.rules.vary import Names, Selection, Selector
 from cdn_edge.sharing import Shared
 from cdn_edge.stored import NEVER, NO_HEAD, Stored
+from cdn_edge.tier import Tier
 from stack.http.message import Fields
 
 _VARIES: int = 8
@@ -48,21 +49,6 @@ class StoreStatistics:
     stored: int
     evicted: int
     invalidated: int
-
-
-class Tier(Protocol):
-    """What lies below the memory, and must know what changes in it. None of it waits for anything."""
-
-    def put(self, stored: Stored) -> None: ...
-
-    def drop(self, stored: Stored) -> None:
-        """It must not be used any more."""
-
-    def invalidate(self, key: bytes) -> None:
-        """Nor may anything under this key."""
-
-    def left(self, stored: Stored) -> None:
-        """It made room for others."""
 
 
 @final
@@ -268,8 +254,11 @@ class Store:
         self._look(stored)
         return True
 
-    def put_piece(self, piece: Piece) -> bool:
-        """Keep a piece that overlaps none. False when there is no head for it in the store, or no room."""
+    def put_piece(self, piece: Piece, *, on_disk: bool = False) -> bool:
+        """Keep a piece that overlaps none. False when there is no head for it in the store, or no room.
+
+        `on_disk`: it comes from there.
+        """
         parts = piece.parts
         if parts is None or parts.head is None or not self._make_room(piece.size) or parts.head is None:
             return False  # the second look: to make room the head may have gone
@@ -278,6 +267,8 @@ class Store:
         self._stored += 1
         self._small += _in_small_blocks(piece)
         self._eviction.add(piece)
+        if self.disk is not None and not on_disk:
+            self.disk.put(piece)
         self.used(parts.head)  # while pieces come and are used, it does not go before them
         self._look(piece)
         return parts.head is not None

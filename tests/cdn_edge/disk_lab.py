@@ -29,7 +29,7 @@ class DiskLab(Lab):
         """A new process: nothing in memory, tasks and metrics of its own. The clock goes on."""
         self.tasks, self.metrics = Tasks(), Metrics()
         self.store = Store(self.size, max_object=self.max_object)
-        cache = Cache(size=self.size, disk=str(directory), disk_size=disk_size, key=KEY)
+        cache = Cache(size=self.size, disk=str(directory), disk_size=disk_size, key=KEY, slice=self.policy.slice)
         parts = {"name": self.name, "clock": self.clock, "tasks": self.tasks, "metrics": self.metrics}
         self.disk = Disk(cache, self.store, **parts)  # type: ignore[arg-type]
         self.edge = Edge(

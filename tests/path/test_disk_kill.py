@@ -18,9 +18,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from stack.clock import eventually
+from stack.clock import SystemClock, eventually
 from stack.http.message import Request, Response
 from tests.cdn_edge.processes import ROOT, EdgeProcess, Reply, cacheable, edge, origin
+from tests.cdn_edge.ranged import File
 
 HOST = {"host": "shop.test"}
 SIZES = (0, 1, 700, 5_000, 70_000, 900_000)
@@ -107,6 +108,136 @@ async def test_what_was_purged_or_changed_stays_out_over_a_kill(tmp_path: Path) 
                     check(path, reply)
                     assert not reply.is_hit
                     assert int(reply.headers["x-turn"]) == turns.made[path]
+
+
+PART = 65_536
+LARGE_FLAGS = ("--cache-slice", "64K", "--cache-slice-from", "128K")
+
+
+class LargeTurns:
+    """Each 200 is another version, with another tag; ranges are of the version that was sent last."""
+
+    def __init__(self, size: int, *, tags: bool = True) -> None:
+        self.size, self.tags, self.made = size, tags, Counter[str]()
+        self.asked: list[str] = []
+
+    def __call__(self, request: Request) -> Response:
+        path = request.target.decode()
+        if request.method == b"GET" and request.get(b"range") is None:
+            self.made[path] += 1
+        turn = self.made[path]
+        file = File(
+            SystemClock(), content(path, turn, self.size), tag=f'"{turn}"' if self.tags else '"same"', chunk=50_000
+        )
+        file.head = f"Cache-Control: max-age=3600\nAccept-Ranges: bytes\nX-Turn: {turn}"
+        self.asked.append(request.method.decode() + " " + (request.get(b"range") or b"all").decode())
+        return file(request)
+
+
+async def test_large_content_is_of_one_version_over_kills(tmp_path: Path) -> None:
+    """What comes whole is of the version that its head names, byte by byte."""
+    size = 12 * PART + 77
+    turns, chosen, seen = LargeTurns(size), random.Random(3), Counter[str]()
+    paths = [f"/{size}/{number}" for number in range(4)]
+    flags = ("--cache-disk", str(tmp_path / "cache"), "--cache-disk-size", "16M", "--cache-size", "1M", *LARGE_FLAGS)
+
+    async def one(front: EdgeProcess, path: str, headers: dict[str, str]) -> None:
+        async with front.client.get(front.url + path, headers=headers) as response:
+            assert response.status in (200, 206), await response.text()
+            whole = content(path, int(response.headers["x-turn"]), size)
+            first = 0
+            if response.status == 206:
+                first = int(response.headers["content-range"].split()[1].partition("-")[0])
+            got = b""
+            try:
+                async for piece in response.content.iter_any():
+                    got += piece
+                seen["whole"] += 1
+            except (aiohttp.ClientError, ConnectionError):
+                seen["cut"] += 1
+            assert whole[first : first + len(got)] == got, f"{path}: mixed"
+            seen["disk"] += "detail=disk" in response.headers["cache-status"]
+
+    async def use_large(front: EdgeProcess, until: asyncio.Event, seed: int) -> None:
+        own = random.Random(seed)
+        with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+            while not until.is_set():
+                headers = dict(HOST)
+                if own.random() < 0.2:
+                    headers["cache-control"] = "no-cache"
+                elif own.random() < 0.5:
+                    start = own.randrange(size)
+                    headers["range"] = f"bytes={start}-{min(size, start + 3 * PART) - 1}"
+                await one(front, own.choice(paths), headers)
+
+    async with origin(turns) as behind:
+        for number in range(4):
+            until = asyncio.Event()
+            async with edge(behind.url, *flags, home=tmp_path, killed=True) as front:
+                users = [asyncio.ensure_future(use_large(front, until, number * 10 + each)) for each in range(4)]
+                await asyncio.sleep(chosen.uniform(0.1, 0.5))
+                front.process.kill()
+                until.set()
+                await asyncio.gather(*users)
+        async with edge(behind.url, *flags, home=tmp_path) as front:
+            for path in paths * 2:
+                await one(front, path, HOST)
+            cache = await front.cache()
+    assert cache["disk"]["reads"].get("torn", 0) == 0
+    assert cache["disk"]["reads"].get("read", 0) > 0
+    assert cache["disk"]["bytes"] <= 16 * 1024 * 1024
+    assert seen["disk"] > 0
+    assert seen["whole"] > seen["cut"]
+
+
+async def test_purged_large_content_stays_out_though_its_tag_stays(tmp_path: Path) -> None:
+    """The origin says that nothing has changed, and yet no byte of what was purged comes back."""
+    size = 6 * PART + 5
+    path = f"/{size}/film"
+    turns = LargeTurns(size, tags=False)
+    flags = ("--cache-disk", str(tmp_path / "cache"), *LARGE_FLAGS)
+    async with origin(turns) as behind:
+        for _ in range(2):
+            async with edge(behind.url, *flags, home=tmp_path, killed=True) as front:
+                await front.ask(path, headers=HOST)
+                await eventually(lambda: written(front, 8))
+                assert await front.purge(f"http://shop.test{path}") == 1
+                front.process.kill()  # the moment it is answered
+            async with edge(behind.url, *flags, home=tmp_path) as front:
+                reply = await front.ask(path, headers=HOST)
+                assert not reply.is_hit
+                assert reply.body == content(path, turns.made[path], size)
+                await front.purge(f"http://shop.test{path}")
+
+
+async def test_a_film_is_served_from_disk_after_a_kill_without_being_held(tmp_path: Path) -> None:
+    size = 64 * 1024 * 1024
+    path = f"/{size}/film"
+    turns = LargeTurns(size)
+    flags = ("--cache-disk", str(tmp_path / "cache"), "--cache-size", "16M")
+    async with origin(turns) as behind:
+        async with edge(behind.url, *flags, home=tmp_path, killed=True) as front:
+            assert (await front.ask(path, headers=HOST)).body == content(path, 1, size)
+            await eventually(lambda: written(front, 65), within=20.0)
+            front.process.kill()
+        async with edge(behind.url, *flags, home=tmp_path) as front:
+            before = resident(front.process.pid)
+            reply = await front.ask(path, headers=HOST)
+            assert reply.is_hit
+            assert reply.body == content(path, 1, size)
+            grown = resident(front.process.pid) - before
+            part = await front.ask(path, headers={**HOST, "range": "bytes=50000000-50000009"})
+            assert part.body == content(path, 1, size)[50_000_000:50_000_010]
+            disk = (await front.cache())["disk"]
+    print(f"grown by {grown / 1024 / 1024:.0f} MB; {disk['reads']}")
+    assert turns.asked == ["GET all"]
+    assert grown < 32 * 1024 * 1024, "the memory of the cache, and what is on its way"
+
+
+def resident(pid: int) -> int:
+    """Bytes at most so far."""
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
 
 
 async def written(front: EdgeProcess, count: int) -> bool:

@@ -67,7 +67,7 @@ class _Site:
         """How the reply is not made of one version; empty: it is."""
         body, cut = reply.body.removesuffix(b"<cut>"), reply.body.endswith(b"<cut>")
         if reply.status == 200:
-            spans = [(0, body, None)]
+            spans: list[tuple[int, bytes, int | None]] = [(0, body, None)]
         elif (match := _SPAN.fullmatch(reply.get("content-range") or "")) is not None:
             start, last, size = map(int, match.groups())
             if not cut and len(body) != last + 1 - start:

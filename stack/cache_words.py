@@ -236,7 +236,9 @@ STORE: Final[Mapping[str, Word]] = {
     ),
     "too-large": Word(
         "it is larger than the cache takes",
-        "See --cache-max-object and --cache-size.",
+        "With a strong ETag, Content-Length and `Accept-Ranges: bytes` it is kept in slices, however large it is. Else it "
+        "is kept whole up to --cache-max-object, and an eighth of --cache-size.",
+        ('ETag: "v1"', "Accept-Ranges: bytes"),
     ),
     "asked-once": Word(
         "the cache is full, and this is large and was asked for only once",

@@ -236,8 +236,8 @@ STORE: Final[Mapping[str, Word]] = {
     ),
     "too-large": Word(
         "it is larger than the cache takes",
-        "With a strong ETag, Content-Length and `Accept-Ranges: bytes` it is kept in slices, however large it is. Else it "
-        "is kept whole up to --cache-max-object, and an eighth of --cache-size.",
+        "With a strong ETag, Content-Length and `Accept-Ranges: bytes` it is kept in slices, however large it is. Else "
+        "it is kept whole up to --cache-max-object, and an eighth of --cache-size.",
         ('ETag: "v1"', "Accept-Ranges: bytes"),
     ),
     "asked-once": Word(

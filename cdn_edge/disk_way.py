@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from cdn_edge.asked import Asked
 from cdn_edge.disk_threads import FAILURES
@@ -11,10 +12,16 @@ from cdn_edge.onward import Onward
 from cdn_edge.rules.storing import NotStored
 from stack.http.message import Response
 
+_QUIET: Final = 10.0
+"""Seconds between two lines about the same: a disk that is full is so for each request."""
+
 log = logging.getLogger("hopstack.edge.disk")
 
 
 class OnwardPastDisk(Onward):
+    _quiet_until = float("-inf")
+    _unsaid = 0
+
     @property
     def _disk(self) -> DiskTier:
         assert isinstance(self._store.disk, DiskTier)
@@ -37,4 +44,13 @@ class OnwardPastDisk(Onward):
         try:
             await self._disk.forgotten()
         except FAILURES as error:
-            log.error("%r could not be taken out on disk: %s; tried again", asked.key, error)
+            self._say(asked.key, error)
+
+    def _say(self, key: bytes, error: Exception) -> None:
+        now = self._clock.now()
+        if now < self._quiet_until:
+            self._unsaid += 1
+            return
+        before = f" ({self._unsaid} more since the last line about it)" if self._unsaid else ""
+        log.error("%r could not be taken out on disk: %s; tried again%s", key, error, before)
+        self._quiet_until, self._unsaid = now + _QUIET, 0

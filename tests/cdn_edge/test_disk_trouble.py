@@ -309,3 +309,26 @@ async def test_many_torn_files_are_one_line(tmp_path: Path, caplog: pytest.LogCa
     told = [record.message for record in caplog.records]
     assert sum("not what was written" in line for line in told) == 1
     assert not any("tried again" in line for line in told)
+
+
+async def test_what_cannot_be_taken_out_is_one_line_in_ten_seconds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with disk_lab(tmp_path) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
+        for number in range(5):
+            await lab.ask(f"/{number}")
+        await lab.written()
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(lab.disk.tier.threads.shelf, "forget", full)
+        for number in range(4):
+            assert (await lab.ask(f"/{number}", method="POST")).status == 200
+        lab.pass_time(11)
+        assert (await lab.ask("/4", method="POST")).status == 200
+        monkeypatch.undo()
+    told = [record.message for record in caplog.records if "could not be taken out" in record.message]
+    assert len(told) == 2
+    assert told[1].endswith("tried again (3 more since the last line about it)")

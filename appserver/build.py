@@ -40,9 +40,9 @@ def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Me
         from appserver.handler import AppHop
 
         return AppHop(name, config, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir)
-    from appserver.workers import WorkersHop
+    from appserver.workers import AppWorkers
 
-    return WorkersHop(name, config, clock=clock, net=net, metrics=metrics, state_dir=state_dir)
+    return AppWorkers(name, config, clock=clock, net=net, metrics=metrics, state_dir=state_dir)
 
 
 def _check(config: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from cdn_edge.shown import Shown
 from cdn_edge.store import Store, largest
 from stack.clock import Clock
 from stack.config.upstream import ALPN, check_host, check_source
-from stack.hop.hop import AdminHandler
+from stack.hop.hop import AdminHandler, Hop
 from stack.hop.http_hop import HttpHop
 from stack.net import Net
 from stack.net.pool import Upstream
@@ -37,9 +37,16 @@ from stack.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from cdn_edge.disk import Disk
+    from cdn_edge.together import Together
+    from stack.hop.control import Control
 
 
-def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> EdgeHop:
+def build(config: Config, *, clock: Clock, random: Random, net: Net, metrics: Metrics, state_dir: Path) -> Hop:
+    if config.workers > 1:
+        from cdn_edge.workers import EdgeWorkers
+
+        check(config)
+        return EdgeWorkers(config, keying(config), clock=clock, net=net, metrics=metrics, state_dir=state_dir)
     return EdgeHop(config, clock=clock, random=random, net=net, metrics=metrics, state_dir=state_dir)
 
 
@@ -64,13 +71,12 @@ class EdgeHop(HttpHop):
             stale_if_unreachable=cache.stale_if_unreachable,
             request_errors=cache.request_errors or "never",
             # numbers that no process before this one used: what it has left on disk may be out of date
-            keying=_keying(config, Learned(first=int(clock.time() * 1000)) if cache.no_vary_search else None),
+            keying=keying(config, Learned(first=int(clock.time() * 1000)) if cache.no_vary_search else None),
             select=Selector(encodings=cache.vary_encodings, language_order=cache.vary_languages != "unordered"),
             targets=parse_targets(cache.targets),
             directed=cache.request_directives == "obey",
             stale_with_s_maxage=cache.stale_with_s_maxage,
         )
-        self._keying = policy.keying
         self.store = Store(
             cache.size,
             max_object=policy.max_object,
@@ -83,6 +89,8 @@ class EdgeHop(HttpHop):
             from cdn_edge.disk import Disk  # only who has one pays for SQLite
 
             self._disk = Disk(cache, self.store, name=name, clock=clock, tasks=net.tasks, metrics=metrics)
+        self._purge = Purge(self.store, policy.keying, self._disk)
+        self._together: Together | None = None
         self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)
         self._lookups = metrics.counter("hopstack_cache_lookups_total", "Requests by what lookup came to.", ("result",))
         self._edge = (BelievingEdge if config.trusted else Edge)(
@@ -115,9 +123,20 @@ class EdgeHop(HttpHop):
             "hopstack_cache_objects", "Stored responses.", (), lambda: [((), self.store.statistics().objects)]
         )
 
+    def joined(self, control: Control) -> Mapping[str, Callable[..., Any]]:
+        from cdn_edge.together import Together
+
+        self._together = Together(control, self._purge, self.clock, self._disk)
+        self._edge.tell(self._together)
+        return {"invalidate": self._together.invalidated}
+
     async def on_start(self) -> None:
+        if self._together is not None:
+            await self._together.begin()
         if self._disk is not None:
             await self._disk.start()
+        if self._together is not None:
+            await self._together.follow()
 
     async def on_stop(self) -> None:
         await self._pool.close()
@@ -145,13 +164,19 @@ class EdgeHop(HttpHop):
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
         explain = Explain(self._edge.explaining)
         return {
-            (b"POST", b"/-/purge"): Purge(self.store, self._keying, self._disk),
+            (b"POST", b"/-/purge"): self._purge,
             (b"GET", b"/-/explain"): explain,
             (b"POST", b"/-/explain"): explain,
         }
 
 
-def _keying(config: Config, learned: Learned | None) -> Keying:
+def check(config: Config) -> None:
+    """ConfigError for what no worker could start with: said once, and not by each of them."""
+    upstream(config)
+    checks.check(config.cache)
+
+
+def keying(config: Config, learned: Learned | None = None) -> Keying:
     key = config.cache.key
     return Keying(
         sort_query=key.sort_query,

@@ -252,6 +252,15 @@ class Config(HttpOptions, frozen=True, kw_only=True):
     source: Annotated[str, Meta(description="Local IP address to connect to the origin from. Empty: any.")] = ""
     origin_pool: PoolLimits = PoolLimits()
     origin_timeouts: OriginTimeouts = OriginTimeouts()
+    workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=256,
+            description="Processes that share the sockets, each with a store of its own: a share of --cache-size and "
+            "--cache-disk-size. 1: this process alone. 0: what such a process is started with.",
+        ),
+    ] = 1
     cache: Cache = Cache()
 
 

@@ -17,7 +17,6 @@ from stack.errors import ConfigError, HopError
 from stack.net.tasks import Tasks
 from stack.telemetry.metrics import Metrics
 
-"""Bytes: less is hardly more than what an index needs for itself."""
 _OF_NO_MATTER: Final = frozenset(
     {
         *("size", "max_object", "slice", "slice_from", "disk", "disk_size", "heuristic", "heuristic_max"),
@@ -55,8 +54,9 @@ class Disk:
                 f"--cache-disk: {name!r}, the edge's name, is to name a directory: let it begin with no dot"
             )
         # by name: edges with one `[cache]` table have one each
-        directory = Path(cache.disk).expanduser() / name
-        threads = Threads(directory, cache.disk_size, Times(clock.time() - clock.now()), options=fingerprint(cache))
+        self.directory = Path(cache.disk).expanduser() / name
+        times = Times(clock.time() - clock.now())
+        threads = Threads(self.directory, cache.disk_size, times, options=fingerprint(cache))
         piece = min(cache.slice, largest(cache.size))
         queue = max(cache.size // _QUEUE_SHARE, store.max_object, _SLICES * (piece + _HEAD))
         self.tier = DiskTier(store, threads, clock, metrics, queue=queue, size=piece)

@@ -16,6 +16,7 @@ from cdn_edge.keeping import Keeper
 from cdn_edge.lookups import Lookups
 from cdn_edge.onward import Onward
 from cdn_edge.origin import Origin, Send
+from cdn_edge.others import Others
 from cdn_edge.refusals import Refusals
 from cdn_edge.rules import asking, cache_status
 from cdn_edge.rules.asking import PLAIN, Asking
@@ -99,6 +100,10 @@ class Edge:
             metrics=metrics,
         )
         self.explaining.silent = self._onward.refreshing.silent
+
+    def tell(self, others: Others) -> None:
+        """What an unsafe request changes is forgotten there, too, before it is answered."""
+        self._onward.others = others
 
     said = asking.TOLD
     """Names of fields that `at_once` does not look at."""

@@ -12,6 +12,7 @@ from cdn_edge.asked import Asked
 from cdn_edge.keeping import Keeper, close
 from cdn_edge.lookups import Lookups
 from cdn_edge.origin import Fetched, Origin
+from cdn_edge.others import Others
 from cdn_edge.parts import Parts
 from cdn_edge.recording import Recording, Tee
 from cdn_edge.refreshing import Refreshing
@@ -50,6 +51,7 @@ class Onward:
         tasks: Tasks,
         metrics: Metrics,
     ) -> None:
+        self.others: Others | None = None
         self._name = name
         self._origin = origin
         self._validating = Validating(origin, store, clock)
@@ -234,9 +236,12 @@ class Onward:
         response = fetched.response
         request, keying = asked.request, self._policy.keying
         exact = keying.exact(request.scheme, request.authority, request.target)
-        for key in invalidated(request.method, exact, response.status, response.fields, keying):
+        changed = invalidated(request.method, exact, response.status, response.fields, keying)
+        for key in (key for one in changed for key in keying.invalid(one)):
             self._store.invalidate(key, request.method)
         stored, ttl = self._keeper.keep_post(asked, fetched, refused, overtaken=overtaken)
+        if changed and self.others is not None:  # behind what is stored of this: what changes it meanwhile is heard
+            await self.others.invalidate(changed, request.method)
         detail = fetched.note if stored else refused.value
         member = cache_status.forwarded(
             self._member, asked.why, status=response.status, stored=stored, ttl=ttl, detail=detail

@@ -14,7 +14,7 @@ _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PRI", b"PROPF
 def invalidated(method: bytes, key: bytes, status: int, fields: Fields, keying: Keying) -> tuple[bytes, ...]:
     """Keys: of the target, and of what Location and Content-Location name of the same origin. None after an error.
 
-    `key` is the target's as `Keying.exact` has it.
+    `key` is the target's as `Keying.exact` has it, and so are these: `Keying.invalid` says what is to go for each.
     """
     if method in _SAFE or not 200 <= status < 400:
         return ()
@@ -23,4 +23,4 @@ def invalidated(method: bytes, key: bytes, status: int, fields: Fields, keying: 
         reference = get(fields, name)
         if reference is not None and (other := keying.same_origin(key, reference)) is not None and other not in found:
             found.append(other)
-    return tuple(key for one in found for key in keying.invalid(one))
+    return tuple(found)

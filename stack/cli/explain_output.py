@@ -20,6 +20,7 @@ def told(name: str, record: dict[str, Any], question: dict[str, Any]) -> str:
         f"{name}: {_verdict(record)}",
         *textwrap.wrap(_sentence(record["means"]), WIDTH, initial_indent="  ", subsequent_indent="  "),
         "",
+        *_paragraph("Workers", *_workers(record.get("workers", []))),
         *_paragraph("Request", f"{record['method']} {record['url']}", *_fields(question)),
         *_paragraph("Key", record["key"]["key"], *record["key"]["made"]),
         *_stored(record),
@@ -34,6 +35,14 @@ def told(name: str, record: dict[str, Any], question: dict[str, Any]) -> str:
         blocks += ["", *_paragraph("Remedy", record["remedy"], *(f"    {line}" for line in record["write"]))]
         blocks += _paragraph("See", record["see"])
     return "\n".join(clean(line).rstrip() for line in blocks)
+
+
+def _workers(records: list[dict[str, Any]]) -> Iterator[str]:
+    """Of an edge with several: each has a store of its own."""
+    for record in records:
+        yield f"{record['name']}: {_verdict(record)}"
+    if len({(record["lookup"], record["answer"]) for record in records}) > 1:
+        yield "They differ, as each stores what it has fetched itself; what follows is the first's that has most."
 
 
 def _verdict(record: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from stack.clock import Clock
 from stack.config.base import Limits, Timeouts
 from stack.config.listen import address
-from stack.errors import ClientError, ConfigError
+from stack.errors import ClientError, ConfigError, HopError
 from stack.faults.registry import Faults
 from stack.hop.answers import SAVED, as_json, text
 from stack.hop.certificates import Certificates
@@ -90,6 +90,19 @@ class AdminService:
             return problem.response(
                 error, hop=self._hop.name, accept=accept, request_id=exchange.request_id, fields=fields
             )
+
+    async def page(self, method: str, target: str, content: str) -> tuple[int, str]:
+        """What a worker answers its master, who has judged who asks: status and content, as latin-1."""
+        request = Request(
+            method.encode(), target.encode("latin-1"), [], authority=b"localhost", body=content.encode("latin-1")
+        )
+        try:
+            answer = self._handler(request)(request)
+            response = answer if isinstance(answer, Response) else await answer
+        except HopError as error:
+            response = problem.response(error, hop=self._hop.name, accept=b"application/json", request_id=b"")
+        assert isinstance(response.body, bytes)
+        return response.status, response.body.decode("latin-1")
 
     def _handler(self, request: Request) -> AdminHandler:
         if not self._is_local(request.authority):

@@ -1,8 +1,8 @@
 """The line between a process and its master: newline-delimited JSON over an inherited socket pair.
 
 Child to master: {"event": "listening" | "ready" | "not-ready" | "stopping" | "failed", ...}.
-Master to child: {"ask": "stats", "id": 1}, answered {"reply": 1, "value": ...}. An unknown event is passed over and an
-unknown question answered with null, so that either end may be the newer one. End of file on either
+Either to the other: {"ask": "stats", "id": 1, "given": [...]}, answered {"reply": 1, "value": ...}. An unknown event is
+passed over and an unknown question answered with null, so that either end may be the newer one. End of file on either
 side says that the other is gone.
 """
 
@@ -13,10 +13,12 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
+
+from stack.net.tasks import Tasks
 
 log = logging.getLogger("hopstack.control")
 
@@ -73,6 +75,8 @@ class Control:
     def __init__(self, fd: int | None) -> None:
         self._socket: socket.socket | None = None
         self._channel: Channel | None = None
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._questions = 0
         if fd is not None:
             with contextlib.suppress(OSError):  # the number is stale: the variable was inherited, the socket was not
                 self._socket = socket.socket(fileno=fd)
@@ -88,18 +92,44 @@ class Control:
     def has_master(self) -> bool:
         return self._socket is not None
 
-    async def open(self, asks: Mapping[str, Callable[[], Any]], ended: Callable[[], object]) -> None:
-        """From now on answer the master's questions, and call `ended` when it is gone."""
+    async def open(
+        self, asks: Mapping[str, Callable[..., Any]], ended: Callable[[], object], tasks: Tasks | None = None
+    ) -> None:
+        """From now on answer the master's questions, and call `ended` when it is gone.
+
+        `tasks`: where answers that have to be awaited are worked out.
+        """
         if self._socket is None:
             return
 
         def received(message: dict[str, Any]) -> None:
-            if "ask" in message and self._channel is not None:
+            if "reply" in message:
+                waiting = self._asked.pop(message["reply"], None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message.get("value"))
+            elif "ask" in message and self._channel is not None:
                 ask = asks.get(str(message["ask"]))
-                self._channel.send({"reply": message.get("id"), "value": None if ask is None else ask()})
+                value = None if ask is None else ask(*message.get("given", ()))
+                if tasks is not None and isinstance(value, Awaitable):
+                    tasks.spawn(answer(self._channel, message.get("id"), value), name=f"answer {message['ask']}")
+                else:
+                    self._channel.send({"reply": message.get("id"), "value": value})
 
         loop = asyncio.get_running_loop()
         _, self._channel = await loop.create_unix_connection(lambda: Channel(received, ended), sock=self._socket)
+
+    async def ask(self, what: str, *given: Any) -> Any:
+        """The master's answer; None where it has none. Whoever asks says how long to wait."""
+        if self._channel is None:
+            return None
+        self._questions += 1
+        number = self._questions
+        waiting = self._asked[number] = asyncio.get_running_loop().create_future()
+        self._channel.send({"ask": what, "id": number, "given": given})
+        try:
+            return await waiting
+        finally:
+            self._asked.pop(number, None)
 
     def tell(self, event: str, **details: Any) -> None:
         """Before `open` too: a process that cannot even start has a reason to give."""
@@ -113,3 +143,13 @@ class Control:
     def close(self) -> None:
         if self._channel is not None:
             self._channel.close()
+
+
+async def answer(channel: Channel, number: Any, value: Awaitable[Any]) -> None:
+    """Send what it comes to; null where that goes wrong."""
+    try:
+        said = await value
+    except Exception as error:
+        log.error("a question could not be answered: %s: %s", type(error).__name__, error)
+        said = None
+    channel.send({"reply": number, "value": said})

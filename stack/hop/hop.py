@@ -7,12 +7,15 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from stack.clock import Clock
 from stack.http.message import Request, Response
 from stack.net import Net
 from stack.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from stack.hop.control import Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,14 @@ class Hop(Protocol):
 
     def routes(self) -> Mapping[tuple[bytes, bytes], AdminHandler]:
         """What the hop adds to its admin endpoint: (method, path) -> handler, such as (b"POST", b"/-/purge")."""
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """A hop that, as one of several workers, has something to say to its master, or to answer."""
+
+    def joined(self, control: Control) -> Mapping[str, Callable[..., Any]]:
+        """Called once before `start`: the line to the master. What it may ask, by name."""
 
 
 class Build(Protocol):

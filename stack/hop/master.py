@@ -14,13 +14,14 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 from stack.clock import Clock
 from stack.errors import ConfigError
 from stack.hop.child import FAULT_OF_CONFIGURATION, FINAL, Child, Crashes, Event, Standing, State, ended
-from stack.hop.control import VARIABLE, Channel
+from stack.hop.control import VARIABLE, Channel, answer
+from stack.hop.last_words import last_words, own_last_line
 from stack.net.tasks import Tasks
 
 log = logging.getLogger("hopstack.master")
@@ -29,18 +30,28 @@ ASK: Final = 2.0
 """Seconds that a child has for an answer."""
 LAST_MESSAGE: Final = 0.5
 """Seconds that the control channel of a process that ended may take to end too."""
-TAIL: Final = 65536
-"""Bytes of a log that are looked through for the last words of a process."""
 EXCUSED: Final = 2.0
 """Seconds that a child which may stay not ready has all the same to become so."""
 LAST_CHANCE: Final = 1.0
 """Seconds that a process has to stop when those before it took all the time there was."""
 
 
-class Master:
-    """Owns children by name. `events` hears of every change of state."""
+Asked = Callable[[str, str, Sequence[Any]], Awaitable[Any]]
+"""The child's name, its question, and what is given with it."""
 
-    def __init__(self, clock: Clock, tasks: Tasks, *, events: Callable[[Event], object] | None = None) -> None:
+
+class Master:
+    """Owns children by name. `events` hears of every change of state, `asked` answers what a child wants to know."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        tasks: Tasks,
+        *,
+        events: Callable[[Event], object] | None = None,
+        asked: Asked | None = None,
+    ) -> None:
+        self._asked = asked
         self._clock = clock
         self._tasks = tasks
         self._events = events
@@ -55,7 +66,7 @@ class Master:
         """Start it, and keep it running from now on. Returns when it is spawned; `wait_ready` waits for more."""
         if child.name in self._runs and self._runs[child.name].state not in FINAL:
             raise ValueError(f"{child.name} runs already")
-        run = self._runs[child.name] = _Run(child, self._clock, self._notify)
+        run = self._runs[child.name] = _Run(child, self._clock, self._notify, self._hear)
         await run.start(self._tasks)
 
     add = start
@@ -171,13 +182,21 @@ class Master:
     def statistics(self) -> dict[str, Standing]:
         return {name: run.standing() for name, run in self._runs.items()}
 
-    async def ask(self, name: str, what: str, *, timeout: float = ASK) -> Any:
+    async def ask(self, name: str, what: str, *given: Any, timeout: float = ASK) -> Any:
         """A child's own answer, such as to "stats". None when it has none to give in time."""
-        return await self._runs[name].ask(what, timeout)
+        return await self._runs[name].ask(what, timeout, *given)
 
     def last_words(self, name: str, lines: int = 10) -> list[str]:
         """The end of what a child's last process wrote to its log, without the lines of its access log."""
         return self._runs[name].last_words(lines)
+
+    def _hear(self, name: str, message: Mapping[str, Any], channel: Channel) -> None:
+        if self._asked is None:
+            channel.send({"reply": message.get("id"), "value": None})
+            return
+        what = str(message["ask"])
+        said = self._asked(name, what, message.get("given", ()))
+        self._tasks.spawn(answer(channel, message.get("id"), said), name=f"{name} {what}")
 
     def _notify(self, run: _Run, event: Event) -> None:
         self._changed.set()
@@ -200,7 +219,7 @@ class Generation:
     async def start(self, *children: Child, timeout: float, excused: Collection[str] = ()) -> None:
         """Returns when all of them are ready; ConfigError, when one is not within `timeout` seconds, says why."""
         master = self._master
-        step = [_Run(child, master._clock, master._notify, silent=True) for child in children]
+        step = [_Run(child, master._clock, master._notify, master._hear, silent=True) for child in children]
         self._coming += step
         master._beside += step
         for run in step:
@@ -256,7 +275,13 @@ class _Run:
     """A child and, one after the other, the processes that it has been."""
 
     def __init__(
-        self, child: Child, clock: Clock, notify: Callable[[_Run, Event], object], *, silent: bool = False
+        self,
+        child: Child,
+        clock: Clock,
+        notify: Callable[[_Run, Event], object],
+        hear: Callable[[str, Mapping[str, Any], Channel], object],
+        *,
+        silent: bool = False,
     ) -> None:
         self.child = child
         self.state = State.STARTING
@@ -267,7 +292,7 @@ class _Run:
         """Another process stands for the name."""
         self._task: asyncio.Task[None] | None = None
         self._spawned = asyncio.Event()
-        self._clock, self._notify = clock, notify
+        self._clock, self._notify, self._hear = clock, notify, hear
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
         self._crashes = Crashes()
@@ -339,6 +364,9 @@ class _Run:
             waiting = self._asked.pop(message["reply"], None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(message.get("value"))
+            return
+        if "ask" in message and self._channel is not None:
+            self._hear(self.child.name, message, self._channel)
             return
         match message.get("event"):
             case "listening":
@@ -424,12 +452,12 @@ class _Run:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def ask(self, what: str, timeout: float) -> Any:
+    async def ask(self, what: str, timeout: float, *given: Any) -> Any:
         if self._channel is None:
             return None
         number = max(self._asked, default=0) + 1
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        self._channel.send({"ask": what, "id": number})
+        self._channel.send({"ask": what, "id": number, **({"given": given} if given else {})})
         try:
             async with self._clock.timeout(timeout):
                 return await answer
@@ -461,39 +489,12 @@ class _Run:
 
     def last_words(self, lines: int) -> list[str]:
         """Of the process that ran last, as far as a log keeps them."""
-        if self.child.log is None:
-            return []
-        try:
-            with self.child.log.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                begin = self._log_begin if self._log_begin <= size else 0  # it was begun anew meanwhile
-                file.seek(max(begin, size - TAIL))
-                if size - begin > TAIL:
-                    file.readline()  # a piece of one
-                said = file.read().decode("utf-8", "replace")
-        except OSError:
-            return []
-        return [line for line in said.splitlines() if not _is_of_access_log(line)][-lines:]
+        return [] if self.child.log is None else last_words(self.child.log, self._log_begin, lines)
 
     def _last_line(self) -> str:
-        """What the process itself said last: not its workers, and not that it was ready."""
-        name = self.child.name
-        for line in reversed(self.last_words(50)):
-            words = line.split()
-            if (
-                words
-                and not line.startswith(f"{name} ready on ")
-                and not any(word.startswith(f"{name}/") for word in words[:2])
-            ):
-                return line.strip()
-        return ""
+        return own_last_line(self.child.name, self.last_words(50))
 
 
 def _named(runs: Iterable[_Run], names: Iterable[str]) -> list[_Run]:
     wanted = set(names)
     return [run for run in runs if run.child.name in wanted]
-
-
-def _is_of_access_log(line: str) -> bool:
-    """Lines of JSON share the file; a write that was cut short leaves the end of one."""
-    return line.startswith("{") or (line.endswith("}") and '":' in line)

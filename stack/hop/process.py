@@ -29,7 +29,7 @@ from stack.faults.net import FaultyNet
 from stack.hop import logs, registry
 from stack.hop.admin import Admin, AdminService
 from stack.hop.control import Control
-from stack.hop.hop import Bound, Hop, Readiness
+from stack.hop.hop import Bound, Hop, Joining, Readiness
 from stack.net import Net
 from stack.net.bind import bind
 from stack.net.tasks import Tasks
@@ -42,7 +42,7 @@ POLL: Final = 0.1
 GRACE: Final = 1.5
 """Seconds for a process whose master is gone; then the kernel ends it, even if its loop is stuck."""
 WORKER: Final = "HOPSTACK_WORKER"
-"""Set for a worker: it is its master that says why it could not start, and when all are ready."""
+"""Set for a worker, mostly to its name, as app-1/0: its master says why it could not start, and when all are ready."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -55,7 +55,8 @@ def main(kind: str, argv: Sequence[str] | None = None, *, parts: registry.Parts 
     try:
         parts = parts or registry.load(kind)
         config = _configured(kind, parts.config, argv, control)
-        name = config.name or kind
+        worker = environ.get(WORKER, "")
+        name = worker if "/" in worker else config.name or kind
         logs.configure(name, environ.get("HOPSTACK_LOG", ""))
         raise_descriptor_limit()
         process = Process(kind, name, config, parts, control, environ)
@@ -147,13 +148,17 @@ class Process:
                 self.config, clock=clock, random=net.random, net=net, metrics=metrics, state_dir=state_dir
             )
             self._handle_signals(hop, net.tasks)
-            asks = {"stats": lambda: hop and hop.stats(), "metrics": metrics.text, "alive": lambda: True}
-            await control.open(asks, self._master_gone)
+            asks: dict[str, Any] = {"stats": hop.stats, "metrics": metrics.text, "alive": lambda: True}
+            service = AdminService(hop, metrics=metrics, config=lambda: flags.effective(self.config))
+            if WORKER in self._environ:
+                asks["page"] = service.page
+                if isinstance(hop, Joining):
+                    asks |= hop.joined(control)
+            await control.open(asks, self._master_gone, net.tasks)
             if not await self._started(hop, bound):
                 return 0
             admin_url = ""
             if admin_bound is not None:
-                service = AdminService(hop, metrics=metrics, config=lambda: flags.effective(self.config))
                 admin = Admin(service, self.name, clock=clock, random=net.random, tasks=net.tasks)
                 admin_url = await admin.start(admin_bound.socket)
             addresses = [f"{item.scheme}://{listen.address(*item.address)}" for item in bound]

@@ -82,13 +82,13 @@ class Metrics:
         self._refresh()
         for name, help, kind, labels, values in self._all():
             lines += [f"# HELP {name} {help}", f"# TYPE {name} {kind}"]
-            lines += [f"{_left(name, labels, label_values)} {_number(value)}" for label_values, value in values]
+            lines += [f"{_left(name, labels, label_values)} {number(value)}" for label_values, value in values]
         described: set[str] = set()
         for name, help, labels, label_values, histogram in self._histograms:
             if name not in described:
                 described.add(name)
                 lines += [f"# HELP {name} {help}", f"# TYPE {name} histogram"]
-            lines += [f"{left} {_number(value)}" for left, value in _series(name, labels, label_values, histogram)]
+            lines += [f"{left} {number(value)}" for left, value in _series(name, labels, label_values, histogram)]
         return "\n".join(lines) + "\n"
 
     def _refresh(self) -> None:
@@ -110,7 +110,7 @@ def _series(name: str, labels: Labels, values: Labels, histogram: Histogram) -> 
     yield _left(f"{name}_count", labels, values), count
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Whole numbers in full: `{:g}` would round a counter above a million."""
     if not math.isfinite(value):
         return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"

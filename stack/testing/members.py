@@ -138,6 +138,8 @@ class Member:
         changes: dict[str, Any] = {"access_log": "off", "admin": "", "state_dir": str(self._state_dir)}
         if self.kind == "appserver":
             changes["workers"] = 0
+        elif self.kind == "cdn_edge":
+            changes["workers"] = 1  # all of a WebStack is one process
         if isinstance(config, HttpOptions) and self._plan.tls and not config.cert:
             hosts = [listen.host for listen in self._plan.listen if listen.scheme in ("https", "tls")]
             names = list(dict.fromkeys([*config.server_names, "localhost"]))

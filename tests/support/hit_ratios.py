@@ -152,3 +152,12 @@ def ratios(stream: Stream, policy: Eviction[Thing], limit: int) -> tuple[float, 
         held[name] = thing
         policy.add(thing)
     return hits / len(stream.names), bytes_hit / asked
+
+
+def in_turn(stream: Stream, workers: int, seed: int = 11) -> list[Stream]:
+    """What each of several processes is asked for, where any of them may get any request."""
+    chance = random.Random(seed)
+    names: list[list[int]] = [[] for _ in range(workers)]
+    for name in stream.names:
+        names[chance.randrange(workers)].append(name)
+    return [Stream(own, stream.sizes) for own in names]

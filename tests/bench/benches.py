@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.bench import dns
 from tests.bench.drivers import Dnsperf, EachItsOwn, H2load, Handshakes, Wrk
-from tests.bench.meter import cpu, rss
+from tests.bench.meter import cpu, rss, tree
 from tests.bench.peers import CACHE, CACHE_SMALL, CACHE_TLS, ORIGIN, PASS
 from tests.bench.rounds import Driver, Load, Target
 from tests.bench.servers import Servers
@@ -76,6 +76,29 @@ def edge_million(run: Servers) -> list[Target]:
             Load(f"{objects:,} objects fetched", time.monotonic() - began, cpu((ours,)), rss(ours) - empty),
         )
         targets.append(target)
+    return targets
+
+
+SHARE = 10
+"""Percent of a core."""
+
+
+def edge_workers(run: Servers) -> list[Target]:
+    """One process beside two workers, each with a tenth of a core: both are at their limit, with room for what drives
+    them. What two may answer by then is told by the CPU that the busier one needs for each request."""
+    behind = origin(run)
+    flags = ("--origin", f"http://127.0.0.1:{behind}")
+    one, one_port = run.hop("cdn_edge", "edge-1", *flags)
+    two, two_port = run.hop("cdn_edge", "edge-2", *flags, "--workers", "2")
+    targets = [
+        Target("one process", (one,), f"http://127.0.0.1:{one_port}/page"),
+        Target("two, the busier one", (two,), f"http://127.0.0.1:{two_port}/page", busiest=True),
+    ]
+    for target in targets:
+        for _ in range(5):  # in both, as whichever is asked
+            fill(target.url, OBJECTS)
+    for pid in (one, *tree(two)):
+        run.limit(pid, SHARE)
     return targets
 
 
@@ -213,6 +236,13 @@ BENCHES = {
         "edge hit among 1,000,000 objects beside one among 10,000, any of them",
         1.1,
         EachItsOwn("uniform"),
+        extra=True,
+    ),
+    "edge-workers": Bench(
+        edge_workers,
+        "edge hit, two workers: the CPU of the busier one beside that of one process",
+        None,
+        _MANY,
         extra=True,
     ),
     "loadbalancer": Bench(loadbalancer, "load balancer", 1.6, programs=("wrk", "nginx", "haproxy")),

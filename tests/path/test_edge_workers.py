@@ -260,7 +260,10 @@ async def test_explain_asks_all_and_says_where_they_differ(tmp_path: Path) -> No
         command = [sys.executable, "-m", "stack", "explain", front.url + "/a", "--admin", front.admin]
         said = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, cwd=ROOT, timeout=60)
         assert "edge: HIT" in said.stdout
-        assert re.search(r"Workers +edge/\d: HIT.*\n +edge/\d: MISS, uri-miss", said.stdout), said.stdout
+        assert re.search(r"  Workers +edge/0: ", said.stdout), said.stdout
+        assert re.search(r"edge/\d: HIT, fresh for another ", said.stdout), said.stdout
+        assert re.search(r"edge/\d: MISS, uri-miss", said.stdout), said.stdout
+        assert "They differ" in said.stdout
 
 
 async def test_a_fault_is_in_all_and_goes_from_all(tmp_path: Path) -> None:

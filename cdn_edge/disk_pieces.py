@@ -134,7 +134,7 @@ class DiskPieces:
         if found.body is None:
             if found.error is not None:
                 tier.threads.failed(found.error)
-            if tier.all_known:
+            if found.word == "none" and tier.all_known:
                 tier.nothing_left([key])
             return None
         for identity in ((lying.key, lying.names, lying.selection), (key, lying.names, lying.selection)):

@@ -264,6 +264,43 @@ async def test_the_disk_loses_slices_one_by_one_and_the_head_last(tmp_path: Path
         assert len(file.served) > 1
 
 
+async def test_each_variant_has_slices_of_its_own(tmp_path: Path) -> None:
+    """With one tag, as a careless origin sends it."""
+    async with disk_lab(tmp_path, **options()) as lab:
+        files = {}
+        for version, language in enumerate(("de", "en")):
+            files[language] = file_of(lab, version)
+            files[language].head += "\nVary: Accept-Language"
+            await lab.ask("/a", f"Accept-Language: {language}")
+        await lab.written()
+        lab.empty_memory()
+        for language, file in files.items():
+            reply = await lab.ask("/a", f"Accept-Language: {language}")
+            assert (reply.is_hit, reply.body) == (True, file.content)
+        assert await lab.disk.purge(KEY) == (2, "")
+        assert rows(tmp_path) == []
+        assert lab.disk.tier.known == set()
+
+
+async def test_a_look_that_fails_is_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with disk_lab(tmp_path, **options()) as lab:
+        file = await kept(lab)
+        lab.empty_memory()
+
+        def fails(*_: object) -> bytes:
+            raise OSError(5, "Input/output error")
+
+        await lab.ask("/a", "Range: bytes=0-9")
+        with monkeypatch.context() as broken:
+            broken.setattr("cdn_edge.disk_files.Files.read", fails)
+            assert (await lab.ask("/a", "Range: bytes=9000-9009")).body == file.content[9_000:9_010]
+        assert len(file.served) == 2
+        await lab.written()
+        lab.empty_memory()
+        assert (await lab.ask("/a")).body == file.content
+        assert len(file.served) == 2, "all of it is on disk still"
+
+
 async def test_slices_of_another_size_are_fetched_anew(tmp_path: Path) -> None:
     async with disk_lab(tmp_path, **options()) as lab:
         file = await kept(lab)

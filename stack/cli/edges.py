@@ -76,7 +76,7 @@ def post(admin: str, page: str, document: object) -> dict[str, Any]:
         response = connection.getresponse()
         answer: Any = json.loads(response.read())
     except TimeoutError:
-        return {"error": f"none within {PATIENCE:g} s"}
+        return {"error": f"it took more than {PATIENCE:g} s"}
     except ConnectionRefusedError:
         return {"error": "connection refused; is the edge running, and is this its --admin?"}
     except OSError as error:

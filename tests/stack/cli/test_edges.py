@@ -68,6 +68,16 @@ def test_where_nothing_listens(command: str, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == f"{admin}: no answer: {said}\n"
 
 
+def test_an_edge_that_takes_too_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("stack.cli.edges.PATIENCE", 0.05)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        admin = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert main(["explain", URL, "--admin", admin]) == 1
+    assert capsys.readouterr().err == f"{admin}: no answer: it took more than 0.05 s\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

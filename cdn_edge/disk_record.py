@@ -89,7 +89,10 @@ def names_of(packed: bytes) -> Names:
 
 
 def pack(stored: Stored, content: bytes, times: Times, now: float) -> bytes:
-    """`content` is the hash of its body, `now` Unix seconds. The sum in front ties head, key and body together."""
+    """`content` is the hash of its body, `now` Unix seconds as `times` has them.
+
+    The sum in front ties head, key and body together.
+    """
     parts = stored.parts
     stamp, complete, tag, size = b"", None, None, 0
     if parts is not None:
@@ -129,7 +132,7 @@ def unpack(key: bytes, row: bytes, body: bytes, content: bytes, times: Times, no
     if read.stamp and read.complete is None:
         raise Torn("a piece where a response was looked for")
     born = read.born
-    if now < read.saved:
+    if now < max(read.saved, read.born):
         born = now - max(read.saved - read.born, read.terms.lifetime)
     stored = of_wire(
         key,

@@ -115,6 +115,11 @@ class DiskTier:
         store.disk = self
 
     @property
+    def now(self) -> float:
+        """Unix seconds as this process counts them, whatever is done to the wall clock meanwhile."""
+        return self.threads.times.unix(self.clock.now())
+
+    @property
     def most_objects(self) -> int:
         return self.store.limit // _KNOWN_SHARE // _KNOWN_COST
 
@@ -298,7 +303,7 @@ class DiskTier:
         return brought or Brought(None)
 
     def _find(self, key: bytes, select: Callable[[Names], Selection]) -> asyncio.Future[Found]:
-        return self.asked(self.threads.find(key, select, self.clock.time()))
+        return self.asked(self.threads.find(key, select, self.now))
 
     patience: Final = PATIENCE
 

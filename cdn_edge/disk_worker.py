@@ -128,7 +128,7 @@ class DiskWorker:
                 await self._forget()
             if tier.touched:
                 touched, tier.touched = list(tier.touched), {}
-                await self._threads.write(self._threads.shelf.touch, touched, tier.clock.time())
+                await self._threads.write(self._threads.shelf.touch, touched, tier.now)
             await self._make_room(self._threads.limit)
         except FAILURES as error:
             await self._trouble(error)
@@ -171,7 +171,7 @@ class DiskWorker:
         tier, threads = self._tier, self._threads
         batch = tier.queue.oldest(_BATCH, _BATCH_BYTES)
         try:
-            result = await threads.write(threads.shelf.write, batch, threads.times, tier.clock.time())
+            result = await threads.write(threads.shelf.write, batch, threads.times, tier.now)
         except FAILURES as error:
             tier.queue.written(batch)
             tier.writes.inc("full" if is_full(error) else "failed", by=len(batch))
@@ -244,7 +244,7 @@ class DiskWorker:
                 excess -= taken(row.length)
                 many -= 1
             if kept:
-                await threads.write(shelf.used, kept, tier.clock.time())
+                await threads.write(shelf.used, kept, tier.now)
             before = threads.objects
             tier.nothing_left(await threads.write(shelf.remove, going))
             threads.evicted += before - threads.objects

@@ -332,3 +332,24 @@ async def test_what_cannot_be_taken_out_is_one_line_in_ten_seconds(
     told = [record.message for record in caplog.records if "could not be taken out" in record.message]
     assert len(told) == 2
     assert told[1].endswith("tried again (3 more since the last line about it)")
+
+
+@pytest.mark.parametrize("step", [-30 * 365 * 86_400.0, -3600.0])
+async def test_a_clock_that_was_set_back_before_it_was_written_makes_nothing_younger(
+    tmp_path: Path, step: float
+) -> None:
+    async with disk_lab(tmp_path) as lab:
+        lab.origin(lab.response("Cache-Control: max-age=60", body=b"x"))
+        await lab.ask("/a")
+        lab.clock._wall += step
+        await lab.written()
+        lab.pass_time(10)
+        lab.empty_memory()
+        here = await lab.ask("/a")
+        assert (here.get("age"), here.word("disk")) == ("10", "read"), "in this process it changes nothing"
+        await lab.kill()
+    lab.pass_time(100)
+    async with disk_lab(tmp_path, origin=lab) as again:
+        await again.loaded()
+        assert not (await again.ask("/a")).is_hit, "it was fresh for a minute"
+        assert again.asked == 2

@@ -70,7 +70,10 @@ class Answers:
 
     def renew(self, stored: Stored, now: float) -> None:
         """The head of a fresh hit, serialised once for as long as its Age and ttl do not change: a second at most."""
-        age, ttl = int(now - stored.born), int(stored.fresh_until - now)
+        age, ttl = (
+            max(0, int(now - stored.born)),
+            int(stored.fresh_until - now),
+        )  # it may have waited before it came here
         stored.hit = stored.block.extended([(b"age", b"%d" % age), (b"cache-status", self.fresh % ttl), HIT])
         stored.hit_until = min(stored.born + age + 1, stored.fresh_until - ttl)
         self._renewed(stored, now)

@@ -88,7 +88,8 @@ class EdgeHop(HttpHop):
         if cache.disk:
             from cdn_edge.disk import Disk  # only who has one pays for SQLite
 
-            self._disk = Disk(cache, self.store, name=name, clock=clock, tasks=net.tasks, metrics=metrics)
+            names = policy.keying.names  # with --trusted one more
+            self._disk = Disk(cache, self.store, name=name, clock=clock, tasks=net.tasks, metrics=metrics, names=names)
         self._purge = Purge(self.store, policy.keying, self._disk)
         self._together: Together | None = None
         self._pool = net.pool(origin, limits=config.origin_pool, timeouts=config.origin_timeouts)

@@ -11,6 +11,7 @@ from cdn_edge.disk_threads import FAILURES, Threads
 from cdn_edge.disk_tier import DiskTier
 from cdn_edge.disk_way import OnwardPastDisk
 from cdn_edge.disk_worker import DiskWorker
+from cdn_edge.rules.vary import Names
 from cdn_edge.store import Store, largest
 from stack.clock import Clock
 from stack.errors import ConfigError, HopError
@@ -32,11 +33,10 @@ _HEAD: Final = 16_384
 """Bytes of memory for what a slice and its head have besides content."""
 
 
-def fingerprint(cache: Cache) -> bytes:
-    """Of the options that decide who is answered with what."""
-    return repr(
-        [(name, getattr(cache, name)) for name in cache.__struct_fields__ if name not in _OF_NO_MATTER]
-    ).encode()
+def fingerprint(cache: Cache, names: Names = ()) -> bytes:
+    """Of the options that decide who is answered with what. `names`: what tells responses apart besides their Vary."""
+    options = [(name, getattr(cache, name)) for name in cache.__struct_fields__ if name not in _OF_NO_MATTER]
+    return repr([*options, *([("names", names)] if names else [])]).encode()
 
 
 class NotForgotten(HopError):
@@ -48,7 +48,17 @@ class Disk:
 
     onward = OnwardPastDisk
 
-    def __init__(self, cache: Cache, store: Store, *, name: str, clock: Clock, tasks: Tasks, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        store: Store,
+        *,
+        name: str,
+        clock: Clock,
+        tasks: Tasks,
+        metrics: Metrics,
+        names: Names = (),
+    ) -> None:
         if name.startswith("."):
             raise ConfigError(
                 f"--cache-disk: {name!r}, the edge's name, is to name a directory: let it begin with no dot"
@@ -56,7 +66,7 @@ class Disk:
         # by name: edges with one `[cache]` table have one each
         self.directory = Path(cache.disk).expanduser() / name
         times = Times(clock.time() - clock.now())
-        threads = Threads(self.directory, cache.disk_size, times, options=fingerprint(cache))
+        threads = Threads(self.directory, cache.disk_size, times, options=fingerprint(cache, names))
         piece = min(cache.slice, largest(cache.size))
         queue = max(cache.size // _QUEUE_SHARE, store.max_object, _SLICES * (piece + _HEAD))
         self.tier = DiskTier(store, threads, clock, metrics, queue=queue, size=piece)

@@ -197,7 +197,7 @@ class Edge:
             member = self._answers.fresh % ttl
         else:
             member = cache_status.hit(self._member, ttl, "disk" if reuse is Reuse.HIT else reuse.value)
-        added: Fields = [(b"age", b"%d" % (now - stored.born)), (b"cache-status", member), said]
+        added: Fields = [(b"age", b"%d" % max(0, now - stored.born)), (b"cache-status", member), said]
         whole = Asked(stored.key, request, exchange, asked, reuse.value, stored)
         answer = self._answers.from_stored(stored, whole, added)
         if answer is None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cdn_edge.explain import asked as request_of
 from cdn_edge.rules.judging import Policy
 from stack.clock import eventually
 from stack.errors import ConnectRefused, ConnectTimeout
-from stack.http.message import Request, Response
+from stack.http.message import Request, Response, get
 from tests.cdn_edge.disk_lab import disk_lab
 from tests.cdn_edge.lab import Lab
 from tests.cdn_edge.ranged import File, counted
@@ -140,3 +141,18 @@ async def test_one_refresh_at_a_time_also_of_what_the_memory_does_not_keep(tmp_p
             assert (await lab.ask("/a")).word("lookup") == "stale-while-revalidate"
             lab.empty_memory()
         assert lab.asked == 2, "it has failed just now"
+
+
+@pytest.mark.parametrize("text", ["", "Cache-Control: max-age=50"])
+async def test_a_request_that_waited_while_the_answer_came_has_no_age_below_zero(text: str) -> None:
+    """As before an edge whose service is slow by order (`stack.faults.serving`)."""
+    lab = Lab()
+    lab.origin(lab.response("Cache-Control: max-age=60"))
+    request = request_of({"url": "https://shop.test/a", "headers": dict([text.split(": ")] if text else [])})
+    exchange = lab._exchange(request)
+    lab.pass_time(3)
+    await lab.ask("/a")
+    answer = lab.edge.handle(request, exchange)
+    assert isinstance(answer, Response)
+    fields = [*(answer.block.fields if answer.block is not None else []), *answer.fields]
+    assert get(fields, b"age") == b"0"

@@ -6,6 +6,7 @@ from typing import Any
 
 from stack.clock import eventually
 from stack.hop.control import VARIABLE, Channel, Control
+from stack.net.tasks import Tasks
 
 
 async def joined(received: list[dict[str, Any]], ended: asyncio.Event) -> tuple[Channel, int]:
@@ -56,3 +57,31 @@ async def test_without_a_master_it_does_nothing() -> None:
         await control.open({}, lambda: None)
         control.tell("ready")
         control.close()
+
+
+async def test_questions_go_up_and_answers_may_take_their_time() -> None:
+    received: list[dict[str, Any]] = []
+    gone, ended = asyncio.Event(), asyncio.Event()
+    channel, fd = await joined(received, gone)
+    control, tasks = Control.inherited({VARIABLE: str(fd)}), Tasks()
+
+    async def doubled(number: int) -> int:
+        if number < 0:
+            raise ValueError("below zero")
+        return 2 * number
+
+    await control.open({"double": doubled}, ended.set, tasks)
+    channel.send({"ask": "double", "id": 1, "given": [21]})
+    channel.send({"ask": "double", "id": 2, "given": [-1]})
+    await eventually(lambda: len(received) == 2)
+    assert received == [{"reply": 1, "value": 42}, {"reply": 2, "value": None}]
+    asked = asyncio.ensure_future(control.ask("begin", "x"))
+    await eventually(lambda: len(received) == 3)
+    assert received[2]["ask"] == "begin"
+    assert received[2]["given"] == ["x"]
+    channel.send({"reply": received[2]["id"], "value": [True]})
+    assert await asked == [True]
+    channel.close()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    assert await Control(None).ask("begin") is None

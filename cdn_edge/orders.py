@@ -14,12 +14,13 @@ _MOST: Final = 64 * 1024
 async def read_json(request: Request, written: str) -> Any:
     """The content as JSON, None where there is none. BadRequest, saying what to send (`written`), for anything else."""
     try:
-        return json.loads(await _content(request) or b"null")
+        return json.loads(await content(request) or b"null")
     except (ValueError, RecursionError):
         raise BadRequest(f"The content is no JSON. {written}") from None
 
 
-async def _content(request: Request) -> bytes:
+async def content(request: Request) -> bytes:
+    """Of an order, whole. ContentTooLarge."""
     if isinstance(request.body, bytes):
         return request.body
     content = bytearray()

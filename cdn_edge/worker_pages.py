@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-from stack.errors import ContentTooLarge
-from stack.http.message import Request
-
-_MOST: Final = 64 * 1024
+from typing import Any
 
 
 def summed(pages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -20,7 +15,7 @@ def summed(pages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 found[key] = summed([value]) if isinstance(value, Mapping) else value
             elif isinstance(value, Mapping) and isinstance(found[key], Mapping):
                 found[key] = summed([found[key], value])
-            elif isinstance(value, int | float) and not isinstance(value, bool) and _is_number(found[key]):
+            elif _is_number(value) and _is_number(found[key]):
                 found[key] = found[key] + value
     return found
 
@@ -39,15 +34,3 @@ def explained(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
     most = min(records.values(), key=telling)
     return {**most, "workers": [{"name": name, **record} for name, record in records.items()]}
-
-
-async def content(request: Request) -> bytes:
-    """Of an order. ContentTooLarge."""
-    if isinstance(request.body, bytes):
-        return request.body
-    found = bytearray()
-    async for chunk in request.body:
-        found += chunk
-        if len(found) > _MOST:
-            raise ContentTooLarge(f"An order is at most {_MOST} bytes.")
-    return bytes(found)

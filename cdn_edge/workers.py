@@ -15,9 +15,10 @@ import msgspec
 
 from cdn_edge.checks import LEAST_DISK
 from cdn_edge.config import KIND, Config
+from cdn_edge.orders import content
 from cdn_edge.purge import Purged, purged_key, said
 from cdn_edge.rules.key import Keying
-from cdn_edge.worker_pages import content, explained, summed
+from cdn_edge.worker_pages import explained, summed
 from stack.clock import Clock
 from stack.errors import ConfigError, HopError
 from stack.hop.admin import as_json

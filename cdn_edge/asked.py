@@ -7,6 +7,7 @@ from typing import Final
 
 from cdn_edge.rules import asking
 from cdn_edge.rules.asking import OVERRIDES, Asking
+from cdn_edge.rules.key import host
 from cdn_edge.stored import Stored
 from stack.http.message import Request, without
 from stack.telemetry.exchange import Exchange
@@ -60,6 +61,12 @@ class Asked:
         return peer.tls is not None and peer.tls.client is not None
 
     @property
+    def respelt(self) -> bool:
+        """See `Asking.respelt`. It goes on as it came, and the origin may write it into what it answers."""
+        request = self.request
+        return host(request.scheme, request.authority) != request.authority
+
+    @property
     def storable(self) -> bool:
         """Whether the answer may be stored as a whole, as far as it lies in the request."""
         return storable(self.request.method, self.asking)
@@ -80,7 +87,7 @@ class Asked:
             b"GET",
             request.target,
             fields,
-            authority=request.authority,
+            authority=host(request.scheme, request.authority),
             scheme=request.scheme,
             version=request.version,
             peer=request.peer,

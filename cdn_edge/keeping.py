@@ -331,8 +331,8 @@ class Keeper:
     ) -> Judgement:
         """Not `bounded`: it is kept in pieces, so that its whole length does not matter."""
         asking = asked.asking
-        if asked.certified:
-            asking = replace(asking, authorized=True)
+        if asked.certified or asked.respelt:
+            asking = replace(asking, authorized=asking.authorized or asked.certified, respelt=asked.respelt)
         return judge(
             status,
             fields,

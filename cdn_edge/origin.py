@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from copy import copy
 from dataclasses import dataclass, replace
 
 from cdn_edge.rules.freshness import age_value
 from cdn_edge.rules.judging import Policy
-from cdn_edge.rules.key import host
 from stack.clock import Clock
 from stack.http.forwarding import inbound
 from stack.http.message import Field, Request, Response, combined, without
@@ -60,10 +58,6 @@ class Origin:
 
         Raises HopError.
         """
-        authority = host(request.scheme, request.authority)
-        if authority != request.authority:
-            request = copy(request)
-            request.authority = authority
         sent = onward(request, exchange, self._pseudonym)
         if drop:
             sent.fields = [field for field in sent.fields if field[0] not in drop or field[0] in self._keyed]

@@ -169,6 +169,12 @@ STORE: Final[Mapping[str, Word]] = {
         'The client sends it, often developer tools with "Disable cache". Ask without it.',
         clause="RFC 9111 §5.2.1.5",
     ),
+    "host-spelling": Word(
+        "the request writes the host in capitals or with the scheme's own port",
+        "The key has it in lower case and without that port, and the origin may write what it was asked for into its "
+        "answer. Ask as browsers do: Host: shop.test. What is stored answers either way.",
+        clause="RFC 9110 §4.2.3",
+    ),
     "range": Word(
         "it is a part, and nothing tells what of",
         "A part (206) is stored when it has one Content-Range with the complete length, and was asked for by Range "

@@ -35,6 +35,8 @@ class Asking:
     authorized: bool = False
     overriding: bool = False
     """It names another method in a field (`OVERRIDES`), which does not go on."""
+    respelt: bool = False
+    """It writes the host otherwise than the key has it: in capitals, with the scheme's own port."""
 
 
 PLAIN: Final = Asking()

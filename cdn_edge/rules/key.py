@@ -28,7 +28,7 @@ def key(scheme: bytes, authority: bytes, target: bytes) -> bytes:
 
 
 def host(scheme: bytes, authority: bytes) -> bytes:
-    """The host as it stands in the key. The origin is asked for this one: how a client wrote it changes nothing."""
+    """The host as it stands in the key."""
     return key(scheme, authority, b"")[len(scheme) + 3 :]
 
 

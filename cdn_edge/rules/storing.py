@@ -26,6 +26,7 @@ class NotStored(enum.Enum):
     TUNNEL = "tunnel"  # a request to change protocols has no response that could be stored
     CONTENT = "content"  # a GET with content: the key does not hold what it may depend on (RFC 9110 §9.3.1)
     REQUEST_NO_STORE = "request-no-store"  # §5.2.1.5
+    HOST_SPELLING = "host-spelling"  # RFC 9110 §4.2.3: the same to the key, and not to every origin
     RANGE = "range"  # §3.3: a part of which it cannot be told what it is a part of
     STATUS = "status"  # §3: not cacheable by default and without explicit freshness, or not understood
     REQUEST_ERROR = "request-error"  # it finds fault with this request, not with the URL
@@ -45,7 +46,13 @@ class NotStored(enum.Enum):
 
 
 FOR_THIS_CLIENT: Final = frozenset(
-    {NotStored.REQUEST_NO_STORE, NotStored.REQUEST_ERROR, NotStored.AUTHORIZATION, NotStored.COOKIE}
+    {
+        NotStored.REQUEST_NO_STORE,
+        NotStored.HOST_SPELLING,
+        NotStored.REQUEST_ERROR,
+        NotStored.AUTHORIZATION,
+        NotStored.COOKIE,
+    }
 )
 """They lie in the request. What is stored for the others is not the worse for it."""
 CROWDED: Final = "crowded"
@@ -101,6 +108,8 @@ def outright(status: int, cc: CacheControl, asked: Asking) -> NotStored | None:
     """A reason that needs no look at lifetimes, variants and cookies: most of what is not stored is refused so."""
     if asked.cc.no_store:
         return NotStored.REQUEST_NO_STORE
+    if asked.respelt:
+        return NotStored.HOST_SPELLING
     if status < 200 or status in _ABOUT_THE_REQUEST:
         return NotStored.STATUS
     if status in _NEVER:

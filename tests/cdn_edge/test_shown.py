@@ -60,7 +60,7 @@ async def test_members_of_caches_behind_stay_in_order_and_what_is_malformed_goes
 async def shown(lab: Lab, to: To, *, trusted: bool = False, key: bool = False, target: str = "/a") -> Response:
     service = Shown(lab.edge, to=to, key=lab.policy.keying.of if key else None)
     request = Request(
-        b"GET", target.encode(), [], authority=b"Shop.test", scheme=b"https", peer=Peer("192.0.2.1", 1, trusted=trusted)
+        b"GET", target.encode(), [], authority=b"shop.test", scheme=b"https", peer=Peer("192.0.2.1", 1, trusted=trusted)
     )
     answer = service.handle(request, Exchange("edge", lab.clock.now, request))
     return answer if isinstance(answer, Response) else await answer
